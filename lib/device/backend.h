@@ -1,0 +1,81 @@
+/* SPDX-FileCopyrightText: partimefilter contributors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#pragma once
+
+#include "partime/device.h"
+#include "device/op.h"
+
+G_BEGIN_DECLS
+
+/* What a folder under device/ gives: one const PtBackend named
+ * pt_backend_<folder>, and one PtOpImpl per operation it knows. */
+
+typedef struct
+{
+  /* Chooses kernels, sets op->priv, op->scratch and op->weights_size. */
+  gboolean (*plan) (PtOp *op, GError **error);
+  gboolean (*run) (PtOp *op, const PtOpArgs *args, GError **error);
+  void (*clear) (PtOp *op);     /* frees op->priv; may be NULL */
+  /* Parameters between PyTorch's row-major order and the device's own; NULL
+   * if they are the same. */
+  gboolean (*pack) (PtOp *op, const PtTensor *host, PtTensor *device,
+      GError **error);
+  gboolean (*unpack) (PtOp *op, const PtTensor *device, PtTensor *host,
+      GError **error);
+} PtOpImpl;
+
+typedef struct
+{
+  const gchar *name;            /* what a device name starts with */
+  const gchar *summary;         /* one phrase and the syntax, for help */
+  gboolean host_memory;         /* the CPU may touch its memory */
+  /* @spec is what follows "name:", or NULL. Sets device->priv, n_threads. */
+  gboolean (*open) (PtDevice *device, const gchar *spec, GError **error);
+  void (*close) (PtDevice *device);
+  gpointer (*alloc) (PtDevice *device, gsize bytes);    /* zeros, or NULL */
+  void (*free) (PtDevice *device, gpointer data);
+  gboolean (*copy) (PtDevice *device, gpointer dst, gconstpointer src,
+      gsize bytes, GError **error);
+  gboolean (*upload) (PtDevice *device, gpointer dst, gconstpointer host,
+      gsize bytes, GError **error);
+  gboolean (*download) (PtDevice *device, gpointer host, gconstpointer src,
+      gsize bytes, GError **error);
+  /* Makes the calling thread this device's: affinity, thread count, modes.
+   * Called once by every thread that plans or runs on it. */
+  void (*enter) (PtDevice *device);
+  gboolean (*wait) (PtDevice *device, GError **error);
+  const PtOpImpl *ops[PT_N_OPS];        /* NULL: not supported */
+} PtBackend;
+
+struct _PtDevice
+{
+  gatomicrefcount refs;
+  const PtBackend *backend;
+  gchar *name;                  /* as asked for, such as "cpu:0-1" */
+  guint n_threads;              /* threads one operation computes with */
+  gpointer priv;                /* the backend's */
+};
+
+guint pt_device_get_n_threads (PtDevice *device);
+void pt_device_enter (PtDevice *device);
+gboolean pt_device_wait (PtDevice *device, GError **error);
+PtTensor *pt_device_tensor_new (PtDevice *device, PtDType dtype,
+    const PtShape *shape, GError **error);
+PtTensor *pt_device_bytes_new (PtDevice *device, gsize bytes, GError **error);
+PtTensor *pt_tensor_view (PtTensor *base, gsize offset, const PtShape *shape,
+    gsize bytes);
+gboolean pt_device_upload (PtDevice *device, PtTensor *dst,
+    const PtTensor *host, GError **error);
+gboolean pt_device_download (PtDevice *device, PtTensor *host,
+    const PtTensor *src, GError **error);
+gboolean pt_device_copy (PtDevice *device, PtTensor *dst, const PtTensor *src,
+    GError **error);
+/* Parses "cpu:0,cpu:1", "sim:500*8" or "auto"; cores as one-core devices. */
+GPtrArray *pt_device_open_list (const gchar *text, GError **error);
+/* A device of @count of the machine's cores, starting with @first. */
+PtDevice *pt_device_open_cores (guint first, guint count, GError **error);
+/* Cores the process may run on. */
+guint pt_device_count_cores (void);
+
+G_END_DECLS

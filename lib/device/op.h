@@ -1,0 +1,265 @@
+/* SPDX-FileCopyrightText: partimefilter contributors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#pragma once
+
+#include "core/tensor.h"
+#include "partime/device.h"
+
+G_BEGIN_DECLS
+
+/* The closed set of operations. Layers, losses and optimizers are written in
+ * these; backends implement these. Shapes are logical (N, C, H, W) with N = 1,
+ * tensors are float32 and channels-last unless said otherwise. The comment
+ * gives the fields of PtOpArgs that are read -> written. "acc" adds. */
+typedef enum
+{
+  PT_OP_CONV,                   /* x w [b] -> y, with activation */
+  PT_OP_CONV_DATA,              /* dy w -> dx */
+  PT_OP_CONV_WEIGHTS,           /* x dy -> dw [db] */
+  PT_OP_LINEAR,                 /* x w [b] -> y, with activation */
+  PT_OP_LINEAR_DATA,            /* dy w -> dx */
+  PT_OP_LINEAR_WEIGHTS,         /* x dy -> dw [db] */
+  PT_OP_ACTIVATION,             /* x -> y; x may be y */
+  PT_OP_ACTIVATION_BACKWARD,    /* dy, y or x -> dx; dy may be dx */
+  PT_OP_POOL,                   /* x -> y [indices] */
+  PT_OP_POOL_BACKWARD,          /* dy [indices] -> dx */
+  PT_OP_UPSAMPLE,               /* x -> y */
+  PT_OP_UPSAMPLE_BACKWARD,      /* dy -> dx */
+  PT_OP_BATCH_NORM,             /* x w b mean variance -> y saved_mean
+                                 * saved_variance, with batch statistics also
+                                 * mean and variance when update_running */
+  PT_OP_BATCH_NORM_BACKWARD,    /* x w dy saved_mean saved_variance
+                                 * -> dx dw db */
+  PT_OP_SOFTMAX,                /* x -> y, over C */
+  PT_OP_SOFTMAX_BACKWARD,       /* y dy -> dx */
+  PT_OP_ADD,                    /* xs -> y; y may be one of xs */
+  PT_OP_CONCAT,                 /* xs -> y, along C */
+  PT_OP_SPLIT,                  /* dy -> dxs, along C; NULL ones are left out */
+  PT_OP_FLATTEN,                /* x (1,C,H,W) -> y (1,CHW), PyTorch's order */
+  PT_OP_UNFLATTEN,              /* dy (1,CHW) -> dx (1,C,H,W) */
+  PT_OP_DROPOUT,                /* x seed -> y mask */
+  PT_OP_MULTIPLY,               /* x dy -> dx: the elementwise product */
+  PT_OP_POINTWISE_LOSS,         /* x target -> loss dx */
+  PT_OP_CROSS_ENTROPY,          /* x target(int32 (1) or (1,H,W)) -> loss dx */
+  PT_OP_FLOW_LOSS,              /* x (1,2,H,W) target (1,2C,H,W: frame t-1,
+                                 * then t) -> loss dx */
+  PT_OP_UPDATE,                 /* dw rate step slots -> w slots, whole arena */
+  PT_OP_CHECK_FINITE,           /* x -> finite */
+  PT_N_OPS,
+} PtOpType;
+
+typedef enum
+{
+  PT_ACTIVATION_NONE,
+  PT_ACTIVATION_RELU,
+  PT_ACTIVATION_LEAKY_RELU,     /* alpha = negative_slope */
+  PT_ACTIVATION_SIGMOID,
+  PT_ACTIVATION_TANH,
+  PT_ACTIVATION_GELU,           /* the erf form, PyTorch's approximate='none' */
+  PT_ACTIVATION_GELU_TANH,      /* approximate='tanh' */
+  PT_ACTIVATION_SILU,
+  PT_N_ACTIVATIONS,
+} PtActivation;
+
+/* Whether the derivative can be had from y alone; else x must be kept. */
+gboolean pt_activation_uses_y (PtActivation activation);
+extern const gchar *const pt_activation_names[];        /* NULL-terminated */
+
+typedef enum
+{
+  PT_POOL_MAX,
+  PT_POOL_AVG,
+} PtPoolKind;
+
+typedef enum
+{
+  PT_UPSAMPLE_NEAREST,
+  PT_UPSAMPLE_BILINEAR,         /* align_corners = FALSE */
+} PtUpsampleMode;
+
+typedef enum
+{
+  PT_POINTWISE_MSE,             /* mean (x - t)^2 */
+  PT_POINTWISE_L1,              /* mean |x - t|, derivative 0 at 0 */
+  PT_POINTWISE_CHARBONNIER,     /* mean sqrt ((x - t)^2 + eps^2) */
+} PtPointwiseLoss;
+
+typedef enum
+{
+  PT_UPDATE_SGD,                /* slots: momentum_buffer if momentum */
+  PT_UPDATE_RMSPROP,            /* square_avg [momentum_buffer] [grad_avg] */
+  PT_UPDATE_ADAM,               /* exp_avg exp_avg_sq [max_exp_avg_sq] */
+  PT_UPDATE_ADAMW,              /* the same */
+} PtUpdateKind;
+
+#define PT_UPDATE_MAX_SLOTS 3
+
+/* Pairs are height, width. */
+typedef struct
+{
+  gint kernel[2];
+  gint stride[2];
+  gint padding[2];
+  gint dilation[2];
+  gint groups;
+  gboolean bias;
+  PtActivation activation;
+  gfloat alpha;
+} PtConvDesc;
+
+typedef struct
+{
+  gboolean bias;
+  PtActivation activation;
+  gfloat alpha;
+} PtLinearDesc;
+
+typedef struct
+{
+  PtActivation kind;
+  gfloat alpha;
+} PtActivationDesc;
+
+typedef struct
+{
+  PtPoolKind kind;
+  gint kernel[2];
+  gint stride[2];
+  gint padding[2];
+  gboolean count_include_pad;   /* avg only, PyTorch's default is TRUE */
+} PtPoolDesc;
+
+typedef struct
+{
+  PtUpsampleMode mode;
+} PtUpsampleDesc;
+
+typedef struct
+{
+  gboolean batch_statistics;    /* else mean and variance are given */
+  gfloat momentum;
+  gfloat eps;
+  PtActivation activation;      /* PT_ACTIVATION_NONE or RELU */
+} PtBatchNormDesc;
+
+typedef struct
+{
+  gfloat p;                     /* probability of a zero */
+} PtDropoutDesc;
+
+typedef struct
+{
+  PtPointwiseLoss kind;
+  gfloat eps;
+} PtPointwiseLossDesc;
+
+typedef struct
+{
+  gint ignore_index;
+} PtCrossEntropyDesc;
+
+typedef struct
+{
+  gfloat eps;                   /* of both Charbonnier terms */
+  gfloat smoothness;            /* weight of the second */
+} PtFlowLossDesc;
+
+typedef struct
+{
+  PtUpdateKind kind;
+  gfloat momentum, dampening, alpha, beta1, beta2, eps, weight_decay;
+  gboolean nesterov, centered, amsgrad;
+} PtUpdateDesc;
+
+#define PT_OP_MAX_INPUTS 8
+
+typedef struct
+{
+  PtOpType type;
+  PtShape x;                    /* of x, of dx for backward operations */
+  PtShape y;                    /* of y, of dy for backward operations */
+  PtShape xs[PT_OP_MAX_INPUTS]; /* add, concat, split */
+  guint n_xs;
+  gboolean training;            /* its gradient will be asked for */
+  union
+  {
+    PtConvDesc conv;
+    PtLinearDesc linear;
+    PtActivationDesc activation;
+    PtPoolDesc pool;
+    PtUpsampleDesc upsample;
+    PtBatchNormDesc batch_norm;
+    PtDropoutDesc dropout;
+    PtPointwiseLossDesc pointwise;
+    PtCrossEntropyDesc cross_entropy;
+    PtFlowLossDesc flow;
+    PtUpdateDesc update;
+  };
+} PtOpDesc;
+
+typedef struct
+{
+  const PtTensor *x;
+  const PtTensor *w;            /* in the layout of pt_op_pack() */
+  const PtTensor *b;
+  PtTensor *y;
+  const PtTensor *dy;
+  PtTensor *dx;
+  PtTensor *dw;                 /* same layout as w; overwritten */
+  PtTensor *db;
+  PtTensor *const *xs;
+  PtTensor *const *dxs;
+  PtTensor *mean;
+  PtTensor *variance;
+  PtTensor *saved_mean;
+  PtTensor *saved_variance;
+  PtTensor *indices;            /* int32, shape of y, max pool */
+  PtTensor *mask;               /* shape of x, dropout: 0 or 1/(1-p) */
+  const PtTensor *target;
+  PtTensor *loss;               /* one element */
+  PtTensor *update_w;           /* update: the arena's values */
+  PtTensor *slots[PT_UPDATE_MAX_SLOTS];
+  gdouble rate;                 /* update: learning rate of this step */
+  guint64 step;                 /* update: 1 for the first */
+  guint64 seed;                 /* dropout: of this frame */
+  gboolean update_running;      /* batch norm: move mean and variance */
+  gboolean *finite;             /* check: result */
+} PtOpArgs;
+
+/* One stage's planning on one device. Operations of a workspace share its
+ * scratch memory, so only one of them runs at a time. */
+typedef struct
+{
+  PtDevice *device;
+  gboolean training;
+  gsize scratch_size;           /* largest asked for so far */
+  PtTensor *scratch;            /* there after pt_workspace_ready() */
+} PtWorkspace;
+
+typedef struct
+{
+  PtOpDesc desc;
+  PtWorkspace *workspace;
+  gpointer priv;                /* the backend's */
+  gsize scratch_size;           /* bytes it needs of the workspace */
+  gsize weights_size;           /* bytes of w in the device's layout */
+} PtOp;
+
+void pt_workspace_init (PtWorkspace *workspace, PtDevice *device,
+    gboolean training);
+gboolean pt_workspace_ready (PtWorkspace *workspace, GError **error);
+void pt_workspace_clear (PtWorkspace *workspace);
+
+const gchar *pt_op_type_name (PtOpType type);
+PtOp *pt_op_new (PtWorkspace *workspace, const PtOpDesc *desc, GError **error);
+void pt_op_free (PtOp *op);
+gboolean pt_op_run (PtOp *op, const PtOpArgs *args, GError **error);
+gboolean pt_op_pack (PtOp *op, const PtTensor *host, PtTensor *device,
+    GError **error);
+gboolean pt_op_unpack (PtOp *op, const PtTensor *device, PtTensor *host,
+    GError **error);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (PtOp, pt_op_free)
+
+G_END_DECLS

@@ -1,0 +1,243 @@
+/* SPDX-FileCopyrightText: partimefilter contributors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#pragma once
+
+#include <partime/network.h>
+
+G_BEGIN_DECLS
+
+typedef struct _PtPipeline PtPipeline;
+typedef struct _PtResult PtResult;
+
+/**
+ * PtMode:
+ * @PT_MODE_OFF: inference only
+ * @PT_MODE_EXACT: plain online backpropagation, stages wait for one another
+ * @PT_MODE_PARTIME: late gradients through the activations of now
+ * @PT_MODE_DELAYED: late gradients through the activations of then
+ *
+ * How a gradient meets the activations it flows through.
+ */
+typedef enum
+{
+  PT_MODE_OFF,
+  PT_MODE_EXACT,
+  PT_MODE_PARTIME,
+  PT_MODE_DELAYED,
+} PtMode;
+
+/**
+ * PtLearnPolicy:
+ * @PT_LEARN_EVERY: every frame that may learn does
+ * @PT_LEARN_WHEN_IDLE: a frame learns only if the stages keep up
+ */
+typedef enum
+{
+  PT_LEARN_EVERY,
+  PT_LEARN_WHEN_IDLE,
+} PtLearnPolicy;
+
+/**
+ * PtFlow:
+ * @PT_FLOW_OK: done
+ * @PT_FLOW_FULL: nothing done: there was no room, and %PT_PUSH_TRY was given
+ * @PT_FLOW_FLUSHING: nothing done: the pipeline is flushing or stopped
+ * @PT_FLOW_DRAINED: every frame before the drain has come out
+ * @PT_FLOW_ERROR: a stage failed; the #GError says how
+ */
+typedef enum
+{
+  PT_FLOW_OK,
+  PT_FLOW_FULL,
+  PT_FLOW_FLUSHING,
+  PT_FLOW_DRAINED,
+  PT_FLOW_ERROR,
+} PtFlow;
+
+/**
+ * PtPushFlags:
+ * @PT_PUSH_NONE: wait for room, learn if the settings say so
+ * @PT_PUSH_NO_LEARN: this frame infers only
+ * @PT_PUSH_TRY: return %PT_FLOW_FULL instead of waiting
+ */
+typedef enum
+{
+  PT_PUSH_NONE = 0,
+  PT_PUSH_NO_LEARN = 1 << 0,
+  PT_PUSH_TRY = 1 << 1,
+} PtPushFlags;
+
+/**
+ * PtResult:
+ * @frame: which frame since start or flush, from 0
+ * @output: (transfer none): the network's output, float32 row-major NCHW
+ * @valid: whether every element of @output is finite; when it is not,
+ *   @output is filled with zeros
+ * @learned: whether the frame was one to learn from
+ * @loss: the loss on this frame, NaN if it was not computed
+ * @weights_version: updates the last stage had applied when it ran the frame
+ * @latency: ns from the push of the frame until its result was ready
+ *
+ * What came out for one frame.
+ */
+struct _PtResult
+{
+  guint64 frame;
+  PtTensor *output;
+  gboolean valid;
+  gboolean learned;
+  gdouble loss;
+  guint64 weights_version;
+  guint64 latency;
+};
+
+/**
+ * PtPipelineStats:
+ * @frames: frames that came out since start
+ * @learned: of them, frames that learned
+ * @skipped: frames that would have learned but for the policy
+ * @updates: updates of the last stage
+ * @rollbacks: times the last good weights were put back
+ * @fps: frames per second over about the last second
+ * @loss: loss of the newest learned frame, NaN before the first
+ * @mean_loss: its running mean over about 100 learned frames
+ * @latency: ns, running mean from push to result
+ * @max_latency: ns, the largest since start
+ * @in_flight: frames inside now
+ * @n_stages: how many stages there are
+ */
+typedef struct
+{
+  guint64 frames;
+  guint64 learned;
+  guint64 skipped;
+  guint64 updates;
+  guint64 rollbacks;
+  gdouble fps;
+  gdouble loss;
+  gdouble mean_loss;
+  guint64 latency;
+  guint64 max_latency;
+  guint in_flight;
+  guint n_stages;
+} PtPipelineStats;
+
+/**
+ * PtStageStats:
+ * @device: (transfer none): name of the device
+ * @first_layer: index of the stage's first layer in the file
+ * @n_layers: how many layers the stage has
+ * @n_threads: threads it computes with
+ * @age: frames by which its gradient is old
+ * @updates: updates applied to its weights since start
+ * @learning_rate: the rate of its last update, staleness and warm-up included
+ * @forward: ns, running mean of the forward pass
+ * @backward: ns, running mean of the backward pass without the update
+ * @update: ns, running mean of the optimizer's pass
+ * @memory: bytes it holds on the device
+ */
+typedef struct
+{
+  const gchar *device;
+  guint first_layer;
+  guint n_layers;
+  guint n_threads;
+  guint age;
+  guint64 updates;
+  gdouble learning_rate;
+  guint64 forward;
+  guint64 backward;
+  guint64 update;
+  guint64 memory;
+} PtStageStats;
+
+/**
+ * PtEventType:
+ * @PT_EVENT_CHECKPOINT: a checkpoint was written, or failed
+ * @PT_EVENT_DIVERGED: the output or loss was not finite; the last good
+ *   weights were put back
+ * @PT_EVENT_ERROR: a stage failed, nothing more will come out
+ */
+typedef enum
+{
+  PT_EVENT_CHECKPOINT,
+  PT_EVENT_DIVERGED,
+  PT_EVENT_ERROR,
+} PtEventType;
+
+/**
+ * PtEvent:
+ * @type: what happened
+ * @frame: the frame at which it happened
+ * @path: (nullable): the checkpoint's file
+ * @error: (nullable): why it failed
+ */
+typedef struct
+{
+  PtEventType type;
+  guint64 frame;
+  const gchar *path;
+  const GError *error;
+} PtEvent;
+
+/**
+ * PtEventFunc:
+ * @pipeline: the pipeline
+ * @event: what happened; lent for the call
+ * @data: as given to pt_pipeline_set_event_func()
+ *
+ * Called from the library's own threads; must not block and must not call
+ * back into @pipeline, except for pt_pipeline_get_stats().
+ */
+typedef void (*PtEventFunc) (PtPipeline *pipeline, const PtEvent *event,
+    gpointer data);
+
+#define PT_TYPE_PIPELINE (pt_pipeline_get_type ())
+#define PT_TYPE_RESULT (pt_result_get_type ())
+
+PT_API GType pt_pipeline_get_type (void);
+PT_API PtPipeline *pt_pipeline_new (PtNetwork *network, GError **error);
+PT_API PtPipeline *pt_pipeline_ref (PtPipeline *self);
+PT_API void pt_pipeline_unref (PtPipeline *self);
+PT_API void pt_pipeline_set_event_func (PtPipeline *self, PtEventFunc func,
+    gpointer data);
+PT_API void pt_pipeline_set_target_fps (PtPipeline *self, gdouble fps);
+
+PT_API gboolean pt_pipeline_start (PtPipeline *self, GError **error);
+PT_API void pt_pipeline_stop (PtPipeline *self);
+PT_API PtFlow pt_pipeline_push_pixels (PtPipeline *self, const guint8 *pixels,
+    gsize stride, PtTensor *target, PtPushFlags flags, GError **error);
+PT_API PtFlow pt_pipeline_push (PtPipeline *self, PtTensor *frame,
+    PtTensor *target, PtPushFlags flags, GError **error);
+PT_API PtFlow pt_pipeline_pull (PtPipeline *self, PtResult **result,
+    GError **error);
+PT_API PtFlow pt_pipeline_drain (PtPipeline *self, GError **error);
+PT_API void pt_pipeline_set_flushing (PtPipeline *self, gboolean flushing);
+
+PT_API void pt_pipeline_set_learn (PtPipeline *self, gboolean learn);
+PT_API void pt_pipeline_set_learning_rate (PtPipeline *self, gdouble rate);
+PT_API void pt_pipeline_set_learn_interval (PtPipeline *self, guint interval);
+PT_API void pt_pipeline_set_learn_policy (PtPipeline *self,
+    PtLearnPolicy policy);
+
+PT_API gboolean pt_pipeline_save (PtPipeline *self, const gchar *path,
+    GError **error);
+PT_API void pt_pipeline_save_async (PtPipeline *self, const gchar *path);
+PT_API gboolean pt_pipeline_load (PtPipeline *self, const gchar *path,
+    GError **error);
+PT_API gboolean pt_pipeline_reset (PtPipeline *self, GError **error);
+
+PT_API PtMode pt_pipeline_get_mode (PtPipeline *self);
+PT_API void pt_pipeline_get_stats (PtPipeline *self, PtPipelineStats *stats);
+PT_API void pt_pipeline_get_stage_stats (PtPipeline *self, guint stage,
+    PtStageStats *stats);
+
+PT_API GType pt_result_get_type (void);
+PT_API PtResult *pt_result_ref (PtResult *self);
+PT_API void pt_result_unref (PtResult *self);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (PtPipeline, pt_pipeline_unref)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (PtResult, pt_result_unref)
+
+G_END_DECLS

@@ -1,0 +1,71 @@
+/* SPDX-FileCopyrightText: partimefilter contributors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#pragma once
+
+#include "layers/layer.h"
+#include "partime/network.h"
+
+G_BEGIN_DECLS
+
+#define PT_NETWORK_INPUT -1
+
+typedef enum
+{
+  PT_RESIZE_STRETCH,
+  PT_RESIZE_LETTERBOX,
+  PT_RESIZE_CROP,
+} PtResize;
+
+/* The reserved groups, with defaults filled in; "" where nothing is set. */
+typedef struct
+{
+  /* [network] */
+  gint width, height, channels, frames;
+  gdouble mean, std;
+  gint resize;
+  /* [learning]: texts are checked where they are used, by their owners */
+  gchar *mode;                  /* "" : partime if there is a loss, else off */
+  gchar *loss;
+  gchar *target;                /* "auto" */
+  gchar *optimizer;             /* "adam" */
+  gchar *learning_rate;         /* "" : the optimizer's */
+  gchar *staleness;             /* "auto" */
+  gint warmup;                  /* learned frames; -1: 100 if rates are scaled
+                                 * by age and there are several stages, or 0 */
+  gint interval;                /* every Nth frame learns */
+  gchar *policy;                /* "every" */
+  guint64 seed;
+  /* [pipeline] */
+  gchar *devices, *stages;
+  /* [output] */
+  gchar *kind;
+  gdouble opacity;
+  gdouble scale;                /* flow: px at full colour; 0: by the frame */
+} PtSettings;
+
+typedef struct
+{
+  PtLayer *layer;
+  gint inputs[PT_OP_MAX_INPUTS];        /* layer index, or PT_NETWORK_INPUT */
+  PtTensor *weights[PT_LAYER_MAX_WEIGHTS];      /* host, row-major */
+} PtNode;
+
+struct _PtNetwork
+{
+  gatomicrefcount refs;
+  gchar *origin;                /* file name for messages */
+  PtSettings settings;
+  PtShape input;                /* (1, channels x frames, height, width) */
+  guint n_nodes;
+  PtNode *nodes;                /* in order: inputs come before readers */
+  gboolean initialised;         /* weights have values */
+};
+
+/* Reserved groups as tables over PtSettings, by group name. */
+const PtParam *pt_settings_get_params (const gchar *group);
+/* Fills @self, fresh and empty, from the text of a network file. */
+gboolean pt_config_parse (PtNetwork *self, const gchar *text, gsize length,
+    GError **error);
+
+G_END_DECLS
