@@ -3,12 +3,9 @@
 
 #pragma once
 
-#include <math.h>
-#include <string.h>
-
 #include "core/rng.h"
 #include "device/backend.h"
-#include "formats/safetensors.h"
+#include "golden.h"
 #include "layers/layer.h"
 
 /* One layer on one device with all its tensors, as a stage would hold them. */
@@ -20,50 +17,6 @@ typedef struct
   PtLayerPlan plan;
   PtLayerArgs args;
 } Rig;
-
-/* What PyTorch says, tests/data/make-layers.py. */
-static inline PtTensorFile *
-golden_get (void)
-{
-  static PtTensorFile *file;
-  g_autoptr (GError) error = NULL;
-
-  if (file == NULL)
-    file = pt_tensor_file_load (TEST_DATA "/layers.safetensors", &error);
-  g_assert_no_error (error);
-  return file;
-}
-
-/* Lent; NULL if it is not there. */
-G_GNUC_PRINTF (2, 3)
-static inline PtTensor *
-golden_find (const gchar *line, const gchar *format, ...)
-{
-  g_autoptr (GString) name = g_string_new (line);
-  va_list args;
-
-  g_string_append_c (name, ':');
-  va_start (args, format);
-  g_string_append_vprintf (name, format, args);
-  va_end (args);
-  return pt_tensor_file_get (golden_get (), name->str);
-}
-
-/* ||a - b|| / ||b||, of row-major tensors. */
-static inline gdouble
-relative_error (const PtTensor *a, const PtTensor *b)
-{
-  const gfloat *p = a->data, *q = b->data;
-  gsize n = pt_tensor_get_n_elements (b);
-  gdouble difference = 0, size = 0;
-
-  g_assert_cmpuint (pt_tensor_get_n_elements (a), ==, n);
-  for (gsize i = 0; i < n; i++) {
-    difference += pow ((gdouble) p[i] - q[i], 2);
-    size += pow (q[i], 2);
-  }
-  return size > 0 ? sqrt (difference / size) : sqrt (difference);
-}
 
 /* A layer from a line of its kind's samples, "in=1x3x8x8,1x2x8x8 key=value".
  * The shapes are set, nothing is inferred yet. */
