@@ -21,7 +21,7 @@ typedef struct
   PtTensorFile **parts;         /* one per stage */
   guint n_parts;
   GString **steps;              /* "layer=updates;" per stage */
-  gboolean notify;              /* says on the event function how it went */
+  gboolean notify;              /* the event function is yet to be told */
   GError *error;
 } Snapshot;
 
@@ -45,10 +45,25 @@ snapshot_new (PtPipeline *pipeline, const gchar *path, gboolean notify)
 }
 
 static void
+snapshot_tell (Snapshot *self, const GError *error)
+{
+  self->notify = FALSE;
+  pt_pipeline_emit (self->pipeline, &(PtEvent) {
+      .type = PT_EVENT_CHECKPOINT, .frame = self->frame,
+      .path = self->path, .error = error });
+}
+
+static void
 snapshot_free (gpointer data)
 {
   Snapshot *self = data;
 
+  if (self->notify) {
+    g_autoptr (GError) error = g_error_new (PT_ERROR, PT_ERROR_FAILED,
+        "%s: not written, the pipeline failed before", self->path);
+
+    snapshot_tell (self, error);
+  }
   for (guint i = 0; i < self->n_parts; i++) {
     pt_tensor_file_free (self->parts[i]);
     g_string_free (self->steps[i], TRUE);
@@ -174,9 +189,7 @@ pt_checkpoint_write (gpointer data, gpointer user_data)
   g_autoptr (GError) error = NULL;
 
   snapshot_write (self, &error);
-  pt_pipeline_emit (self->pipeline, &(PtEvent) {
-      .type = PT_EVENT_CHECKPOINT, .frame = self->frame,
-      .path = self->path, .error = error });
+  snapshot_tell (self, error);
   pt_marker_unref (marker);
 }
 
@@ -231,16 +244,14 @@ pt_pipeline_save_async (PtPipeline *self, const gchar *path)
 gboolean
 pt_pipeline_save (PtPipeline *self, const gchar *path, GError **error)
 {
-  Snapshot *snapshot;
-  gboolean saved;
+  g_autoptr (PtMarker) marker = NULL;
 
   if (!self->running)
     return pt_network_save_weights (self->network, path, error);
-  snapshot = snapshot_new (self, path, FALSE);
-  saved = pt_pipeline_run_marker (self, snapshot_run, snapshot, error)
-      && snapshot_write (snapshot, error);
-  snapshot_free (snapshot);
-  return saved;
+  marker = pt_marker_new (self, snapshot_run,
+      snapshot_new (self, path, FALSE), snapshot_free);
+  return pt_pipeline_run_marker (self, marker, error)
+      && snapshot_write (marker->data, error);
 }
 
 /* How many updates the weights of @stage have had, by the file. */
@@ -361,6 +372,12 @@ checkpoint_restore (PtStage *stage, PtMarker *marker, GError **error)
   return TRUE;
 }
 
+static void
+checkpoint_free_file (gpointer data)
+{
+  g_clear_pointer ((PtTensorFile **) &data, pt_tensor_file_free);
+}
+
 /**
  * pt_pipeline_load:
  * @self: a pipeline
@@ -379,6 +396,7 @@ pt_pipeline_load (PtPipeline *self, const gchar *path, GError **error)
 {
   g_autoptr (PtTensorFile) file = pt_tensor_file_load (path, error);
   g_autoptr (GMutexLocker) locker = NULL;
+  g_autoptr (PtMarker) marker = NULL;
   gboolean resume;
 
   if (file == NULL)
@@ -390,8 +408,11 @@ pt_pipeline_load (PtPipeline *self, const gchar *path, GError **error)
     return FALSE;
   if (!pt_network_load_weights (self->network, path, error))
     return FALSE;
-  return !self->running || pt_pipeline_run_marker (self, checkpoint_restore,
-      resume ? file : NULL, error);
+  if (!self->running)
+    return TRUE;
+  marker = pt_marker_new (self, checkpoint_restore,
+      resume ? g_steal_pointer (&file) : NULL, checkpoint_free_file);
+  return pt_pipeline_run_marker (self, marker, error);
 }
 
 /**
@@ -408,8 +429,11 @@ gboolean
 pt_pipeline_reset (PtPipeline *self, GError **error)
 {
   g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&self->weights_lock);
+  g_autoptr (PtMarker) marker = NULL;
 
   pt_network_init_weights (self->network, self->network->settings.seed);
-  return !self->running || pt_pipeline_run_marker (self, checkpoint_restore,
-      NULL, error);
+  if (!self->running)
+    return TRUE;
+  marker = pt_marker_new (self, checkpoint_restore, NULL, NULL);
+  return pt_pipeline_run_marker (self, marker, error);
 }

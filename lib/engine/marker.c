@@ -67,12 +67,11 @@ pt_pipeline_send_marker (PtPipeline *self, PtMarker *marker)
       .marker = marker });
 }
 
-/* Has every stage run @run, and waits for it. Fails if a stage has failed. */
+/* Sends @marker and waits until every stage has run it. Fails if a stage has
+ * failed; then others may still be at it. */
 gboolean
-pt_pipeline_run_marker (PtPipeline *self, PtMarkerFunc run, gpointer data,
-    GError **error)
+pt_pipeline_run_marker (PtPipeline *self, PtMarker *marker, GError **error)
 {
-  PtMarker *marker = pt_marker_new (self, run, data, NULL);
   gboolean finished;
 
   pt_pipeline_send_marker (self, marker);
@@ -81,7 +80,6 @@ pt_pipeline_run_marker (PtPipeline *self, PtMarkerFunc run, gpointer data,
     g_cond_wait (&self->marker_changed, &self->marker_lock);
   finished = marker->finished;
   g_mutex_unlock (&self->marker_lock);
-  pt_marker_unref (marker);
   if (finished)
     return TRUE;
   g_mutex_lock (&self->error_lock);

@@ -336,11 +336,13 @@ pt_pipeline_start (PtPipeline *self, GError **error)
 static void
 pipeline_finish_markers (PtPipeline *self)
 {
+  g_autoptr (PtMarker) last = pt_marker_new (self, NULL, NULL, NULL);
+
   pt_pipeline_set_flushing (self, TRUE);
   if (g_atomic_int_get (&self->failed))
     return;
   pt_pipeline_set_flushing (self, FALSE);
-  pt_pipeline_run_marker (self, NULL, NULL, NULL);
+  pt_pipeline_run_marker (self, last, NULL);
 }
 
 /**

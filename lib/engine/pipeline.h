@@ -68,10 +68,11 @@ gboolean pt_pipeline_result (gpointer data, const PtMessage *message,
 PtMarker *pt_marker_new (PtPipeline *pipeline, PtMarkerFunc run,
     gpointer data, GDestroyNotify destroy);
 void pt_marker_unref (PtMarker *marker);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (PtMarker, pt_marker_unref)
 void pt_marker_finish (PtMarker *marker);
 void pt_pipeline_send_marker (PtPipeline *self, PtMarker *marker);
-gboolean pt_pipeline_run_marker (PtPipeline *self, PtMarkerFunc run,
-    gpointer data, GError **error);
+gboolean pt_pipeline_run_marker (PtPipeline *self, PtMarker *marker,
+    GError **error);
 
 void pt_checkpoint_write (gpointer data, gpointer user_data);
 
