@@ -73,7 +73,7 @@ run_loss (const gchar *text, PtTensor *x, PtTensor *target,
   labels = to_device (device, target);
   dx = pt_device_tensor_new (device, PT_F32, &x->shape, NULL);
   value = pt_device_tensor_new (device, PT_F32, &PT_SHAPE (1), NULL);
-  pt_op_run (op, &(PtOpArgs) {.x = output,.target = labels,.loss = value,
+  pt_op_run (op, &(PtOpArgs) {.x = output, .target = labels, .loss = value,
           .dx = dx}, &error);
   g_assert_no_error (error);
   *gradient = from_device (device, dx);
