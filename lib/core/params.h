@@ -30,7 +30,8 @@ typedef struct
   gsize offset;                 /* into the struct, G_STRUCT_OFFSET */
   const gchar *value;           /* the default as text; NULL: required */
   gdouble min, max;             /* numbers only; both 0: any finite number */
-  const gchar *const *words;    /* enums only, NULL-terminated */
+  const gchar *const *words;    /* enums, and texts that must be one of them;
+                                 * NULL-terminated */
   const gchar *help;            /* one phrase, with the unit */
 } PtParam;
 
@@ -53,5 +54,10 @@ void pt_params_describe (const PtParam *table, GString *text);
  * options, which must have been initialised. */
 gboolean pt_params_parse_words (const PtParam *table, gpointer options,
     const gchar *rest, const gchar *where, GError **error);
+
+/* For messages: "one of a, b; did you mean a?", and the user's text, quoted,
+ * escaped and cut. Both are the caller's to free. */
+gchar *pt_params_hint (const gchar *found, const gchar *const *words);
+gchar *pt_params_quote (const gchar *value);
 
 G_END_DECLS
