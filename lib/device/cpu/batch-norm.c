@@ -198,12 +198,7 @@ static gboolean
 batch_norm_backward_plan (PtOp *op, GError **error)
 {
   static const gint channels[] = { DNNL_ARG_SCALE, DNNL_ARG_SHIFT,
-<<<<<<< HEAD
-    DNNL_ARG_MEAN, DNNL_ARG_VARIANCE, DNNL_ARG_DIFF_SCALE,
-    DNNL_ARG_DIFF_SHIFT
-=======
     DNNL_ARG_MEAN, DNNL_ARG_VARIANCE, DNNL_ARG_DIFF_SCALE, DNNL_ARG_DIFF_SHIFT
->>>>>>> main
   };
   BatchNorm *self = op->priv = g_new0 (BatchNorm, 1);
   PtDnnlStep *step = &self->norm;
@@ -242,10 +237,6 @@ batch_norm_backward_run (PtOp *op, const PtOpArgs *args, GError **error)
       pt_dnnl_step_set (step, DNNL_ARG_DIFF_DST, args->dy->data, error) &&
       pt_dnnl_step_set (step, DNNL_ARG_DIFF_SRC, args->dx->data, error) &&
       pt_dnnl_step_set (step, DNNL_ARG_SCALE, args->w->data, error) &&
-<<<<<<< HEAD
-      /* asked for, though no gradient depends on it */
-=======
->>>>>>> main
       pt_dnnl_step_set (step, DNNL_ARG_SHIFT, args->w->data, error) &&
       pt_dnnl_step_set (step, DNNL_ARG_MEAN, args->saved_mean->data, error) &&
       pt_dnnl_step_set (step, DNNL_ARG_VARIANCE, args->saved_variance->data,

@@ -60,11 +60,7 @@ extern const PtOpImpl pt_cpu_check_finite;
 
 /* A primitive with its memory objects. All are made while planning; a run
  * changes the addresses in them only. */
-<<<<<<< HEAD
-#define PT_DNNL_MAX_ARGS 12
-=======
 #define PT_DNNL_MAX_ARGS 10
->>>>>>> main
 
 typedef struct
 {
