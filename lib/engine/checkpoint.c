@@ -180,24 +180,51 @@ snapshot_write (Snapshot *self, GError **error)
   return pt_tensor_file_save (file, self->path, error);
 }
 
-/* On the writer's thread, with a reference on the marker of a snapshot. */
-void
-pt_checkpoint_write (gpointer data, gpointer user_data)
+/* The writer's thread; each message has a reference on its marker. */
+static gpointer
+checkpoint_write_all (gpointer data)
 {
-  PtMarker *marker = data;
-  Snapshot *self = marker->data;
-  g_autoptr (GError) error = NULL;
+  PtPipeline *pipeline = data;
+  PtMessage message;
 
-  snapshot_write (self, &error);
-  snapshot_tell (self, error);
-  pt_marker_unref (marker);
+  while (pt_queue_take (pipeline->to_write, &message)
+      && message.marker != NULL) {
+    Snapshot *snapshot = message.marker->data;
+    g_autoptr (GError) error = NULL;
+
+    snapshot_write (snapshot, &error);
+    snapshot_tell (snapshot, error);
+    pt_marker_unref (message.marker);
+  }
+  return NULL;
+}
+
+static void
+checkpoint_start_writing (PtPipeline *self)
+{
+  if (self->writer != NULL)
+    return;
+  self->to_write = pt_queue_new (1, 0);
+  self->writer = g_thread_new ("pt-checkpoint", checkpoint_write_all, self);
+}
+
+/* Waits until what is under way is written. */
+void
+pt_checkpoint_finish_writing (PtPipeline *self)
+{
+  if (self->writer == NULL)
+    return;
+  pt_queue_put (self->to_write, &(PtMessage) { .type = PT_MESSAGE_MARKER });
+  g_clear_pointer (&self->writer, g_thread_join);
+  g_clear_pointer (&self->to_write, pt_queue_free);
 }
 
 static void
 snapshot_done (PtMarker *marker)
 {
   g_atomic_ref_count_inc (&marker->refs);
-  g_thread_pool_push (marker->pipeline->writer, marker, NULL);
+  pt_queue_put (marker->pipeline->to_write, &(PtMessage) {
+      .type = PT_MESSAGE_MARKER, .marker = marker });
   pt_marker_finish (marker);
 }
 
@@ -218,9 +245,7 @@ pt_pipeline_save_async (PtPipeline *self, const gchar *path)
 
   g_return_if_fail (self->running);
   g_mutex_lock (&self->push_lock);
-  if (self->writer == NULL)
-    self->writer = g_thread_pool_new (pt_checkpoint_write, NULL, 1, FALSE,
-        NULL);
+  checkpoint_start_writing (self);
   marker = pt_marker_new (self, snapshot_run,
       snapshot_new (self, path, TRUE), snapshot_free);
   marker->done = snapshot_done;

@@ -361,12 +361,10 @@ pt_pipeline_stop (PtPipeline *self)
   if (!self->running)
     return;
   pipeline_finish_markers (self);
+  pt_checkpoint_finish_writing (self);
   self->running = FALSE;
   pt_pipeline_set_queues_flushing (self, TRUE);
   pipeline_unprepare (self);
-  if (self->writer != NULL)
-    g_thread_pool_free (self->writer, FALSE, TRUE);
-  self->writer = NULL;
   g_ptr_array_set_size (self->markers, 0);
 }
 

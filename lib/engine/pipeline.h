@@ -55,7 +55,8 @@ struct _PtPipeline
   GCond marker_changed;
   GPtrArray *markers;           /* that may still be under way */
   GMutex weights_lock;          /* one load or reset at a time */
-  GThreadPool *writer;          /* of checkpoints, one thread */
+  GThread *writer;              /* of checkpoints; made when first needed */
+  PtQueue *to_write;            /* markers with a snapshot; none: the end */
 };
 
 void pt_pipeline_emit (PtPipeline *self, const PtEvent *event);
@@ -74,6 +75,6 @@ void pt_pipeline_send_marker (PtPipeline *self, PtMarker *marker);
 gboolean pt_pipeline_run_marker (PtPipeline *self, PtMarker *marker,
     GError **error);
 
-void pt_checkpoint_write (gpointer data, gpointer user_data);
+void pt_checkpoint_finish_writing (PtPipeline *self);
 
 G_END_DECLS
