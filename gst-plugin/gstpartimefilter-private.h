@@ -88,6 +88,8 @@ struct _GstPartimeFilter
   GstCaps *tensor_caps;
   GstStructure *tensor_info;
   gint failed;                  /* atomic: one error has been posted */
+  GMutex running_lock;          /* held by who reads statistics */
+  gboolean running;
 
   /* Sink pad's streaming thread. */
   GstPartimeFormat *format;
@@ -134,13 +136,14 @@ void gst_partime_settings_clear (GstPartimeSettings *self);
 gboolean gst_partime_filter_apply_settings (GstPartimeFilter *self,
     PtNetwork *network, GError **error);
 void gst_partime_filter_apply_live (GstPartimeFilter *self,
-    PtPipeline *pipeline);
+    PtNetwork *network, PtPipeline *pipeline);
 
 /* session.c */
 gboolean gst_partime_filter_open (GstPartimeFilter *self);
 gboolean gst_partime_filter_start (GstPartimeFilter *self);
 void gst_partime_filter_close (GstPartimeFilter *self);
-PtPipeline *gst_partime_filter_ref_pipeline (GstPartimeFilter *self);
+PtPipeline *gst_partime_filter_ref_pipeline (GstPartimeFilter *self,
+    PtNetwork **network);
 void gst_partime_filter_post_error (GstPartimeFilter *self,
     const GError *error, const gchar *path);
 gboolean gst_partime_filter_save (GstPartimeFilter *self,

@@ -4,6 +4,8 @@
 /* The properties: what the user sets, and how it overrides the network file.
  * A property that was not set leaves the file's value alone. */
 
+#include <math.h>
+
 #include "gstpartimefilter-private.h"
 
 #define DEFAULT_STATS_INTERVAL GST_SECOND
@@ -232,6 +234,7 @@ properties_set (GObject *object, guint id, const GValue *value,
   GstPartimeFilter *self = GST_PARTIME_FILTER (object);
   gpointer field = settings_field (&self->settings, id);
   g_autoptr (PtPipeline) pipeline = NULL;
+  g_autoptr (PtNetwork) network = NULL;
 
   if (!field) {
     G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec);
@@ -240,10 +243,10 @@ properties_set (GObject *object, guint id, const GValue *value,
   GST_OBJECT_LOCK (self);
   properties_store (field, value);
   GST_OBJECT_UNLOCK (self);
-  pipeline = gst_partime_filter_ref_pipeline (self);
+  pipeline = gst_partime_filter_ref_pipeline (self, &network);
   if (pipeline && (id == PROP_LEARN || id == PROP_LEARNING_RATE
           || id == PROP_LEARN_INTERVAL || id == PROP_LEARN_POLICY))
-    gst_partime_filter_apply_live (self, pipeline);
+    gst_partime_filter_apply_live (self, network, pipeline);
 }
 
 static void
@@ -415,17 +418,15 @@ settings_nick (const GEnumValue *values, gint value)
   return values->value_nick;
 }
 
-/* Puts the properties that were set over what @network's file says. */
+/* Puts the properties that were set over what @network's file says; those that
+ * also change while it runs follow in gst_partime_filter_apply_live(). */
 gboolean
 gst_partime_filter_apply_settings (GstPartimeFilter *self, PtNetwork *network,
     GError **error)
 {
   const GstPartimeSettings *s = &self->settings;
-  gchar rate[G_ASCII_DTOSTR_BUF_SIZE];
   g_autofree gchar *seed = g_strdup_printf ("%" G_GINT64_FORMAT, s->seed);
-  g_autofree gchar *interval = g_strdup_printf ("%u", s->learn_interval);
 
-  g_ascii_dtostr (rate, sizeof rate, s->learning_rate);
   return settings_override (network, "pipeline", "devices", s->devices,
       "devices", error)
       && settings_override (network, "pipeline", "stages", s->stages,
@@ -437,20 +438,31 @@ gst_partime_filter_apply_settings (GstPartimeFilter *self, PtNetwork *network,
       error)
       && settings_override (network, "learning", "optimizer", s->optimizer,
       "optimizer", error)
-      && settings_override (network, "learning", "learning-rate",
-      s->learning_rate >= 0 ? rate : NULL, "learning-rate", error)
-      && settings_override (network, "learning", "interval",
-      s->learn_interval > 0 ? interval : NULL, "learn-interval", error)
-      && settings_override (network, "learning", "policy",
-      settings_nick (learn_policies, s->learn_policy), "learn-policy", error)
       && settings_override (network, "learning", "seed",
       s->seed >= 0 ? seed : NULL, "seed", error);
 }
 
-/* What changes while the pipeline runs. Where a property goes back to "as the
- * file says", the value of now stays until the next start. */
+static guint
+settings_file_interval (PtNetwork *network)
+{
+  g_autofree gchar *text = pt_network_get (network, "learning", "interval");
+
+  return text ? g_ascii_strtoull (text, NULL, 10) : 1;
+}
+
+static PtLearnPolicy
+settings_file_policy (PtNetwork *network)
+{
+  g_autofree gchar *text = pt_network_get (network, "learning", "policy");
+
+  return g_strcmp0 (text, "when-idle") == 0 ? PT_LEARN_WHEN_IDLE
+      : PT_LEARN_EVERY;
+}
+
+/* What may change while the pipeline runs. */
 void
-gst_partime_filter_apply_live (GstPartimeFilter *self, PtPipeline *pipeline)
+gst_partime_filter_apply_live (GstPartimeFilter *self, PtNetwork *network,
+    PtPipeline *pipeline)
 {
   GstPartimeSettings s;
 
@@ -458,10 +470,10 @@ gst_partime_filter_apply_live (GstPartimeFilter *self, PtPipeline *pipeline)
   s = self->settings;
   GST_OBJECT_UNLOCK (self);
   pt_pipeline_set_learn (pipeline, s.learn);
-  if (s.learning_rate >= 0)
-    pt_pipeline_set_learning_rate (pipeline, s.learning_rate);
-  if (s.learn_interval > 0)
-    pt_pipeline_set_learn_interval (pipeline, s.learn_interval);
-  if (s.learn_policy != FROM_FILE)
-    pt_pipeline_set_learn_policy (pipeline, s.learn_policy);
+  pt_pipeline_set_learning_rate (pipeline,
+      s.learning_rate >= 0 ? s.learning_rate : NAN);
+  pt_pipeline_set_learn_interval (pipeline, s.learn_interval > 0
+      ? s.learn_interval : settings_file_interval (network));
+  pt_pipeline_set_learn_policy (pipeline, s.learn_policy != FROM_FILE
+      ? (PtLearnPolicy) s.learn_policy : settings_file_policy (network));
 }

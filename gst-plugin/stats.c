@@ -70,11 +70,11 @@ GstStructure *
 gst_partime_filter_new_stats (GstPartimeFilter *self, const gchar *name)
 {
   GstStructure *structure = gst_structure_new_empty (name);
-  g_autoptr (PtPipeline) pipeline = gst_partime_filter_ref_pipeline (self);
 
-  if (!pipeline)
-    return structure;
-  stats_fill (structure, pipeline);
+  g_mutex_lock (&self->running_lock);
+  if (self->running)
+    stats_fill (structure, self->pipeline);
+  g_mutex_unlock (&self->running_lock);
   GST_OBJECT_LOCK (self);
   gst_structure_set (structure, "dropped", G_TYPE_UINT64, self->dropped,
       NULL);
