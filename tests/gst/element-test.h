@@ -29,6 +29,13 @@
   "[heat]\ntype=conv2d\nfilters=1\nkernel=3\npadding=1\n" \
   "[output]\nkind=heatmap\n[pipeline]\nstages=1\n"
 
+#define NET_CLASSES \
+  "[network]\nwidth=16\nheight=12\nchannels=1\n" \
+  "[features]\ntype=conv2d\nfilters=4\nkernel=3\nactivation=relu\n" \
+  "[pool]\ntype=global-avg-pool\n[flat]\ntype=flatten\n" \
+  "[classes]\ntype=linear\nunits=3\n" \
+  "[output]\nkind=classes\n[pipeline]\nstages=1\n"
+
 #define WAIT (20 * GST_SECOND)
 
 static gchar *folder;
