@@ -74,8 +74,8 @@ pt_expf (gfloat x)
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
   p = p * r * r + r + 1.f;
-  a.i = ((n >> 1) + 127) * (1 << 23);
-  b.i = (n - (n >> 1) + 127) * (1 << 23);
+  a.i = (guint32) ((n >> 1) + 127) << 23;       /* unsigned: x may be NaN */
+  b.i = (guint32) (n - (n >> 1) + 127) << 23;
   return p * a.f * b.f;
 }
 
