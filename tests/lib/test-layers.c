@@ -531,11 +531,21 @@ add_case (const Case *item, const gchar *test, GTestDataFunc func)
 }
 
 static void
-add_cases (const PtLayerKind *kind)
+case_free (gpointer data)
+{
+  Case *item = data;
+
+  g_free (item->line);
+  g_free (item);
+}
+
+static void
+add_cases (const PtLayerKind *kind, GPtrArray *cases)
 {
   for (guint i = 0; kind->samples[i] != NULL; i++) {
     Case *item = g_new0 (Case, 1);
 
+    g_ptr_array_add (cases, item);
     item->kind = kind;
     item->sample = kind->samples[i];
     item->line = g_strdup_printf ("%s %s", kind->name, item->sample);
@@ -554,6 +564,8 @@ add_cases (const PtLayerKind *kind)
 int
 main (int argc, char **argv)
 {
+  g_autoptr (GPtrArray) cases = g_ptr_array_new_with_free_func (case_free);
+
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/layers/registry", test_registry);
   g_test_add_func ("/layers/counts", test_counts);
@@ -564,7 +576,7 @@ main (int argc, char **argv)
     g_test_add_data_func (path, &bad_cases[i], test_bad);
   }
   for (guint i = 0; pt_layer_kinds[i] != NULL; i++)
-    add_cases (pt_layer_kinds[i]);
+    add_cases (pt_layer_kinds[i], cases);
   g_test_add_func ("/layers/dropout/kept-and-dropped", test_dropout);
   g_test_add_func ("/layers/dropout/seed", test_dropout_seed);
   return g_test_run ();
