@@ -100,10 +100,17 @@ pt_workspace_clear (PtWorkspace *workspace)
   workspace->scratch_size = 0;
 }
 
+/* What pt_op_new() makes: an operation may be freed after its workspace. */
+typedef struct
+{
+  PtOp op;
+  const PtOpImpl *impl;
+} Op;
+
 static const PtOpImpl *
 op_get_impl (const PtOp *op)
 {
-  return op->workspace->device->backend->ops[op->desc.type];
+  return ((const Op *) op)->impl;
 }
 
 /* Plans @desc on the workspace's device. The caller has entered the device
@@ -113,10 +120,12 @@ PtOp *
 pt_op_new (PtWorkspace *workspace, const PtOpDesc *desc, GError **error)
 {
   gchar x[PT_SHAPE_TEXT_SIZE], y[PT_SHAPE_TEXT_SIZE];
-  g_autoptr (PtOp) op = g_new0 (PtOp, 1);
+  Op *self = g_new0 (Op, 1);
+  g_autoptr (PtOp) op = &self->op;
 
   op->desc = *desc;
   op->workspace = workspace;
+  self->impl = workspace->device->backend->ops[desc->type];
   if (op_get_impl (op) == NULL) {
     g_set_error (error, PT_ERROR, PT_ERROR_UNSUPPORTED,
         "device %s has no operation %s, wanted for x %s, y %s",

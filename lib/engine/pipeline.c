@@ -256,8 +256,8 @@ pipeline_prepare (PtPipeline *self, GError **error)
 {
   if (!pt_learning_init (&self->learning, self->network, error))
     return FALSE;
-  if (!self->network->initialised)
-    pt_network_init_weights (self->network, self->learning.seed);
+  if (!pt_network_need_weights (self->network, error))
+    return FALSE;
   if (!pipeline_place (self, error)
       || !pt_frame_maker_init (&self->maker, self->network, &self->learning,
           error))
@@ -266,8 +266,10 @@ pipeline_prepare (PtPipeline *self, GError **error)
   self->rate = isnan (self->asked_rate) ? self->learning.rate :
       self->asked_rate;
   g_mutex_unlock (&self->settings_lock);
-  self->results =
-      pt_result_pool_new (pt_network_get_output_shape (self->network));
+  self->results = pt_result_pool_new (pt_network_get_output_shape
+      (self->network), self->n_stages + PIPELINE_RESULTS + 2, error);
+  if (self->results == NULL)
+    return FALSE;
   pipeline_make_queues (self);
   pipeline_make_stages (self);
   return pipeline_start_stages (self, error);

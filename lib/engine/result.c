@@ -23,17 +23,6 @@ struct _PtResultPool
 
 G_DEFINE_BOXED_TYPE (PtResult, pt_result, pt_result_ref, pt_result_unref)
 
-PtResultPool *
-pt_result_pool_new (const PtShape *output)
-{
-  PtResultPool *self = g_new0 (PtResultPool, 1);
-
-  g_atomic_ref_count_init (&self->refs);
-  g_mutex_init (&self->lock);
-  self->output = *output;
-  return self;
-}
-
 static void
 result_free (PooledResult *self)
 {
@@ -66,6 +55,28 @@ result_new (PtResultPool *pool, GError **error)
     return NULL;
   self = g_new0 (PooledResult, 1);
   self->result.output = output;
+  return self;
+}
+
+/* A pool that already has @n results. */
+PtResultPool *
+pt_result_pool_new (const PtShape *output, guint n, GError **error)
+{
+  PtResultPool *self = g_new0 (PtResultPool, 1);
+
+  g_atomic_ref_count_init (&self->refs);
+  g_mutex_init (&self->lock);
+  self->output = *output;
+  for (guint i = 0; i < n; i++) {
+    PooledResult *result = result_new (self, error);
+
+    if (result == NULL) {
+      pt_result_pool_unref (self);
+      return NULL;
+    }
+    result->next = self->idle;
+    self->idle = result;
+  }
   return self;
 }
 

@@ -13,7 +13,8 @@ G_BEGIN_DECLS
  * largest number that was ever out at once. */
 typedef struct _PtResultPool PtResultPool;
 
-PtResultPool *pt_result_pool_new (const PtShape *output);
+PtResultPool *pt_result_pool_new (const PtShape *output, guint n,
+    GError **error);
 void pt_result_pool_unref (PtResultPool *self);
 PtResult *pt_result_pool_get (PtResultPool *self, GError **error);
 

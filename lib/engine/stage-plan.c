@@ -140,7 +140,8 @@ plan_output (PtStage *self, GError **error)
   }
   self->loss_value = pt_device_tensor_new (self->span->device, PT_F32, &one,
       error);
-  return self->loss_value != NULL;
+  self->loss_host = pt_tensor_new_shaped (PT_F32, &one, error);
+  return self->loss_value != NULL && self->loss_host != NULL;
 }
 
 /* Plans operations and takes all the memory the stage will ever use. */
@@ -184,6 +185,7 @@ pt_stage_clear_plan (PtStage *self)
   g_clear_pointer (&self->loss, pt_op_free);
   g_clear_pointer (&self->check, pt_op_free);
   g_clear_pointer (&self->loss_value, pt_tensor_unref);
+  g_clear_pointer (&self->loss_host, pt_tensor_unref);
   pt_gradients_clear (&self->gradients);
   pt_arena_clear (&self->arena);
   for (guint k = 0; self->plans != NULL && k < self->span->n; k++)

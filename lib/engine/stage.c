@@ -218,9 +218,6 @@ stage_compare (PtStage *self, const PtMessage *message, PtTensor *output,
 {
   const PtWiring *wiring = self->wiring;
   const PtWire *target = &wiring->wires[pt_wiring_get_target (wiring)];
-  gfloat value;
-  PtShape one = PT_SHAPE (1);
-  g_autoptr (PtTensor) host = NULL;
 
   if (!pt_op_run (self->loss, &(PtOpArgs) { .x = output,
           .target = pt_wire_get (target, message->sequence),
@@ -228,11 +225,10 @@ stage_compare (PtStage *self, const PtMessage *message, PtTensor *output,
           .dx = pt_gradients_get (&self->gradients,
               pt_wiring_get_output (wiring), message->sequence) }, error))
     return FALSE;
-  host = pt_tensor_new_take (PT_F32, &one, PT_LAYOUT_ROW_MAJOR, &value,
-      sizeof value, NULL, NULL);
-  if (!pt_device_download (self->span->device, host, self->loss_value, error))
+  if (!pt_device_download (self->span->device, self->loss_host,
+          self->loss_value, error))
     return FALSE;
-  *loss = value;
+  *loss = *(gfloat *) self->loss_host->data;
   return TRUE;
 }
 

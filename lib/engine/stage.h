@@ -87,7 +87,7 @@ struct _PtStage
   gsize memory;
   PtOp *loss;                   /* last stage */
   PtOp *check;                  /* last stage: of the output */
-  PtTensor *loss_value;
+  PtTensor *loss_value, *loss_host;
 
   gboolean trial;               /* weights are not written back */
   gint64 *layer_forward, *layer_backward;       /* ns, smallest seen; NULL */

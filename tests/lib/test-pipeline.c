@@ -236,7 +236,7 @@ test_bad_frames (void)
 typedef struct
 {
   const gchar *group, *key, *value;
-  PtError code;
+  gint code;
   const gchar *says;
 } BadSetting;
 

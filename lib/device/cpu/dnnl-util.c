@@ -63,7 +63,8 @@ pt_dnnl_step_init (PtDnnlStep *step, PtOp *op, const_dnnl_primitive_desc_t pd,
 
   if (!PT_DNNL (dnnl_primitive_create (&step->primitive, pd), error))
     return FALSE;
-  op->scratch_size = MAX (op->scratch_size, dnnl_memory_desc_get_size (scratch));
+  op->scratch_size = MAX (op->scratch_size,
+      dnnl_memory_desc_get_size (scratch));
   return pt_dnnl_step_add (step, op, DNNL_ARG_SCRATCHPAD, scratch, error);
 }
 
