@@ -3,7 +3,8 @@
 
 /* The element from the inside. gstpartimefilter.c: pads and states;
  * properties.c: settings; session.c: network and pipeline from open to close;
- * source.c: the source task and what it sends on; stats.c: what is measured. */
+ * source.c: the source task and what it sends on; classes.c: labels;
+ * stats.c: what is measured. */
 
 #pragma once
 
@@ -45,7 +46,9 @@ typedef struct
   GstPartimeOutput output;
   gboolean overlay;
   GstPartimeTiming timing;
-  gchar *checkpoint_location;
+  gchar *checkpoint_location, *labels_file;
+  gdouble threshold;
+  guint top_k;
   guint64 checkpoint_interval;
   gint64 seed;                  /* below 0: the file's */
   gboolean qos;
@@ -85,6 +88,9 @@ struct _GstPartimeFilter
   gchar *checkpoint;
   gboolean resume;              /* the checkpoint was there at the start */
   GstPartimeDrawing *drawing;   /* NULL: nothing can be drawn */
+  guint n_classes;              /* 0: the output is not classes */
+  gchar **labels;
+  guint n_labels;
   GstCaps *tensor_caps;
   GstStructure *tensor_info;
   gint failed;                  /* atomic: one error has been posted */
@@ -166,6 +172,13 @@ GstFlowReturn gst_partime_source_deliver (GstPartimeFilter *self,
     guint64 number, guint64 result_number);
 GstCaps *gst_partime_source_make_caps (GstPartimeFilter *self,
     const GstVideoInfo *info);
+
+/* classes.c */
+gboolean gst_partime_classes_open (GstPartimeFilter *self,
+    PtNetwork *network, GError **error);
+void gst_partime_classes_close (GstPartimeFilter *self);
+void gst_partime_classes_attach (GstPartimeFilter *self, GstBuffer *buffer,
+    const GstVideoInfo *info, PtResult *result);
 
 /* stats.c */
 GstStructure *gst_partime_filter_new_stats (GstPartimeFilter *self,

@@ -27,6 +27,9 @@ enum
   PROP_OUTPUT,
   PROP_OVERLAY,
   PROP_TIMING,
+  PROP_LABELS_FILE,
+  PROP_THRESHOLD,
+  PROP_TOP_K,
   PROP_CHECKPOINT_LOCATION,
   PROP_CHECKPOINT_INTERVAL,
   PROP_SEED,
@@ -102,6 +105,8 @@ gst_partime_settings_init (GstPartimeSettings *self)
     .learning_rate = FROM_FILE,
     .learn_policy = FROM_FILE,
     .overlay = TRUE,
+    .threshold = 0.5,
+    .top_k = 1,
     .seed = FROM_FILE,
     .latency_report = TRUE,
     .stats_interval = DEFAULT_STATS_INTERVAL,
@@ -118,6 +123,7 @@ gst_partime_settings_clear (GstPartimeSettings *self)
   g_clear_pointer (&self->loss, g_free);
   g_clear_pointer (&self->optimizer, g_free);
   g_clear_pointer (&self->checkpoint_location, g_free);
+  g_clear_pointer (&self->labels_file, g_free);
 }
 
 /* Where the value of @id lives; the type is that of its GParamSpec. */
@@ -153,6 +159,12 @@ settings_field (GstPartimeSettings *self, guint id)
       return &self->overlay;
     case PROP_TIMING:
       return &self->timing;
+    case PROP_LABELS_FILE:
+      return &self->labels_file;
+    case PROP_THRESHOLD:
+      return &self->threshold;
+    case PROP_TOP_K:
+      return &self->top_k;
     case PROP_CHECKPOINT_LOCATION:
       return &self->checkpoint_location;
     case PROP_CHECKPOINT_INTERVAL:
@@ -349,6 +361,23 @@ properties_install_learning (GObjectClass *klass)
 }
 
 static void
+properties_install_classes (GObjectClass *klass)
+{
+  g_object_class_install_property (klass, PROP_LABELS_FILE,
+      g_param_spec_string ("labels-file", "Labels file",
+          "Names of classes, one in each line, for kind=classes", NULL,
+          READY_FLAGS));
+  g_object_class_install_property (klass, PROP_THRESHOLD,
+      g_param_spec_double ("threshold", "Threshold",
+          "With kind=classes, least probability of a class to be told", 0, 1,
+          0.5, PLAYING_FLAGS));
+  g_object_class_install_property (klass, PROP_TOP_K,
+      g_param_spec_uint ("top-k", "Top k",
+          "With kind=classes, how many of the most probable classes are told",
+          0, G_MAXUINT, 1, PLAYING_FLAGS));
+}
+
+static void
 properties_install_output (GObjectClass *klass)
 {
   g_object_class_install_property (klass, PROP_OUTPUT,
@@ -393,6 +422,7 @@ gst_partime_filter_install_properties (GObjectClass *klass)
   klass->get_property = properties_get;
   properties_install_network (klass);
   properties_install_learning (klass);
+  properties_install_classes (klass);
   properties_install_output (klass);
 }
 

@@ -183,6 +183,10 @@ session_make_drawing (GstPartimeFilter *self, PtNetwork *network)
   g_autofree gchar *kind = pt_network_get (network, "output", "kind");
   g_autoptr (GError) error = NULL;
 
+  if (!gst_partime_classes_open (self, network, &error)) {
+    gst_partime_filter_post_error (self, error, self->settings.labels_file);
+    return FALSE;
+  }
   if (!gst_partime_annotator_known (kind)) {
     if (self->output == GST_PARTIME_OUTPUT_FRAMES) {
       GST_INFO_OBJECT (self, "output of kind %s is not drawn", kind);
@@ -330,6 +334,7 @@ gst_partime_filter_close (GstPartimeFilter *self)
   g_clear_pointer (&self->format, gst_partime_format_unref);
   g_clear_pointer (&self->drawing, gst_partime_drawing_free);
   g_clear_pointer (&self->checkpoint, g_free);
+  gst_partime_classes_close (self);
   self->resume = FALSE;
   gst_clear_caps (&self->tensor_caps);
   gst_clear_structure (&self->tensor_info);

@@ -264,9 +264,11 @@ gst_partime_source_deliver (GstPartimeFilter *self, GstBuffer *buffer,
     if (!source_annotate (self, format, result, &buffer))
       flow = GST_FLOW_ERROR;
   }
-  if (flow == GST_FLOW_OK && valid)
+  if (flow == GST_FLOW_OK && valid) {
     gst_partime_meta_attach (buffer, result, number, number - result_number,
         GST_BUFFER_PTS (buffer), self->tensor_caps, self->tensor_info);
+    gst_partime_classes_attach (self, buffer, &format->info, result);
+  }
   if (flow == GST_FLOW_OK)
     return gst_pad_push (self->srcpad, buffer);
   gst_clear_buffer (&buffer);

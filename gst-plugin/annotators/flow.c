@@ -3,8 +3,8 @@
 
 /* Optical flow (1, 2, H, W), x then y in pixels, by the colour wheel of
  * Baker et al., "A Database and Evaluation Methodology for Optical Flow"
- * (IJCV 2011): hue is direction, saturation is speed, stillness is white. Over a
- * frame, stillness is transparent. */
+ * (IJCV 2011): hue is direction, saturation is speed, stillness is white.
+ * Over a frame, stillness is transparent. */
 
 #include <math.h>
 

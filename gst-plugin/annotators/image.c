@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* A picture (1, 1 or 3, H, W) in the network's own terms: the normalisation
- * of its input is taken back, 255 (y std + mean). Over a frame it is an inset. */
+ * of its input is taken back, 255 (y std + mean). Over a frame it is an
+ * inset. */
 
 #include "annotators/annotator.h"
 

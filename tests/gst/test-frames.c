@@ -13,8 +13,11 @@ frames_new_harness (const gchar *network, const gchar *properties)
   g_autofree gchar *path = element_test_write ("net.cfg", network);
   g_autofree gchar *launch = g_strdup_printf ("partimefilter model=%s %s",
       path, properties);
+  g_autoptr (GError) error = NULL;
+  g_autoptr (GstElement) element = gst_parse_launch (launch, &error);
 
-  return gst_harness_new_parse (launch);
+  g_assert_no_error (error);
+  return gst_harness_new_with_element (element, "sink", "src");
 }
 
 static void
@@ -370,6 +373,45 @@ test_qos (void)
   gst_harness_teardown (h);
 }
 
+/* The most probable classes are regions with labels, probabilities falling and
+ * adding up to one. */
+static void
+test_classes (void)
+{
+  g_autofree gchar *labels = element_test_write ("labels.txt", "a\nb\nc\n");
+  g_autofree gchar *options = g_strdup_printf ("labels-file=%s threshold=0 "
+      "top-k=3", labels);
+  GstHarness *h = frames_new_harness (NET_CLASSES, options);
+  g_autoptr (GstBuffer) buffer = NULL;
+  GstMeta *meta;
+  gpointer state = NULL;
+  gdouble sum = 0, last = 1;
+  guint n = 0;
+
+  frames_set_caps (h, "RGB", 64, 48);
+  gst_harness_push (h, frames_new_buffer (h, 0, 0));
+  buffer = gst_harness_pull (h);
+  while ((meta = gst_buffer_iterate_meta_filtered (buffer, &state,
+              GST_VIDEO_REGION_OF_INTEREST_META_API_TYPE))) {
+    GstStructure *found = gst_video_region_of_interest_meta_get_param
+        ((GstVideoRegionOfInterestMeta *) meta, "classification");
+    gint id = -1;
+    gdouble confidence = 0;
+
+    g_assert_true (gst_structure_get (found, "label_id", G_TYPE_INT, &id,
+            "confidence", G_TYPE_DOUBLE, &confidence, NULL));
+    g_assert_cmpint (gst_structure_get_string (found, "label")[0], ==,
+        'a' + id);
+    g_assert_cmpfloat (confidence, <=, last);
+    last = confidence;
+    sum += confidence;
+    n++;
+  }
+  g_assert_cmpuint (n, ==, 3);
+  g_assert_cmpfloat_with_epsilon (sum, 1, 1e-6);
+  gst_harness_teardown (h);
+}
+
 /* A buffer too small for its caps is an error, not a crash. */
 static void
 test_short_buffer (void)
@@ -425,6 +467,7 @@ main (int argc, char **argv)
   g_test_add_func ("/frames/network", test_network);
   g_test_add_func ("/frames/latest", test_latest);
   g_test_add_func ("/frames/qos", test_qos);
+  g_test_add_func ("/frames/classes", test_classes);
   g_test_add_func ("/frames/short-buffer", test_short_buffer);
   g_test_add_func ("/frames/again", test_again);
   return element_test_run ();
