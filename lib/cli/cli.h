@@ -19,6 +19,7 @@ gboolean cli_info (gint argc, gchar **argv, GError **error);
 gboolean cli_init (gint argc, gchar **argv, GError **error);
 gboolean cli_kinds (gint argc, gchar **argv, GError **error);
 gboolean cli_learn (gint argc, gchar **argv, GError **error);
+gboolean cli_plot (gint argc, gchar **argv, GError **error);
 
 /* Takes the options out of @argv and wants @n arguments to be left, which
  * @usage names. */

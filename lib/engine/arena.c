@@ -70,6 +70,9 @@ arena_allocate (PtArena *self, guint n_stash, gboolean learns, GError **error)
     return FALSE;
   if (!learns)
     return TRUE;
+  self->learned = pt_tensor_view (self->values, 0,
+      &PT_SHAPE (MAX (self->learned_bytes, PT_ALIGNMENT) / sizeof (gfloat)),
+      MAX (self->learned_bytes, PT_ALIGNMENT));
   if (!(self->gradients = arena_new (self, self->learned_bytes, error))
       || !(self->good = arena_new (self, self->bytes, error))
       || !(self->candidate = arena_new (self, self->bytes, error)))
@@ -167,6 +170,7 @@ pt_arena_clear (PtArena *self)
   arena_free_list (self->stash, self->n_copies - 1);
   for (guint i = 0; i < PT_UPDATE_MAX_SLOTS; i++)
     g_clear_pointer (&self->slots[i], pt_tensor_unref);
+  g_clear_pointer (&self->learned, pt_tensor_unref);
   g_clear_pointer (&self->values, pt_tensor_unref);
   g_clear_pointer (&self->gradients, pt_tensor_unref);
   g_clear_pointer (&self->good, pt_tensor_unref);
@@ -287,7 +291,7 @@ pt_arena_keep (PtArena *self, guint64 sequence, GError **error)
   if (copy == 0 || self->learned_bytes == 0)
     return TRUE;
   stash = self->stash[copy - 1];
-  return pt_device_copy (self->span->device, stash, self->values, error);
+  return pt_device_copy (self->span->device, stash, self->learned, error);
 }
 
 /* One step of the optimizer with the gradients that are there. Gradients that
@@ -295,7 +299,7 @@ pt_arena_keep (PtArena *self, guint64 sequence, GError **error)
 gboolean
 pt_arena_step (PtArena *self, gdouble rate, gboolean *applied, GError **error)
 {
-  PtOpArgs update = { .dw = self->gradients, .update_w = self->values,
+  PtOpArgs update = { .dw = self->gradients, .update_w = self->learned,
     .rate = rate, .step = self->updates + 1 };
 
   *applied = TRUE;

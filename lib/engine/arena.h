@@ -27,6 +27,7 @@ typedef struct
   guint n_parameters;
   PtParameter *parameters;
   gsize bytes, learned_bytes;
+  PtTensor *learned;            /* the learned part of values, which is first */
   PtTensor *values;
   PtTensor *gradients;          /* learned part; NULL when nothing learns */
   guint n_slots;
