@@ -1,2 +1,496 @@
 /* SPDX-FileCopyrightText: partimefilter contributors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "core/params.h"
+
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+
+/* Longer texts are cut in messages. */
+#define PARAMS_MAX_QUOTE 80
+
+static inline gpointer
+params_place (const PtParam *param, gconstpointer options)
+{
+  return (guint8 *) options + param->offset;
+}
+
+/* Finds the row of @key; %NULL if there is none. */
+const PtParam *
+pt_params_find (const PtParam *table, const gchar *key)
+{
+  for (; table != NULL && table->key != NULL; table++)
+    if (strcmp (table->key, key) == 0)
+      return table;
+  return NULL;
+}
+
+/* Levenshtein's distance, with "-" and "_" and upper and lower case taken as
+ * the same; capped at words of 31 characters. */
+static guint
+params_distance (const gchar *a, const gchar *b)
+{
+  guint row[33];
+  const gsize n = strlen (a), m = strlen (b);
+
+  if (n > 31 || m > 31)
+    return G_MAXUINT;
+  for (gsize j = 0; j <= m; j++)
+    row[j] = j;
+  for (gsize i = 1; i <= n; i++) {
+    guint corner = row[0];
+
+    row[0] = i;
+    for (gsize j = 1; j <= m; j++) {
+      const gchar p = a[i - 1] == '_' ? '-' : g_ascii_tolower (a[i - 1]);
+      const gchar q = b[j - 1] == '_' ? '-' : g_ascii_tolower (b[j - 1]);
+      const guint change = corner + (p != q);
+
+      corner = row[j];
+      row[j] = MIN (change, MIN (row[j], row[j - 1]) + 1);
+    }
+  }
+  return row[m];
+}
+
+/* "a, b, c", and which of them was probably meant by @found. */
+gchar *
+pt_params_hint (const gchar *found, const gchar *const *words)
+{
+  g_autofree gchar *all = g_strjoinv (", ", (gchar **) words);
+  const gchar *best = NULL;
+  guint least = MIN (2, strlen (found) / 2) + 1;
+
+  for (guint i = 0; words[i] != NULL; i++) {
+    const guint distance = params_distance (found, words[i]);
+
+    if (distance < least) {
+      least = distance;
+      best = words[i];
+    }
+  }
+  if (words[0] == NULL)
+    return g_strdup ("nothing");
+  if (best == NULL)
+    return g_strdup_printf ("one of %s", all);
+  return g_strdup_printf ("one of %s; did you mean %s?", all, best);
+}
+
+/* A printable, bounded copy of what the user wrote. */
+gchar *
+pt_params_quote (const gchar *value)
+{
+  g_autofree gchar *valid = g_utf8_make_valid (value, -1);
+  g_autofree gchar *flat = NULL;
+  gchar beyond_ascii[129] = { 0 };
+
+  for (guint i = 0; i < 128; i++)
+    beyond_ascii[i] = (gchar) (128 + i);
+  flat = g_strescape (valid, beyond_ascii);
+  if (g_utf8_strlen (flat, -1) > PARAMS_MAX_QUOTE) {
+    g_autofree gchar *head = g_utf8_substring (flat, 0, PARAMS_MAX_QUOTE);
+    return g_strdup_printf ("\"%s...\"", head);
+  }
+  return g_strdup_printf ("\"%s\"", flat);
+}
+
+static gboolean
+params_is_bounded (const PtParam *param)
+{
+  return param->min != 0 || param->max != 0;
+}
+
+static gboolean
+params_in_range (const PtParam *param, gdouble number)
+{
+  return !params_is_bounded (param) ||
+      (number >= param->min && number <= param->max);
+}
+
+/* " from 1 to 8", " of at least 1" or nothing. */
+static gchar *
+params_print_range (const PtParam *param)
+{
+  gchar low[G_ASCII_DTOSTR_BUF_SIZE], high[G_ASCII_DTOSTR_BUF_SIZE];
+  const gdouble endless =
+      param->type == PT_PARAM_DOUBLE || param->type == PT_PARAM_DOUBLE_PAIR ?
+      G_MAXFLOAT : G_MAXINT;
+  const gboolean has_low = param->min > -endless;
+  const gboolean has_high = param->max < endless;
+
+  g_ascii_formatd (low, sizeof low, "%.10g", param->min);
+  g_ascii_formatd (high, sizeof high, "%.10g", param->max);
+  if (!params_is_bounded (param) || (!has_low && !has_high))
+    return g_strdup ("");
+  if (!has_high)
+    return g_strdup_printf (" of at least %s", low);
+  if (!has_low)
+    return g_strdup_printf (" of at most %s", high);
+  return g_strdup_printf (" from %s to %s", low, high);
+}
+
+static gchar *
+params_print_expected (const PtParam *param)
+{
+  g_autofree gchar *range = params_print_range (param);
+
+  switch (param->type) {
+    case PT_PARAM_INT:
+    case PT_PARAM_UINT64:
+      return g_strdup_printf ("a whole number%s", range);
+    case PT_PARAM_DOUBLE:
+      return g_strdup_printf ("a finite number%s", range);
+    case PT_PARAM_BOOL:
+      return g_strdup ("true or false");
+    case PT_PARAM_ENUM:
+      break;
+    case PT_PARAM_STRING:
+      return g_strdup ("UTF-8 text");
+    case PT_PARAM_INT_PAIR:
+      return g_strdup_printf ("one or two whole numbers%s (height;width)",
+          range);
+    case PT_PARAM_DOUBLE_PAIR:
+      return g_strdup_printf ("two finite numbers%s, such as 0.9;0.999",
+          range);
+  }
+  return NULL;
+}
+
+/* The parsers take the whole text or nothing. */
+
+static gboolean
+params_read_int (const PtParam *param, const gchar *text, gint *number)
+{
+  gchar *end;
+  gint64 n;
+
+  errno = 0;
+  n = g_ascii_strtoll (text, &end, 10);
+  if (end == text || *end != '\0' || errno != 0 || n < G_MININT ||
+      n > G_MAXINT || !params_in_range (param, n))
+    return FALSE;
+  *number = n;
+  return TRUE;
+}
+
+static gboolean
+params_read_uint64 (const PtParam *param, const gchar *text, guint64 *number)
+{
+  gchar *end;
+  guint64 n;
+
+  errno = 0;
+  n = g_ascii_strtoull (text, &end, 10);
+  /* strtoull() takes "-1" for 2^64 - 1 */
+  if (end == text || *end != '\0' || errno != 0 || strchr (text, '-') != NULL
+      || !params_in_range (param, n))
+    return FALSE;
+  *number = n;
+  return TRUE;
+}
+
+static gboolean
+params_read_double (const PtParam *param, const gchar *text, gdouble *number)
+{
+  gchar *end;
+  gdouble x;
+
+  x = g_ascii_strtod (text, &end);
+  if (end == text || *end != '\0' || !isfinite (x) ||
+      !params_in_range (param, x))
+    return FALSE;
+  *number = x;
+  return TRUE;
+}
+
+static gboolean
+params_read_bool (const gchar *text, gboolean *value)
+{
+  static const gchar *const yes[] = { "true", "yes", "1", NULL };
+  static const gchar *const no[] = { "false", "no", "0", NULL };
+
+  if (!g_strv_contains (yes, text) && !g_strv_contains (no, text))
+    return FALSE;
+  *value = g_strv_contains (yes, text);
+  return TRUE;
+}
+
+static gboolean
+params_read_word (const PtParam *param, const gchar *text, gint *index)
+{
+  for (gint i = 0; param->words[i] != NULL; i++) {
+    if (strcmp (param->words[i], text) == 0) {
+      *index = i;
+      return TRUE;
+    }
+  }
+  return FALSE;
+}
+
+/* Numbers between ";" or ","; a separator at the end is allowed, as in any
+ * list of a key file. One number stands for both. */
+static gboolean
+params_read_pair (const PtParam *param, const gchar *text, gpointer pair)
+{
+  g_auto (GStrv) parts = g_strsplit_set (text, ";,", 4);
+  guint n = g_strv_length (parts);
+  gint ints[2];
+  gdouble doubles[2];
+
+  if (n > 1 && *g_strstrip (parts[n - 1]) == '\0')
+    n--;
+  if (n < 1 || n > 2 || (n == 1 && param->type == PT_PARAM_DOUBLE_PAIR))
+    return FALSE;
+  for (guint i = 0; i < 2; i++) {
+    const gchar *part = g_strstrip (parts[MIN (i, n - 1)]);
+
+    if (param->type == PT_PARAM_INT_PAIR ?
+        !params_read_int (param, part, &ints[i]) :
+        !params_read_double (param, part, &doubles[i]))
+      return FALSE;
+  }
+  if (param->type == PT_PARAM_INT_PAIR)
+    memcpy (pair, ints, sizeof ints);
+  else
+    memcpy (pair, doubles, sizeof doubles);
+  return TRUE;
+}
+
+static gboolean
+params_read (const PtParam *param, const gchar *text, gpointer place)
+{
+  switch (param->type) {
+    case PT_PARAM_INT:
+      return params_read_int (param, text, place);
+    case PT_PARAM_UINT64:
+      return params_read_uint64 (param, text, place);
+    case PT_PARAM_DOUBLE:
+      return params_read_double (param, text, place);
+    case PT_PARAM_BOOL:
+      return params_read_bool (text, place);
+    case PT_PARAM_ENUM:
+      return params_read_word (param, text, place);
+    case PT_PARAM_STRING:
+      if (!g_utf8_validate (text, -1, NULL))
+        return FALSE;
+      g_free (*(gchar **) place);
+      *(gchar **) place = g_strdup (text);
+      return TRUE;
+    case PT_PARAM_INT_PAIR:
+    case PT_PARAM_DOUBLE_PAIR:
+      return params_read_pair (param, text, place);
+  }
+  return FALSE;
+}
+
+static gboolean
+params_refuse_key (const PtParam *table, const gchar *key, const gchar *where,
+    GError **error)
+{
+  g_autoptr (GPtrArray) words = g_ptr_array_new ();
+  g_autofree gchar *quoted = pt_params_quote (key);
+  g_autofree gchar *hint = NULL;
+
+  for (; table != NULL && table->key != NULL; table++)
+    g_ptr_array_add (words, (gpointer) table->key);
+  g_ptr_array_add (words, NULL);
+  hint = pt_params_hint (key, (const gchar * const *) words->pdata);
+  g_set_error (error, PT_ERROR, PT_ERROR_CONFIG,
+      "%s: found unknown key %s, expected %s", where, quoted, hint);
+  return FALSE;
+}
+
+/* Fills @options with the defaults. What was there is not freed. */
+void
+pt_params_init (const PtParam *table, gpointer options)
+{
+  for (; table != NULL && table->key != NULL; table++) {
+    if (table->type == PT_PARAM_STRING)
+      *(gchar **) params_place (table, options) = NULL;
+    if (table->value != NULL &&
+        !params_read (table, table->value, params_place (table, options)))
+      g_critical ("default %s of key %s does not fit its own table",
+          table->value, table->key);
+  }
+}
+
+/* Sets one key from text. On failure nothing has changed. */
+gboolean
+pt_params_set (const PtParam *table, gpointer options, const gchar *key,
+    const gchar *value, const gchar *where, GError **error)
+{
+  const PtParam *param = pt_params_find (table, key);
+  g_autofree gchar *text = NULL;
+  g_autofree gchar *quoted = NULL;
+  g_autofree gchar *expected = NULL;
+
+  if (param == NULL)
+    return params_refuse_key (table, key, where, error);
+  text = g_strstrip (g_strdup (value));
+  if (params_read (param, text, params_place (param, options)))
+    return TRUE;
+  quoted = pt_params_quote (value);
+  expected = param->type == PT_PARAM_ENUM ?
+      pt_params_hint (text, param->words) : params_print_expected (param);
+  g_set_error (error, PT_ERROR, PT_ERROR_CONFIG,
+      "%s: key %s: found %s, expected %s", where, key, quoted, expected);
+  return FALSE;
+}
+
+/* Whether every key of @given is known and every required one is there. */
+gboolean
+pt_params_check (const PtParam *table, const gchar *const *given,
+    const gchar *where, GError **error)
+{
+  for (guint i = 0; given[i] != NULL; i++)
+    if (pt_params_find (table, given[i]) == NULL)
+      return params_refuse_key (table, given[i], where, error);
+  for (; table != NULL && table->key != NULL; table++) {
+    if (table->value == NULL && !g_strv_contains (given, table->key)) {
+      g_autofree gchar *expected = table->type == PT_PARAM_ENUM ?
+          pt_params_hint ("", table->words) : params_print_expected (table);
+
+      g_set_error (error, PT_ERROR, PT_ERROR_CONFIG,
+          "%s: key %s is missing, expected %s (%s)", where, table->key,
+          expected, table->help ? table->help : "required");
+      return FALSE;
+    }
+  }
+  return TRUE;
+}
+
+/* The shortest text that reads back as the same number. */
+static gchar *
+params_print_double (gdouble x)
+{
+  gchar text[G_ASCII_DTOSTR_BUF_SIZE];
+
+  for (guint digits = 6; digits <= 17; digits++) {
+    gchar format[8];
+
+    g_snprintf (format, sizeof format, "%%.%ug", digits);
+    g_ascii_formatd (text, sizeof text, format, x);
+    if (g_ascii_strtod (text, NULL) == x)
+      break;
+  }
+  return g_strdup (text);
+}
+
+/* The value of @key as text that pt_params_set() reads; %NULL if there is no
+ * such key. */
+gchar *
+pt_params_get (const PtParam *table, gconstpointer options, const gchar *key)
+{
+  const PtParam *param = pt_params_find (table, key);
+  gconstpointer place;
+
+  if (param == NULL)
+    return NULL;
+  place = params_place (param, options);
+  switch (param->type) {
+    case PT_PARAM_INT:
+      return g_strdup_printf ("%d", *(const gint *) place);
+    case PT_PARAM_UINT64:
+      return g_strdup_printf ("%" G_GUINT64_FORMAT, *(const guint64 *) place);
+    case PT_PARAM_DOUBLE:
+      return params_print_double (*(const gdouble *) place);
+    case PT_PARAM_BOOL:
+      return g_strdup (*(const gboolean *) place ? "true" : "false");
+    case PT_PARAM_ENUM:
+      return g_strdup (param->words[*(const gint *) place]);
+    case PT_PARAM_STRING:
+      return g_strdup (*(gchar *const *) place);
+    case PT_PARAM_INT_PAIR:
+      return g_strdup_printf ("%d;%d", ((const gint *) place)[0],
+          ((const gint *) place)[1]);
+    case PT_PARAM_DOUBLE_PAIR:{
+      g_autofree gchar *a = params_print_double (((const gdouble *) place)[0]);
+      g_autofree gchar *b = params_print_double (((const gdouble *) place)[1]);
+
+      return g_strdup_printf ("%s;%s", a, b);
+    }
+  }
+  return NULL;
+}
+
+/* A copy of a struct of @size bytes that owns its strings. */
+gpointer
+pt_params_copy (const PtParam *table, gconstpointer options, gsize size)
+{
+  gpointer copy = g_memdup2 (options, size);
+
+  for (; table != NULL && table->key != NULL; table++) {
+    if (table->type == PT_PARAM_STRING) {
+      gchar **place = params_place (table, copy);
+
+      *place = g_strdup (*place);
+    }
+  }
+  return copy;
+}
+
+/* Frees the strings in @options, not @options itself. */
+void
+pt_params_clear (const PtParam *table, gpointer options)
+{
+  for (; table != NULL && table->key != NULL; table++)
+    if (table->type == PT_PARAM_STRING)
+      g_clear_pointer ((gchar **) params_place (table, options), g_free);
+}
+
+/* Appends one line per key: name, default, what it takes, help. */
+void
+pt_params_describe (const PtParam *table, GString *text)
+{
+  for (; table != NULL && table->key != NULL; table++) {
+    g_autofree gchar *takes = table->type == PT_PARAM_ENUM ?
+        g_strjoinv ("|", (gchar **) table->words) :
+        params_print_expected (table);
+    g_autofree gchar *value = table->value == NULL ? g_strdup ("required") :
+        g_strdup_printf ("default %s", *table->value ? table->value : "none");
+
+    g_string_append_printf (text, "    %-16s %s (%s; %s)\n", table->key,
+        table->help ? table->help : "", takes, value);
+  }
+}
+
+static gboolean
+params_parse_word (const PtParam *table, gpointer options, gchar *word,
+    GPtrArray *given, const gchar *where, GError **error)
+{
+  gchar *equals = strchr (word, '=');
+  g_autofree gchar *quoted = pt_params_quote (word);
+
+  if (equals == NULL || equals == word) {
+    g_set_error (error, PT_ERROR, PT_ERROR_CONFIG,
+        "%s: found %s, expected key=value", where, quoted);
+    return FALSE;
+  }
+  *equals = '\0';
+  for (guint i = 0; i < given->len; i++) {
+    if (strcmp (given->pdata[i], word) == 0) {
+      g_set_error (error, PT_ERROR, PT_ERROR_CONFIG,
+          "%s: found key %s twice, expected it once", where, word);
+      return FALSE;
+    }
+  }
+  g_ptr_array_add (given, word);
+  return pt_params_set (table, options, word, equals + 1, where, error);
+}
+
+gboolean
+pt_params_parse_words (const PtParam *table, gpointer options,
+    const gchar *rest, const gchar *where, GError **error)
+{
+  g_auto (GStrv) words = g_strsplit_set (rest, " \t\r\n", -1);
+  g_autoptr (GPtrArray) given = g_ptr_array_new ();
+
+  for (guint i = 0; words[i] != NULL; i++)
+    if (*words[i] != '\0' &&
+        !params_parse_word (table, options, words[i], given, where, error))
+      return FALSE;
+  g_ptr_array_add (given, NULL);
+  return pt_params_check (table, (const gchar * const *) given->pdata, where,
+      error);
+}

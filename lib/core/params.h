@@ -54,4 +54,9 @@ void pt_params_describe (const PtParam *table, GString *text);
 gboolean pt_params_parse_words (const PtParam *table, gpointer options,
     const gchar *rest, const gchar *where, GError **error);
 
+/* For messages: "one of a, b; did you mean a?", and the user's text, quoted,
+ * escaped and cut. Both are the caller's to free. */
+gchar *pt_params_hint (const gchar *found, const gchar *const *words);
+gchar *pt_params_quote (const gchar *value);
+
 G_END_DECLS

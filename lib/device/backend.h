@@ -71,11 +71,12 @@ gboolean pt_device_download (PtDevice *device, PtTensor *host,
     const PtTensor *src, GError **error);
 gboolean pt_device_copy (PtDevice *device, PtTensor *dst, const PtTensor *src,
     GError **error);
-/* Parses "cpu:0,cpu:1", "sim:500*8" or "auto"; cores as one-core devices. */
+/* Parses "cpu:0,cpu:1", "sim:500*8" or "auto" (one device per core). */
 GPtrArray *pt_device_open_list (const gchar *text, GError **error);
 /* A device of @count of the machine's cores, starting with @first. */
 PtDevice *pt_device_open_cores (guint first, guint count, GError **error);
-/* Cores the process may run on. */
+/* Numbers of the cores the process may run on, ascending; and how many. */
+const guint *pt_device_get_cores (guint *n);
 guint pt_device_count_cores (void);
 
 G_END_DECLS

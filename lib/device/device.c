@@ -1,2 +1,442 @@
 /* SPDX-FileCopyrightText: partimefilter contributors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "device/backend.h"
+
+#include <sched.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/tensor.h"
+
+#define DEVICE_MAX_LIST 4096
+
+G_DEFINE_BOXED_TYPE (PtDevice, pt_device, pt_device_ref, pt_device_unref)
+
+extern const PtBackend *const pt_backends[];    /* made by meson.build */
+
+/* Names of the backends for messages: "cpu, sim". */
+static gchar *
+device_list_backends (void)
+{
+  GString *text = g_string_new (NULL);
+
+  for (guint i = 0; pt_backends[i] != NULL; i++)
+    g_string_append_printf (text, "%s%s", i ? ", " : "", pt_backends[i]->name);
+  return g_string_free (text, FALSE);
+}
+
+/**
+ * pt_device_describe_backends:
+ *
+ * Returns: (transfer full): a line of help for each kind of device
+ */
+gchar *
+pt_device_describe_backends (void)
+{
+  GString *text = g_string_new (NULL);
+
+  for (guint i = 0; pt_backends[i] != NULL; i++)
+    g_string_append_printf (text, "%-8s %s\n", pt_backends[i]->name,
+        pt_backends[i]->summary);
+  return g_string_free (text, FALSE);
+}
+
+static const PtBackend *
+device_find_backend (const gchar *name, gsize length)
+{
+  for (guint i = 0; pt_backends[i] != NULL; i++)
+    if (strlen (pt_backends[i]->name) == length &&
+        strncmp (pt_backends[i]->name, name, length) == 0)
+      return pt_backends[i];
+  return NULL;
+}
+
+/**
+ * pt_device_open:
+ * @name: a backend's name, or that, a colon and what the backend reads, such
+ *   as "cpu", "cpu:2" or "cpu:0-3"
+ * @error: return location
+ *
+ * Returns: (transfer full): the device, or %NULL with %PT_ERROR_DEVICE if
+ *   there is no such backend or device, %PT_ERROR_CONFIG if @name cannot be
+ *   read
+ */
+PtDevice *
+pt_device_open (const gchar *name, GError **error)
+{
+  const gchar *colon;
+  const PtBackend *backend;
+  g_autoptr (PtDevice) self = NULL;
+
+  g_return_val_if_fail (name != NULL, NULL);
+  colon = strchr (name, ':');
+  backend = device_find_backend (name,
+      colon != NULL ? (gsize) (colon - name) : strlen (name));
+  if (backend == NULL) {
+    g_autofree gchar *known = device_list_backends ();
+
+    g_set_error (error, PT_ERROR, PT_ERROR_DEVICE,
+        "no device \"%s\": the kinds of device here are %s", name, known);
+    return NULL;
+  }
+  self = g_new0 (PtDevice, 1);
+  g_atomic_ref_count_init (&self->refs);
+  self->backend = backend;
+  self->name = g_strdup (name);
+  self->n_threads = 1;
+  if (!backend->open (self, colon != NULL ? colon + 1 : NULL, error)) {
+    g_prefix_error (error, "device \"%s\": ", name);
+    return NULL;
+  }
+  return g_steal_pointer (&self);
+}
+
+/**
+ * pt_device_ref:
+ * @self: a device
+ *
+ * Thread-safe.
+ *
+ * Returns: (transfer full): @self
+ */
+PtDevice *
+pt_device_ref (PtDevice *self)
+{
+  g_atomic_ref_count_inc (&self->refs);
+  return self;
+}
+
+/**
+ * pt_device_unref:
+ * @self: (transfer full): a device
+ *
+ * Thread-safe.
+ */
+void
+pt_device_unref (PtDevice *self)
+{
+  if (!g_atomic_ref_count_dec (&self->refs))
+    return;
+  if (self->priv != NULL)
+    self->backend->close (self);
+  g_free (self->name);
+  g_free (self);
+}
+
+/**
+ * pt_device_get_name:
+ * @self: a device
+ *
+ * Returns: (transfer none): the name it was opened with
+ */
+const gchar *
+pt_device_get_name (PtDevice *self)
+{
+  return self->name;
+}
+
+guint
+pt_device_get_n_threads (PtDevice *device)
+{
+  return device->n_threads;
+}
+
+void
+pt_device_enter (PtDevice *device)
+{
+  device->backend->enter (device);
+}
+
+/* Waits until everything handed to the device is done. */
+gboolean
+pt_device_wait (PtDevice *device, GError **error)
+{
+  return device->backend->wait == NULL || device->backend->wait (device, error);
+}
+
+typedef struct
+{
+  PtDevice *device;
+  gpointer data;
+} DeviceMemory;
+
+static void
+device_memory_free (gpointer owner)
+{
+  DeviceMemory *memory = owner;
+
+  memory->device->backend->free (memory->device, memory->data);
+  pt_device_unref (memory->device);
+  g_free (memory);
+}
+
+static PtTensor *
+device_new_memory (PtDevice *device, PtDType dtype, const PtShape *shape,
+    gsize size, GError **error)
+{
+  gpointer data = device->backend->alloc (device, size);
+  DeviceMemory *memory;
+
+  if (data == NULL) {
+    g_set_error (error, PT_ERROR, PT_ERROR_NO_MEMORY,
+        "device %s has no %" G_GSIZE_FORMAT " bytes", device->name, size);
+    return NULL;
+  }
+  memory = g_new (DeviceMemory, 1);
+  memory->device = pt_device_ref (device);
+  memory->data = data;
+  return pt_tensor_new_take (dtype, shape, PT_LAYOUT_CHANNELS_LAST, data,
+      size, memory, device_memory_free);
+}
+
+/* A channels-last tensor of zeros in the device's memory. */
+PtTensor *
+pt_device_tensor_new (PtDevice *device, PtDType dtype, const PtShape *shape,
+    GError **error)
+{
+  if (!pt_shape_check (shape, error))
+    return NULL;
+  return device_new_memory (device, dtype, shape,
+      pt_shape_get_n_elements (shape) * pt_dtype_size (dtype), error);
+}
+
+/* Zeros to cut pt_tensor_view()s from: float32 of one dimension. */
+PtTensor *
+pt_device_bytes_new (PtDevice *device, gsize bytes, GError **error)
+{
+  gint64 n = MAX ((bytes + sizeof (gfloat) - 1) / sizeof (gfloat), 1);
+
+  return device_new_memory (device, PT_F32, &PT_SHAPE (n),
+      n * sizeof (gfloat), error);
+}
+
+static void
+device_release_base (gpointer base)
+{
+  pt_tensor_unref (base);
+}
+
+/* @bytes of @base from byte @offset, of the same type and layout; @base is
+ * kept alive. */
+PtTensor *
+pt_tensor_view (PtTensor *base, gsize offset, const PtShape *shape,
+    gsize bytes)
+{
+  g_return_val_if_fail (offset + bytes <= base->size, NULL);
+  return pt_tensor_new_take (base->dtype, shape, base->layout,
+      (guint8 *) base->data + offset, bytes, pt_tensor_ref (base),
+      device_release_base);
+}
+
+static gboolean
+device_check_pair (PtDevice *device, const PtTensor *dst, const PtTensor *src,
+    GError **error)
+{
+  gchar a[PT_SHAPE_TEXT_SIZE], b[PT_SHAPE_TEXT_SIZE];
+
+  if (dst->dtype == src->dtype && dst->size == src->size &&
+      pt_shape_equal (&dst->shape, &src->shape))
+    return TRUE;
+  g_set_error (error, PT_ERROR, PT_ERROR_SHAPE,
+      "copying a %s tensor of shape %s into a %s tensor of shape %s on %s",
+      pt_dtype_name (src->dtype), pt_shape_print (&src->shape, a),
+      pt_dtype_name (dst->dtype), pt_shape_print (&dst->shape, b),
+      device->name);
+  return FALSE;
+}
+
+static gboolean
+device_same_layout (const PtTensor *a, const PtTensor *b)
+{
+  return a->layout == b->layout || a->shape.n_dims <= 2;
+}
+
+/* From main memory to the device, with the change of layout. Allocates only
+ * where the device's memory is not the CPU's. */
+gboolean
+pt_device_upload (PtDevice *device, PtTensor *dst, const PtTensor *host,
+    GError **error)
+{
+  g_autoptr (PtTensor) staged = NULL;
+
+  if (!device_check_pair (device, dst, host, error))
+    return FALSE;
+  if (device_same_layout (dst, host))
+    return device->backend->upload (device, dst->data, host->data, host->size,
+        error);
+  if (device->backend->host_memory) {
+    pt_tensor_to_channels_last (host, dst);
+    return TRUE;
+  }
+  staged = pt_tensor_new_shaped (host->dtype, &host->shape, error);
+  if (staged == NULL)
+    return FALSE;
+  pt_tensor_to_channels_last (host, staged);
+  return device->backend->upload (device, dst->data, staged->data,
+      staged->size, error);
+}
+
+/* The reverse of pt_device_upload(); complete when it returns. */
+gboolean
+pt_device_download (PtDevice *device, PtTensor *host, const PtTensor *src,
+    GError **error)
+{
+  g_autoptr (PtTensor) staged = NULL;
+
+  if (!device_check_pair (device, host, src, error))
+    return FALSE;
+  if (device_same_layout (host, src))
+    return device->backend->download (device, host->data, src->data,
+        src->size, error);
+  if (device->backend->host_memory) {
+    pt_tensor_to_row_major (src, host);
+    return TRUE;
+  }
+  staged = pt_tensor_new_shaped (src->dtype, &src->shape, error);
+  if (staged == NULL)
+    return FALSE;
+  staged->layout = src->layout;
+  if (!device->backend->download (device, staged->data, src->data, src->size,
+          error))
+    return FALSE;
+  pt_tensor_to_row_major (staged, host);
+  return TRUE;
+}
+
+gboolean
+pt_device_copy (PtDevice *device, PtTensor *dst, const PtTensor *src,
+    GError **error)
+{
+  return device_check_pair (device, dst, src, error) &&
+      device->backend->copy (device, dst->data, src->data, src->size, error);
+}
+
+/* Read once, before any of our threads binds itself to fewer cores. */
+static gpointer
+device_read_cores (gpointer unused)
+{
+  GArray *cores = g_array_new (FALSE, FALSE, sizeof (guint));
+  cpu_set_t set;
+
+  CPU_ZERO (&set);
+  if (sched_getaffinity (getpid (), sizeof set, &set) != 0)
+    for (glong i = 0; i < sysconf (_SC_NPROCESSORS_ONLN); i++)
+      CPU_SET (i, &set);
+  for (guint i = 0; i < CPU_SETSIZE; i++)
+    if (CPU_ISSET (i, &set))
+      g_array_append_val (cores, i);
+  return cores;
+}
+
+/* Numbers of the cores the process may run on, ascending. */
+const guint *
+pt_device_get_cores (guint *n)
+{
+  static GOnce once = G_ONCE_INIT;
+  const GArray *cores = g_once (&once, device_read_cores, NULL);
+
+  *n = cores->len;
+  return (const guint *) cores->data;
+}
+
+guint
+pt_device_count_cores (void)
+{
+  guint n;
+
+  pt_device_get_cores (&n);
+  return n;
+}
+
+/* Opens cores[first] to cores[first + count - 1] of those the process has, as
+ * one device. */
+PtDevice *
+pt_device_open_cores (guint first, guint count, GError **error)
+{
+  guint n;
+  const guint *cores = pt_device_get_cores (&n);
+  g_autoptr (GString) name = g_string_new ("cpu:");
+
+  if (count < 1 || first >= n || count > n - first) {
+    g_set_error (error, PT_ERROR, PT_ERROR_DEVICE,
+        "no %u cores from the %u. on: the process may run on %u", count,
+        first + 1, n);
+    return NULL;
+  }
+  cores += first;
+  if (count > 1 && cores[count - 1] - cores[0] == count - 1)
+    g_string_append_printf (name, "%u-%u", cores[0], cores[count - 1]);
+  else
+    for (guint i = 0; i < count; i++)
+      g_string_append_printf (name, i ? "+%u" : "%u", cores[i]);
+  return pt_device_open (name->str, error);
+}
+
+static gboolean
+device_append_auto (GPtrArray *list, GError **error)
+{
+  for (guint i = 0; i < pt_device_count_cores (); i++) {
+    PtDevice *device = pt_device_open_cores (i, 1, error);
+
+    if (device == NULL)
+      return FALSE;
+    g_ptr_array_add (list, device);
+  }
+  return TRUE;
+}
+
+/* Appends one item of a list: NAME, NAME*COUNT or auto. */
+static gboolean
+device_append_item (GPtrArray *list, const gchar *item, GError **error)
+{
+  const gchar *star = strrchr (item, '*');
+  g_autofree gchar *name = star != NULL ?
+      g_strndup (item, star - item) : g_strdup (item);
+  guint64 count = 1;
+
+  g_strstrip (name);
+  if (star != NULL && !g_ascii_string_to_unsigned (star + 1, 10, 1,
+          DEVICE_MAX_LIST, &count, NULL)) {
+    g_set_error (error, PT_ERROR, PT_ERROR_CONFIG,
+        "device \"%s\": after * stands \"%s\", expected a count from 1 to %d",
+        item, star + 1, DEVICE_MAX_LIST);
+    return FALSE;
+  }
+  for (guint64 i = 0; i < count; i++) {
+    PtDevice *device;
+
+    if (strcmp (name, "auto") == 0) {
+      if (!device_append_auto (list, error))
+        return FALSE;
+      continue;
+    }
+    device = pt_device_open (name, error);
+    if (device == NULL)
+      return FALSE;
+    g_ptr_array_add (list, device);
+  }
+  return TRUE;
+}
+
+/* Commas separate devices; "cpu:0-3" is one device of four cores, "NAME*8"
+ * stands for eight devices, "auto" for one device per core. */
+GPtrArray *
+pt_device_open_list (const gchar *text, GError **error)
+{
+  g_auto (GStrv) items = g_strsplit (text, ",", -1);
+  g_autoptr (GPtrArray) list =
+      g_ptr_array_new_with_free_func ((GDestroyNotify) pt_device_unref);
+
+  for (guint i = 0; items[i] != NULL; i++)
+    if (!device_append_item (list, g_strstrip (items[i]), error)) {
+      g_prefix_error (error, "devices \"%s\": ", text);
+      return NULL;
+    }
+  if (list->len == 0) {
+    g_set_error (error, PT_ERROR, PT_ERROR_CONFIG, "devices \"%s\": names "
+        "none, expected a list such as cpu:0,cpu:1 or auto", text);
+    return NULL;
+  }
+  return g_steal_pointer (&list);
+}

@@ -1,2 +1,495 @@
 /* SPDX-FileCopyrightText: partimefilter contributors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "engine/stage.h"
+
+#include "core/rng.h"
+
+#include <math.h>
+
+/* Weight of the newest value in the running means of the statistics. */
+#define STAGE_MEAN_WEIGHT 0.05
+
+/* A stage of @wiring, on whose queues it will be joined by the caller. */
+PtStage *
+pt_stage_new (PtWiring *wiring, const PtLearning *learning, guint index,
+    const PtStageHooks *hooks)
+{
+  PtStage *self = g_new0 (PtStage, 1);
+
+  g_mutex_init (&self->lock);
+  g_cond_init (&self->changed);
+  self->index = index;
+  self->wiring = wiring;
+  self->span = &wiring->spans[index];
+  self->learning = learning;
+  self->hooks = *hooks;
+  self->age = pt_learning_get_age (learning, index, wiring->n_stages);
+  self->token_delay = pt_learning_get_token_delay (learning);
+  self->n_initial_tokens = self->token_delay;
+  self->was_valid = TRUE;
+  self->stats.device = pt_device_get_name (self->span->device);
+  self->stats.first_layer = self->span->first;
+  self->stats.n_layers = self->span->n;
+  self->stats.n_threads = pt_device_get_n_threads (self->span->device);
+  self->stats.age = self->age;
+  return self;
+}
+
+/* The thread must have ended. */
+void
+pt_stage_free (PtStage *self)
+{
+  g_clear_error (&self->error);
+  g_free (self->layer_forward);
+  g_free (self->layer_backward);
+  g_cond_clear (&self->changed);
+  g_mutex_clear (&self->lock);
+  g_free (self);
+}
+
+static void
+stage_fill (PtStage *self, guint k, guint64 sequence, PtLayerArgs *args)
+{
+  const PtWiring *wiring = self->wiring;
+  const PtNode *node = &wiring->network->nodes[self->span->first + k];
+
+  for (guint j = 0; j < node->layer->n_inputs; j++)
+    args->x[j] = pt_wire_get (&wiring->wires[PT_WIRE_OF_INPUT
+            (node->inputs[j])], sequence);
+  args->y = pt_wire_get (&wiring->wires[1 + self->span->first + k], sequence);
+  if (self->saved != NULL)
+    for (guint i = 0; i < node->layer->n_saved; i++)
+      args->saved[i] = pt_stage_get_saved (self, k, sequence)[i];
+}
+
+static void
+stage_note_least (gint64 *times, guint k, gint64 start)
+{
+  gint64 time = pt_clock_now () - start;
+
+  if (times[k] == 0 || time < times[k])
+    times[k] = time;
+}
+
+static gboolean
+stage_forward (PtStage *self, const PtMessage *message, GError **error)
+{
+  if (message->learn && !pt_arena_keep (&self->arena, message->sequence,
+          error))
+    return FALSE;
+  for (guint k = 0; k < self->span->n; k++) {
+    const PtLayer *layer =
+        self->wiring->network->nodes[self->span->first + k].layer;
+    PtTensor **w = pt_arena_get_w (&self->arena, 0, k);
+    PtLayerArgs args = { .learning = message->learn };
+    gint64 start = self->layer_forward != NULL ? pt_clock_now () : 0;
+
+    stage_fill (self, k, message->sequence, &args);
+    args.seed = pt_rng_mix (self->learning->seed, self->span->first + k,
+        message->frame);
+    for (guint i = 0; i < layer->n_weights; i++)
+      args.w[i] = w[i];
+    if (!pt_layer_forward (layer, &self->plans[k], &args, error)) {
+      g_prefix_error (error, "layer [%s]: ", layer->name);
+      return FALSE;
+    }
+    if (self->layer_forward != NULL)
+      stage_note_least (self->layer_forward, k, start);
+  }
+  return TRUE;
+}
+
+/* One layer backward through the tensors of frame @through, while the stage
+ * works on frame @sequence. */
+static gboolean
+stage_backward_layer (PtStage *self, guint k, guint64 sequence,
+    guint64 through, GError **error)
+{
+  const PtNode *node =
+      &self->wiring->network->nodes[self->span->first + k];
+  guint copy = pt_arena_get_copy (&self->arena, through);
+  PtTensor **w = pt_arena_get_w (&self->arena, copy, k);
+  PtTensor **dw = pt_arena_get_dw (&self->arena, k);
+  gboolean scratch[PT_OP_MAX_INPUTS];
+  PtLayerArgs args = { .learning = TRUE };
+
+  stage_fill (self, k, through, &args);
+  args.dy = pt_gradients_get (&self->gradients, 1 + self->span->first + k,
+      sequence);
+  for (guint i = 0; i < node->layer->n_weights; i++) {
+    args.w[i] = w[i];
+    args.dw[i] = dw[i];
+  }
+  pt_gradients_open (&self->gradients, node, sequence, args.dx, scratch);
+  if (!pt_layer_backward (node->layer, &self->plans[k], &args, error)) {
+    g_prefix_error (error, "layer [%s]: ", node->layer->name);
+    return FALSE;
+  }
+  return pt_gradients_close (&self->gradients, node, sequence, scratch, error);
+}
+
+static gboolean
+stage_backward (PtStage *self, guint64 sequence, GError **error)
+{
+  guint64 through = self->learning->mode == PT_MODE_DELAYED ?
+      sequence - self->age : sequence;
+
+  if (!pt_gradients_begin (&self->gradients, sequence, error))
+    return FALSE;
+  for (guint k = self->span->n; k-- > 0;) {
+    gint64 start = self->layer_backward != NULL ? pt_clock_now () : 0;
+
+    if (!self->wiring->wires[1 + self->span->first + k].wants_gradient)
+      continue;
+    if (!stage_backward_layer (self, k, sequence, through, error))
+      return FALSE;
+    if (self->layer_backward != NULL)
+      stage_note_least (self->layer_backward, k, start);
+  }
+  return TRUE;
+}
+
+static void
+stage_send_token (PtStage *self, PtMessageType type, guint64 sequence)
+{
+  if (self->tokens_out != NULL)
+    pt_queue_put (self->tokens_out, &(PtMessage) { .type = type,
+        .sequence = sequence });
+}
+
+static void
+stage_note_time (PtStage *self, guint64 *mean, gint64 time)
+{
+  g_mutex_lock (&self->lock);
+  *mean = *mean == 0 ? time :
+      *mean + STAGE_MEAN_WEIGHT * (time - (gdouble) *mean);
+  g_mutex_unlock (&self->lock);
+}
+
+static gboolean
+stage_update (PtStage *self, const PtMessage *message, GError **error)
+{
+  gint64 start = pt_clock_now ();
+  gdouble rate = pt_learning_get_rate (self->learning, message->rate,
+      self->age, self->arena.updates);
+  gboolean applied;
+
+  if (!pt_arena_step (&self->arena, rate, &applied, error))
+    return FALSE;
+  if (!applied)
+    return TRUE;
+  if (!pt_arena_watch (&self->arena, message->sequence,
+          message->sequence - self->age, error))
+    return FALSE;
+  stage_note_time (self, &self->stats.update, pt_clock_now () - start);
+  g_mutex_lock (&self->lock);
+  self->stats.updates++;
+  self->stats.learning_rate = rate;
+  g_mutex_unlock (&self->lock);
+  return TRUE;
+}
+
+/* What the stage does with the token that is due on @message's frame. */
+static gboolean
+stage_learn (PtStage *self, const PtMessage *message, PtMessageType token,
+    GError **error)
+{
+  gint64 start = pt_clock_now ();
+
+  if (token == PT_MESSAGE_TOKEN_ROLLBACK
+      && !pt_arena_roll_back (&self->arena, error))
+    return FALSE;
+  if (token != PT_MESSAGE_TOKEN_GRADIENT) {
+    stage_send_token (self, token, message->sequence);
+    return TRUE;
+  }
+  if (!stage_backward (self, message->sequence, error))
+    return FALSE;
+  stage_send_token (self, PT_MESSAGE_TOKEN_GRADIENT, message->sequence);
+  stage_note_time (self, &self->stats.backward, pt_clock_now () - start);
+  return stage_update (self, message, error);
+}
+
+/* The loss of the frame and its gradient with respect to the output. */
+static gboolean
+stage_compare (PtStage *self, const PtMessage *message, PtTensor *output,
+    gdouble *loss, GError **error)
+{
+  const PtWiring *wiring = self->wiring;
+  const PtWire *target = &wiring->wires[pt_wiring_get_target (wiring)];
+  gfloat value;
+  PtShape one = PT_SHAPE (1);
+  g_autoptr (PtTensor) host = NULL;
+
+  if (!pt_op_run (self->loss, &(PtOpArgs) { .x = output,
+          .target = pt_wire_get (target, message->sequence),
+          .loss = self->loss_value,
+          .dx = pt_gradients_get (&self->gradients,
+              pt_wiring_get_output (wiring), message->sequence) }, error))
+    return FALSE;
+  host = pt_tensor_new_take (PT_F32, &one, PT_LAYOUT_ROW_MAJOR, &value,
+      sizeof value, NULL, NULL);
+  if (!pt_device_download (self->span->device, host, self->loss_value, error))
+    return FALSE;
+  *loss = value;
+  return TRUE;
+}
+
+/* The last stage: looks at the output, sends the result out, and finds the
+ * token that it would have got from a stage after it. */
+static gboolean
+stage_finish (PtStage *self, const PtMessage *message, PtMessageType *token,
+    GError **error)
+{
+  const PtWiring *wiring = self->wiring;
+  PtTensor *output = pt_wire_get (&wiring->wires[pt_wiring_get_output
+          (wiring)], message->sequence);
+  gboolean learns = self->learning->mode != PT_MODE_OFF;
+  gboolean valid = TRUE;
+  gdouble loss = NAN;
+
+  if (!pt_op_run (self->check, &(PtOpArgs) { .x = output, .finite = &valid },
+          error))
+    return FALSE;
+  if (valid && message->learn && learns
+      && !stage_compare (self, message, output, &loss, error))
+    return FALSE;
+  *token = message->learn ? PT_MESSAGE_TOKEN_GRADIENT : PT_MESSAGE_TOKEN_NONE;
+  if (!valid || (message->learn && learns && !isfinite (loss))) {
+    *token = PT_MESSAGE_TOKEN_ROLLBACK;
+    if (self->was_valid)
+      self->hooks.diverged (self->hooks.data, message->frame);
+  }
+  self->was_valid = *token != PT_MESSAGE_TOKEN_ROLLBACK;
+  return self->hooks.result (self->hooks.data, message, output, valid, loss,
+      self->arena.updates, error);
+}
+
+static gboolean
+stage_take_token (PtStage *self, PtMessageType *token)
+{
+  PtMessage message;
+
+  *token = PT_MESSAGE_TOKEN_NONE;
+  if (self->n_initial_tokens > 0) {
+    self->n_initial_tokens--;
+    return TRUE;
+  }
+  if (!pt_queue_take (self->tokens_in, &message))
+    return FALSE;
+  *token = message.type;
+  return TRUE;
+}
+
+/* The step on one frame. FALSE without an error when flushing. */
+static gboolean
+stage_step (PtStage *self, const PtMessage *message, GError **error)
+{
+  PtMessageType token = PT_MESSAGE_TOKEN_NONE;
+  gint64 start = pt_clock_now ();
+
+  if (!stage_forward (self, message, error))
+    return FALSE;
+  stage_note_time (self, &self->stats.forward, pt_clock_now () - start);
+  self->n_frames++;
+  if (self->out != NULL)
+    pt_queue_put (self->out, message);
+  else if (!stage_finish (self, message, &token, error))
+    return FALSE;
+  if (self->learning->mode != PT_MODE_OFF) {
+    if (self->tokens_in != NULL && !stage_take_token (self, &token))
+      return FALSE;
+    if (!stage_learn (self, message, token, error))
+      return FALSE;
+  }
+  if (self->out == NULL)
+    self->hooks.finished (self->hooks.data);
+  return TRUE;
+}
+
+/* After the last frame: the tokens still to come wait for frames that never
+ * come. A rollback among them counts. */
+static gboolean
+stage_drain (PtStage *self, GError **error)
+{
+  guint n = MIN (self->n_frames, self->token_delay);
+  PtMessageType token;
+
+  if (self->learning->mode == PT_MODE_OFF || self->tokens_in == NULL)
+    n = 0;
+  self->n_initial_tokens = 0;
+  while (n-- > 0 && stage_take_token (self, &token))
+    if (token == PT_MESSAGE_TOKEN_ROLLBACK
+        && !pt_arena_roll_back (&self->arena, error))
+      return FALSE;
+  self->n_initial_tokens = self->token_delay;
+  self->n_frames = 0;
+  return TRUE;
+}
+
+static gboolean
+stage_run_marker (PtStage *self, const PtMessage *message, GError **error)
+{
+  PtMarker *marker = message->marker;
+
+  if (self->out != NULL)
+    pt_queue_put (self->out, message);
+  if (marker->drains && !stage_drain (self, error))
+    return FALSE;
+  if (marker->run != NULL && !marker->run (self, marker, error))
+    return FALSE;
+  if (g_atomic_int_dec_and_test (&marker->n_left))
+    marker->done (marker);
+  return TRUE;
+}
+
+/* Room in the queue after comes first: see wiring.h. */
+static gboolean
+stage_take (PtStage *self, PtMessage *message, GError **error)
+{
+  if (self->out != NULL && !pt_queue_wait_room (self->out))
+    return FALSE;
+  return pt_queue_take (self->in, message);
+}
+
+static void
+stage_set_state (PtStage *self, PtStageState state)
+{
+  g_mutex_lock (&self->lock);
+  self->state = state;
+  g_cond_broadcast (&self->changed);
+  g_mutex_unlock (&self->lock);
+}
+
+/* Waits for an order. FALSE: to stop. */
+static gboolean
+stage_park (PtStage *self)
+{
+  gboolean stop;
+
+  stage_set_state (self, PT_STAGE_PARKED);
+  g_mutex_lock (&self->lock);
+  while (!self->resume && !self->stop)
+    g_cond_wait (&self->changed, &self->lock);
+  self->resume = FALSE;
+  stop = self->stop;
+  if (!stop)
+    self->state = PT_STAGE_RUNNING;
+  g_mutex_unlock (&self->lock);
+  self->n_initial_tokens = self->token_delay;
+  self->n_frames = 0;
+  return !stop;
+}
+
+static void
+stage_run (PtStage *self, GError **error)
+{
+  PtMessage message;
+
+  do {
+    gboolean going = TRUE;
+
+    while (going && *error == NULL && stage_take (self, &message, error))
+      going = message.type == PT_MESSAGE_MARKER ?
+          stage_run_marker (self, &message, error) :
+          stage_step (self, &message, error);
+    if (*error != NULL)
+      return;
+  } while (stage_park (self));
+}
+
+static gpointer
+stage_main (gpointer data)
+{
+  PtStage *self = data;
+  g_autoptr (GError) error = NULL;
+
+  pt_device_enter (self->span->device);
+  if (pt_stage_plan (self, &error)) {
+    g_mutex_lock (&self->lock);
+    self->stats.memory = self->memory;
+    g_mutex_unlock (&self->lock);
+    stage_set_state (self, PT_STAGE_RUNNING);
+    stage_run (self, &error);
+    if (error != NULL) {
+      g_prefix_error (&error, "stage %u on %s: ", self->index,
+          pt_device_get_name (self->span->device));
+      self->hooks.failed (self->hooks.data, error);
+    } else if (!self->trial && !pt_arena_export (&self->arena, &error)) {
+      self->hooks.failed (self->hooks.data, error);
+    }
+  } else {
+    self->error = g_steal_pointer (&error);
+    stage_set_state (self, PT_STAGE_FAILED);
+  }
+  pt_stage_clear_plan (self);
+  stage_set_state (self, PT_STAGE_ENDED);
+  return NULL;
+}
+
+/* Starts the thread, which plans first. */
+void
+pt_stage_start (PtStage *self)
+{
+  g_autofree gchar *name = g_strdup_printf ("pt-stage-%u", self->index);
+
+  self->thread = g_thread_new (name, stage_main, self);
+}
+
+/* Waits until the stage has planned; its error if it could not. */
+gboolean
+pt_stage_wait_started (PtStage *self, GError **error)
+{
+  g_mutex_lock (&self->lock);
+  while (self->state == PT_STAGE_STARTING)
+    g_cond_wait (&self->changed, &self->lock);
+  g_mutex_unlock (&self->lock);
+  if (self->error == NULL)
+    return TRUE;
+  g_propagate_error (error, g_error_copy (self->error));
+  return FALSE;
+}
+
+/* Waits until the stage has noticed that its queues flush. */
+void
+pt_stage_wait_parked (PtStage *self)
+{
+  g_mutex_lock (&self->lock);
+  while (self->state == PT_STAGE_RUNNING)
+    g_cond_wait (&self->changed, &self->lock);
+  g_mutex_unlock (&self->lock);
+}
+
+void
+pt_stage_resume (PtStage *self)
+{
+  g_mutex_lock (&self->lock);
+  self->resume = self->state == PT_STAGE_PARKED;
+  if (self->resume)
+    self->state = PT_STAGE_RUNNING;
+  g_cond_broadcast (&self->changed);
+  g_mutex_unlock (&self->lock);
+}
+
+/* Ends the thread; its queues must be flushing. The weights are in the
+ * network again. */
+void
+pt_stage_stop (PtStage *self)
+{
+  if (self->thread == NULL)
+    return;
+  g_mutex_lock (&self->lock);
+  self->stop = TRUE;
+  g_cond_broadcast (&self->changed);
+  g_mutex_unlock (&self->lock);
+  g_clear_pointer (&self->thread, g_thread_join);
+}
+
+void
+pt_stage_get_stats (PtStage *self, PtStageStats *stats)
+{
+  g_mutex_lock (&self->lock);
+  *stats = self->stats;
+  g_mutex_unlock (&self->lock);
+}

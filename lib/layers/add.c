@@ -1,2 +1,132 @@
 /* SPDX-FileCopyrightText: partimefilter contributors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "layers/layer.h"
+
+enum
+{
+  FORWARD,
+  ACTIVATION,
+  ACTIVATION_BACKWARD,
+  COPY,
+};
+
+typedef struct
+{
+  gint activation;
+} AddOptions;
+
+static const gchar *const add_activations[] = { "none", "relu", NULL };
+
+static const PtParam add_params[] = {
+  {"activation", PT_PARAM_ENUM, G_STRUCT_OFFSET (AddOptions, activation),
+        "none", 0, 0, add_activations,
+      "applied to the sum"},
+  {NULL}
+};
+
+static gboolean
+add_infer (PtLayer *layer, GError **error)
+{
+  const AddOptions *options = layer->options;
+  gchar found[PT_SHAPE_TEXT_SIZE], expected[PT_SHAPE_TEXT_SIZE];
+
+  for (guint i = 1; i < layer->n_inputs; i++)
+    if (!pt_shape_equal (&layer->inputs[0], &layer->inputs[i])) {
+      g_set_error (error, PT_ERROR, PT_ERROR_SHAPE,
+          "input %u has shape %s, expected %s, that of input 0", i,
+          pt_shape_print (&layer->inputs[i], found),
+          pt_shape_print (&layer->inputs[0], expected));
+      return FALSE;
+    }
+  layer->backward_uses_y = options->activation != 0;
+  return pt_layer_same_shape (layer, error);
+}
+
+static gboolean
+add_plan_activation (const PtLayer *layer, PtWorkspace *workspace,
+    PtLayerPlan *plan, GError **error)
+{
+  PtOpDesc desc = pt_layer_op_desc (layer, workspace, PT_OP_ACTIVATION);
+
+  desc.activation.kind = PT_ACTIVATION_RELU;
+  if (!pt_layer_plan_op (plan, ACTIVATION, workspace, &desc, error))
+    return FALSE;
+  desc.type = PT_OP_ACTIVATION_BACKWARD;
+  return !workspace->training ||
+      pt_layer_plan_op (plan, ACTIVATION_BACKWARD, workspace, &desc, error);
+}
+
+static gboolean
+add_plan (const PtLayer *layer, PtWorkspace *workspace, PtLayerPlan *plan,
+    GError **error)
+{
+  const AddOptions *options = layer->options;
+  PtOpDesc desc = pt_layer_op_desc (layer, workspace, PT_OP_ADD);
+
+  if (!pt_layer_plan_op (plan, FORWARD, workspace, &desc, error))
+    return FALSE;
+  if (options->activation != 0 &&
+      !add_plan_activation (layer, workspace, plan, error))
+    return FALSE;
+  /* A sum of one is a copy. */
+  desc.n_xs = 1;
+  return !workspace->training ||
+      pt_layer_plan_op (plan, COPY, workspace, &desc, error);
+}
+
+static gboolean
+add_forward (const PtLayer *layer, PtLayerPlan *plan, const PtLayerArgs *args,
+    GError **error)
+{
+  if (!pt_op_run (plan->ops[FORWARD],
+          &(PtOpArgs) {.xs = args->x,.y = args->y}, error))
+    return FALSE;
+  return plan->ops[ACTIVATION] == NULL || pt_op_run (plan->ops[ACTIVATION],
+      &(PtOpArgs) {.x = args->y,.y = args->y}, error);
+}
+
+/* Each input's gradient is that of the sum. */
+static gboolean
+add_backward (const PtLayer *layer, PtLayerPlan *plan,
+    const PtLayerArgs *args, GError **error)
+{
+  if (plan->ops[ACTIVATION_BACKWARD] != NULL &&
+      !pt_op_run (plan->ops[ACTIVATION_BACKWARD],
+          &(PtOpArgs) {.y = args->y,.dy = args->dy,.dx = args->dy}, error))
+    return FALSE;
+  for (guint i = 0; i < layer->n_inputs; i++)
+    if (args->dx[i] != NULL && !pt_op_run (plan->ops[COPY],
+            &(PtOpArgs) {.xs = &args->dy,.y = args->dx[i]}, error))
+      return FALSE;
+  return TRUE;
+}
+
+static gdouble
+add_flops (const PtLayer *layer)
+{
+  return (gdouble) (layer->n_inputs - 1) *
+      pt_shape_get_n_elements (&layer->output);
+}
+
+static const gchar *const add_samples[] = {
+  "in=1x3x4x5,1x3x4x5",
+  "in=1x2x3x3,1x2x3x3,1x2x3x3 activation=relu",
+  "in=1x6,1x6",
+  NULL,
+};
+
+const PtLayerKind pt_layer_add = {
+  .name = "add",
+  .summary = "sum of several layers, torch.add",
+  .options_size = sizeof (AddOptions),
+  .params = add_params,
+  .min_inputs = 2,
+  .max_inputs = PT_OP_MAX_INPUTS,
+  .samples = add_samples,
+  .infer = add_infer,
+  .plan = add_plan,
+  .forward = add_forward,
+  .backward = add_backward,
+  .flops = add_flops,
+};

@@ -1,2 +1,131 @@
 /* SPDX-FileCopyrightText: partimefilter contributors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "layers/affine.h"
+
+typedef struct
+{
+  gint filters;
+  gint kernel[2], stride[2], padding[2], dilation[2];
+  gint groups;
+  gboolean bias;
+  gint activation;
+  gdouble negative_slope;
+} Conv2dOptions;
+
+#define ROW(key, type) \
+  #key, PT_PARAM_ ## type, G_STRUCT_OFFSET (Conv2dOptions, key)
+
+static const PtParam conv2d_params[] = {
+  {ROW (filters, INT), NULL, 1, 65536, NULL, "output channels"},
+  {ROW (kernel, INT_PAIR), NULL, 1, 1024, NULL, "size of the kernel, px"},
+  {ROW (stride, INT_PAIR), "1", 1, 1024, NULL, "step of the kernel, px"},
+  {ROW (padding, INT_PAIR), "0", 0, 4096, NULL,
+      "zeros put around the input, px"},
+  {ROW (dilation, INT_PAIR), "1", 1, 1024, NULL,
+      "distance of the kernel's elements, px"},
+  {ROW (groups, INT), "1", 1, 65536, NULL,
+      "parts into which the channels are cut, each with its own filters"},
+  {ROW (bias, BOOL), "true", 0, 0, NULL, "adds a learned number per filter"},
+  {ROW (activation, ENUM), "none", 0, 0, pt_activation_names,
+      "applied to the output"},
+  {ROW (negative_slope, DOUBLE), "0.01", 0, 100, NULL,
+      "slope below zero of activation=leaky-relu"},
+  {NULL}
+};
+
+#undef ROW
+
+static gboolean
+conv2d_check_groups (const PtLayer *layer, GError **error)
+{
+  const Conv2dOptions *options = layer->options;
+  gint64 channels = pt_shape_c (&layer->inputs[0]);
+
+  if (channels % options->groups == 0 &&
+      options->filters % options->groups == 0)
+    return TRUE;
+  g_set_error (error, PT_ERROR, PT_ERROR_SHAPE,
+      "groups=%d, expected a divisor of both the %" G_GINT64_FORMAT
+      " input channels and filters=%d", options->groups, channels,
+      options->filters);
+  return FALSE;
+}
+
+static gboolean
+conv2d_infer (PtLayer *layer, GError **error)
+{
+  const Conv2dOptions *options = layer->options;
+  const PtShape *x = &layer->inputs[0];
+  PtShape weight;
+  gint64 out[2];
+
+  if (!pt_layer_check_rank (layer, 4, error) ||
+      !conv2d_check_groups (layer, error) ||
+      !pt_layer_infer_window (x, options->kernel, options->stride,
+          options->padding, options->dilation, out, error))
+    return FALSE;
+  layer->output = PT_SHAPE (1, options->filters, out[0], out[1]);
+  weight = PT_SHAPE (options->filters, pt_shape_c (x) / options->groups,
+      options->kernel[0], options->kernel[1]);
+  pt_affine_infer (layer, &weight, options->bias, options->activation);
+  return TRUE;
+}
+
+static gboolean
+conv2d_plan (const PtLayer *layer, PtWorkspace *workspace, PtLayerPlan *plan,
+    GError **error)
+{
+  const Conv2dOptions *o = layer->options;
+  PtActivationDesc activation = { o->activation, o->negative_slope };
+  PtOpDesc desc = pt_layer_op_desc (layer, workspace, PT_OP_CONV);
+
+  desc.conv = (PtConvDesc) {
+    .kernel = {o->kernel[0], o->kernel[1]},
+    .stride = {o->stride[0], o->stride[1]},
+    .padding = {o->padding[0], o->padding[1]},
+    .dilation = {o->dilation[0], o->dilation[1]},
+    .groups = o->groups,
+    .bias = o->bias,
+    .alpha = o->negative_slope,
+  };
+  return pt_affine_plan (layer, workspace, plan, &desc, &desc.conv.activation,
+      &activation, error);
+}
+
+/* A multiplication and an addition per weight and output pixel. */
+static gdouble
+conv2d_flops (const PtLayer *layer)
+{
+  return 2.0 * pt_shape_get_n_elements (&layer->weights[0].shape) *
+      pt_shape_h (&layer->output) * pt_shape_w (&layer->output);
+}
+
+static const gchar *const conv2d_samples[] = {
+  "in=1x3x7x6 filters=4 kernel=3",
+  "in=1x4x8x7 filters=8 kernel=3 padding=1 activation=relu",
+  "in=1x2x9x11 filters=5 kernel=5;3 stride=2;1 padding=2;1 bias=false",
+  "in=1x6x9x9 filters=4 kernel=3 groups=2 dilation=2 padding=2",
+  "in=1x4x6x5 filters=4 kernel=3 groups=4 padding=1 activation=leaky-relu "
+      "negative_slope=0.1",
+  "in=1x3x6x5 filters=4 kernel=1 activation=gelu",
+  "in=1x3x6x5 filters=2 kernel=3 padding=1 activation=silu",
+  "in=1x16x6x5 filters=16 kernel=3 padding=1 activation=tanh",
+  NULL,
+};
+
+const PtLayerKind pt_layer_conv2d = {
+  .name = "conv2d",
+  .summary = "convolution with learned kernels, torch.nn.Conv2d",
+  .options_size = sizeof (Conv2dOptions),
+  .params = conv2d_params,
+  .min_inputs = 1,
+  .max_inputs = 1,
+  .samples = conv2d_samples,
+  .infer = conv2d_infer,
+  .init = pt_affine_init,
+  .plan = conv2d_plan,
+  .forward = pt_affine_forward,
+  .backward = pt_affine_backward,
+  .flops = conv2d_flops,
+};

@@ -127,6 +127,32 @@ gboolean pt_layer_backward (const PtLayer *layer, PtLayerPlan *plan,
 void pt_layer_init_fan_in (const PtLayer *layer, guint i, gint64 fan_in,
     gfloat *data, guint64 seed);
 
+/* What the kinds share. An operation's description with shapes filled in. */
+PtOpDesc pt_layer_op_desc (const PtLayer *layer,
+    const PtWorkspace *workspace, PtOpType type);
+gboolean pt_layer_plan_op (PtLayerPlan *plan, guint slot,
+    PtWorkspace *workspace, const PtOpDesc *desc, GError **error);
+/* Layers that are one operation each way: ops[0] x -> y is @desc, ops[1] is
+ * of type @backward, dy -> dx with x and y if the layer says it uses them. */
+gboolean pt_layer_plan_unary (PtLayerPlan *plan, PtWorkspace *workspace,
+    const PtOpDesc *desc, PtOpType backward, GError **error);
+gboolean pt_layer_forward_unary (const PtLayer *layer, PtLayerPlan *plan,
+    const PtLayerArgs *args, GError **error);
+gboolean pt_layer_backward_unary (const PtLayer *layer, PtLayerPlan *plan,
+    const PtLayerArgs *args, GError **error);
+gboolean pt_layer_check_rank (const PtLayer *layer, guint rank,
+    GError **error);
+gboolean pt_layer_same_shape (PtLayer *layer, GError **error);
+/* Output size of a sliding window; @dilation may be NULL. */
+gboolean pt_layer_infer_window (const PtShape *x, const gint kernel[2],
+    const gint stride[2], const gint padding[2], const gint *dilation,
+    gint64 out[2], GError **error);
+
+/* Padding of a pool is at most half its kernel, so that every window meets
+ * the input: PyTorch's rule. */
+gboolean pt_layer_check_pool_padding (const gint kernel[2],
+    const gint padding[2], GError **error);
+
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (PtLayer, pt_layer_free)
 
 G_END_DECLS

@@ -1,2 +1,86 @@
 /* SPDX-FileCopyrightText: partimefilter contributors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "layers/affine.h"
+
+typedef struct
+{
+  gint units;
+  gboolean bias;
+  gint activation;
+  gdouble negative_slope;
+} LinearOptions;
+
+#define ROW(key, type) \
+  #key, PT_PARAM_ ## type, G_STRUCT_OFFSET (LinearOptions, key)
+
+static const PtParam linear_params[] = {
+  {ROW (units, INT), NULL, 1, 1 << 24, NULL, "output features"},
+  {ROW (bias, BOOL), "true", 0, 0, NULL, "adds a learned number per unit"},
+  {ROW (activation, ENUM), "none", 0, 0, pt_activation_names,
+      "applied to the output"},
+  {ROW (negative_slope, DOUBLE), "0.01", 0, 100, NULL,
+      "slope below zero of activation=leaky-relu"},
+  {NULL}
+};
+
+#undef ROW
+
+static gboolean
+linear_infer (PtLayer *layer, GError **error)
+{
+  const LinearOptions *options = layer->options;
+  PtShape weight;
+
+  if (!pt_layer_check_rank (layer, 2, error))
+    return FALSE;
+  layer->output = PT_SHAPE (1, options->units);
+  weight = PT_SHAPE (options->units, layer->inputs[0].dims[1]);
+  pt_affine_infer (layer, &weight, options->bias, options->activation);
+  return TRUE;
+}
+
+static gboolean
+linear_plan (const PtLayer *layer, PtWorkspace *workspace, PtLayerPlan *plan,
+    GError **error)
+{
+  const LinearOptions *options = layer->options;
+  PtActivationDesc activation = {
+    options->activation, options->negative_slope
+  };
+  PtOpDesc desc = pt_layer_op_desc (layer, workspace, PT_OP_LINEAR);
+
+  desc.linear.bias = options->bias;
+  desc.linear.alpha = options->negative_slope;
+  return pt_affine_plan (layer, workspace, plan, &desc,
+      &desc.linear.activation, &activation, error);
+}
+
+static gdouble
+linear_flops (const PtLayer *layer)
+{
+  return 2.0 * pt_shape_get_n_elements (&layer->weights[0].shape);
+}
+
+static const gchar *const linear_samples[] = {
+  "in=1x13 units=7",
+  "in=1x8 units=5 bias=false activation=sigmoid",
+  "in=1x6 units=9 activation=gelu-tanh",
+  NULL,
+};
+
+const PtLayerKind pt_layer_linear = {
+  .name = "linear",
+  .summary = "every unit from every input, torch.nn.Linear",
+  .options_size = sizeof (LinearOptions),
+  .params = linear_params,
+  .min_inputs = 1,
+  .max_inputs = 1,
+  .samples = linear_samples,
+  .infer = linear_infer,
+  .init = pt_affine_init,
+  .plan = linear_plan,
+  .forward = pt_affine_forward,
+  .backward = pt_affine_backward,
+  .flops = linear_flops,
+};

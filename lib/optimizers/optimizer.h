@@ -15,6 +15,8 @@ typedef struct
   const gchar *summary;
   gsize options_size;
   const PtParam *params;
+  /* Whether the options fit together; NULL: they always do. */
+  gboolean (*check) (const PtOptimizer *optimizer, GError **error);
   void (*describe) (const PtOptimizer *optimizer, PtUpdateDesc *desc);
   /* Names of the state it keeps per parameter, as in PyTorch's state; at most
    * %PT_UPDATE_MAX_SLOTS, NULL-terminated, in the order of PtOpArgs.slots. */

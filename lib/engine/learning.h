@@ -1,0 +1,50 @@
+/* SPDX-FileCopyrightText: partimefilter contributors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#pragma once
+
+#include "losses/loss.h"
+#include "network/network.h"
+#include "optimizers/optimizer.h"
+#include "partime/pipeline.h"
+
+G_BEGIN_DECLS
+
+typedef enum
+{
+  PT_STALENESS_AUTO,
+  PT_STALENESS_NONE,
+  PT_STALENESS_SQRT,
+  PT_STALENESS_INVERSE,
+} PtStaleness;
+
+/* The [learning] group, understood. */
+typedef struct
+{
+  PtMode mode;
+  PtLoss *loss;                 /* NULL when mode is off */
+  PtOptimizer *optimizer;       /* NULL when mode is off */
+  PtTarget target;
+  PtDType target_dtype;
+  PtShape target_shape;         /* (1, C, H, W), or as the loss wants labels */
+  PtStaleness staleness;
+  guint warmup;                 /* learned frames over which the rate rises */
+  gdouble rate;                 /* before staleness and warm-up */
+  guint interval;
+  PtLearnPolicy policy;
+  guint64 seed;
+} PtLearning;
+
+gboolean pt_learning_init (PtLearning *self, PtNetwork *network,
+    GError **error);
+void pt_learning_clear (PtLearning *self);
+void pt_learning_settle (PtLearning *self, guint n_stages, gint warmup);
+/* How many frames earlier the next stage worked for the token of a frame. */
+guint pt_learning_get_token_delay (const PtLearning *self);
+guint pt_learning_get_age (const PtLearning *self, guint stage,
+    guint n_stages);
+gdouble pt_learning_get_rate (const PtLearning *self, gdouble base, guint age,
+    guint64 updates);
+const gchar *pt_mode_get_name (PtMode mode);
+
+G_END_DECLS

@@ -1,0 +1,126 @@
+/* SPDX-FileCopyrightText: partimefilter contributors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#pragma once
+
+#include "engine/arena.h"
+#include "engine/gradients.h"
+#include "engine/queue.h"
+#include "engine/wiring.h"
+
+G_BEGIN_DECLS
+
+/* One slice of the network on one device, in a thread of its own. Its step on
+ * a frame: wait for the activation; forward; send the activation on at once;
+ * then, if a token is due, wait for it, go backward, send its token on,
+ * update its weights. It is data flow: queues join the stages, there is no
+ * common clock. */
+
+typedef struct _PtStage PtStage;
+
+/* On each stage's thread, between the same two frames. */
+typedef gboolean (*PtMarkerFunc) (PtStage *stage, PtMarker *marker,
+    GError **error);
+
+/* What every stage does once, at the same place in the stream. */
+struct _PtMarker
+{
+  gatomicrefcount refs;
+  PtMarkerFunc run;             /* may be NULL */
+  /* On the thread of the stage that finishes last. */
+  void (*done) (PtMarker *marker);
+  gint n_left;                  /* atomic: stages that have not run it yet */
+  gboolean drains;              /* the frames before it are the last ones */
+  PtPipeline *pipeline;         /* lent */
+  gpointer data;
+  GDestroyNotify destroy;       /* of data */
+  gboolean finished;            /* under the pipeline's marker_lock */
+};
+
+typedef struct
+{
+  /* On the last stage's thread. @output is lent, on the stage's device;
+   * @loss is NaN if there is none. */
+  gboolean (*result) (gpointer data, const PtMessage *message,
+      PtTensor *output, gboolean valid, gdouble loss, guint64 version,
+      GError **error);
+  /* The last stage is through with a frame, backward pass and all. */
+  void (*finished) (gpointer data);
+  void (*diverged) (gpointer data, guint64 frame);
+  /* @error is lent; the stage computes no more. */
+  void (*failed) (gpointer data, const GError *error);
+  gpointer data;
+} PtStageHooks;
+
+typedef enum
+{
+  PT_STAGE_STARTING,
+  PT_STAGE_RUNNING,
+  PT_STAGE_PARKED,              /* flushing: waits for the next order */
+  PT_STAGE_FAILED,
+  PT_STAGE_ENDED,
+} PtStageState;
+
+struct _PtStage
+{
+  guint index;
+  const PtSpan *span;           /* lent */
+  PtWiring *wiring;             /* lent */
+  const PtLearning *learning;   /* lent */
+  PtStageHooks hooks;
+  PtQueue *in, *out;            /* lent: activations; out may be NULL */
+  PtQueue *tokens_in, *tokens_out;      /* lent: NULL at the ends */
+
+  guint age, token_delay;
+  guint n_initial_tokens;       /* still due before real ones */
+  guint64 n_frames;             /* since start, flush or drain */
+  gboolean was_valid;
+
+  PtWorkspace workspace;
+  PtLayerPlan *plans;           /* span->n */
+  PtArena arena;
+  PtGradients gradients;
+  PtTensor **blocks;            /* of activations only this stage sees */
+  guint n_blocks;
+  PtTensor **saved;             /* [(slot * n + layer) * MAX_SAVED + i] */
+  guint n_saved_slots;
+  gsize memory;
+  PtOp *loss;                   /* last stage */
+  PtOp *check;                  /* last stage: of the output */
+  PtTensor *loss_value;
+
+  gboolean trial;               /* weights are not written back */
+  gint64 *layer_forward, *layer_backward;       /* ns, smallest seen; NULL */
+
+  GThread *thread;
+  GMutex lock;                  /* of what follows */
+  GCond changed;
+  PtStageState state;
+  gboolean stop, resume;
+  GError *error;
+  PtStageStats stats;
+};
+
+PtStage *pt_stage_new (PtWiring *wiring, const PtLearning *learning,
+    guint index, const PtStageHooks *hooks);
+void pt_stage_free (PtStage *self);
+void pt_stage_start (PtStage *self);
+gboolean pt_stage_wait_started (PtStage *self, GError **error);
+void pt_stage_wait_parked (PtStage *self);
+void pt_stage_resume (PtStage *self);
+void pt_stage_stop (PtStage *self);
+void pt_stage_get_stats (PtStage *self, PtStageStats *stats);
+
+gboolean pt_stage_plan (PtStage *self, GError **error);
+void pt_stage_clear_plan (PtStage *self);
+
+/* The saved tensors of @layer for frame @sequence. */
+static inline PtTensor **
+pt_stage_get_saved (const PtStage *self, guint layer, guint64 sequence)
+{
+  guint slot = sequence % self->n_saved_slots;
+
+  return &self->saved[(slot * self->span->n + layer) * PT_LAYER_MAX_SAVED];
+}
+
+G_END_DECLS

@@ -1,0 +1,390 @@
+/* SPDX-FileCopyrightText: partimefilter contributors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "engine/pipeline.h"
+
+#include <math.h>
+#include <string.h>
+
+/* What happens for every frame: push, result, pull, and the flush. */
+
+static PtFlow
+stream_fail (PtPipeline *self, GError **error)
+{
+  if (g_atomic_int_get (&self->failed)) {
+    g_mutex_lock (&self->error_lock);
+    g_propagate_error (error, g_error_copy (self->error));
+    g_mutex_unlock (&self->error_lock);
+    return PT_FLOW_ERROR;
+  }
+  return PT_FLOW_FLUSHING;
+}
+
+/* Whether the stages keep up: nothing waits, and no more frames are inside
+ * than there are stages. */
+static gboolean
+stream_is_idle (PtPipeline *self)
+{
+  guint inside = g_atomic_int_get (&self->n_pushed)
+      - g_atomic_int_get (&self->n_finished);
+
+  return pt_queue_get_level (self->in) == 0 && inside < self->n_stages;
+}
+
+/* Decides once, as the frame enters, whether it learns. */
+static gboolean
+stream_decide (PtPipeline *self, gboolean has_target, PtPushFlags flags)
+{
+  guint interval = g_atomic_int_get (&self->interval);
+
+  if (self->learning.mode == PT_MODE_OFF || !has_target
+      || (flags & PT_PUSH_NO_LEARN) || !g_atomic_int_get (&self->learn)
+      || self->frame % interval != 0)
+    return FALSE;
+  if (g_atomic_int_get (&self->policy) == PT_LEARN_EVERY
+      || stream_is_idle (self))
+    return TRUE;
+  pt_stats_add_skipped (&self->stats);
+  return FALSE;
+}
+
+/* The frame is in the maker's history: fill the slots, send it off. */
+static void
+stream_enter (PtPipeline *self, PtTensor *label, PtPushFlags flags)
+{
+  PtWiring *wiring = &self->wiring;
+  PtWire *input = &wiring->wires[0];
+  PtWire *target = &wiring->wires[pt_wiring_get_target (wiring)];
+  PtMessage message = { .type = PT_MESSAGE_FRAME,
+    .sequence = self->sequence, .frame = self->frame,
+    .entered = pt_clock_now ()
+  };
+  gboolean has_target = FALSE;
+
+  if (input->slots != NULL)
+    pt_frame_maker_fill_input (&self->maker, pt_wire_get (input,
+            self->sequence));
+  if (target->slots != NULL)
+    has_target = pt_frame_maker_fill_target (&self->maker, label,
+        pt_wire_get (target, self->sequence));
+  message.learn = stream_decide (self, has_target, flags);
+  g_mutex_lock (&self->settings_lock);
+  message.rate = self->rate;
+  g_mutex_unlock (&self->settings_lock);
+  self->sequence++;
+  self->frame++;
+  g_atomic_int_inc (&self->n_pushed);
+  pt_queue_put (self->in, &message);
+}
+
+/* Waits for room, or not. */
+static PtFlow
+stream_wait_room (PtPipeline *self, PtPushFlags flags, GError **error)
+{
+  g_return_val_if_fail (self->running, PT_FLOW_FLUSHING);
+  if ((flags & PT_PUSH_TRY) && !g_atomic_int_get (&self->flushing)
+      && !g_atomic_int_get (&self->failed) && !pt_queue_has_room (self->in))
+    return PT_FLOW_FULL;
+  if (!pt_queue_wait_room (self->in))
+    return stream_fail (self, error);
+  return PT_FLOW_OK;
+}
+
+static PtFlow
+stream_refuse (const gchar *what, const PtTensor *tensor, PtDType dtype,
+    const PtShape *expected, GError **error)
+{
+  gchar found[PT_SHAPE_TEXT_SIZE], wanted[PT_SHAPE_TEXT_SIZE];
+
+  g_set_error (error, PT_ERROR, PT_ERROR_SHAPE,
+      "pushing a %s: found %s of shape %s, expected %s of shape %s", what,
+      pt_dtype_name (tensor->dtype), pt_shape_print (&tensor->shape, found),
+      pt_dtype_name (dtype), pt_shape_print (expected, wanted));
+  return PT_FLOW_ERROR;
+}
+
+static gboolean
+stream_same_elements (const PtTensor *tensor, PtDType dtype,
+    const PtShape *shape)
+{
+  PtShape found = tensor->shape, expected = *shape;
+
+  while (found.n_dims > 0 && found.dims[0] == 1) {
+    memmove (found.dims, found.dims + 1, sizeof found.dims
+        - sizeof found.dims[0]);
+    found.n_dims--;
+  }
+  while (expected.n_dims > 0 && expected.dims[0] == 1) {
+    memmove (expected.dims, expected.dims + 1, sizeof expected.dims
+        - sizeof expected.dims[0]);
+    expected.n_dims--;
+  }
+  return tensor->dtype == dtype && pt_shape_equal (&found, &expected);
+}
+
+static PtFlow
+stream_check_label (PtPipeline *self, const PtTensor *label, GError **error)
+{
+  const PtLearning *learning = &self->learning;
+
+  if (label == NULL || learning->mode == PT_MODE_OFF
+      || learning->target != PT_TARGET_LABELS
+      || stream_same_elements (label, learning->target_dtype,
+          &learning->target_shape))
+    return PT_FLOW_OK;
+  return stream_refuse ("target", label, learning->target_dtype,
+      &learning->target_shape, error);
+}
+
+/**
+ * pt_pipeline_push_pixels:
+ * @self: a running pipeline
+ * @pixels: (array) (element-type guint8): height rows of width x channels
+ *   bytes: gray, or red, green, blue
+ * @stride: bytes from one row to the next
+ * @target: (nullable): what the output is compared with if the file says
+ *   target=labels: float32 of the output's shape, or for cross-entropy int32
+ *   of shape (1) or (1, H, W)
+ * @flags: see #PtPushFlags
+ * @error: return location
+ *
+ * Hands one frame to the network: x = (value / 255 - mean) / std. Pixels are
+ * copied before it returns; nothing is allocated. Waits while the first stage
+ * has two frames waiting. One thread at a time may push.
+ *
+ * Returns: %PT_FLOW_OK; %PT_FLOW_FULL; %PT_FLOW_FLUSHING; %PT_FLOW_ERROR with
+ *   the error of the stage that failed, or %PT_ERROR_SHAPE for a target that
+ *   does not fit (nothing is pushed then)
+ */
+PtFlow
+pt_pipeline_push_pixels (PtPipeline *self, const guint8 *pixels, gsize stride,
+    PtTensor *target, PtPushFlags flags, GError **error)
+{
+  PtFlow flow = stream_check_label (self, target, error);
+
+  if (flow != PT_FLOW_OK
+      || (flow = stream_wait_room (self, flags, error)) != PT_FLOW_OK)
+    return flow;
+  g_mutex_lock (&self->push_lock);
+  pt_frame_maker_add_pixels (&self->maker, pixels, stride);
+  stream_enter (self, target, flags);
+  g_mutex_unlock (&self->push_lock);
+  return PT_FLOW_OK;
+}
+
+/**
+ * pt_pipeline_push:
+ * @self: a running pipeline
+ * @frame: float32 (C, H, W) or (1, C, H, W), row-major, already normalised
+ * @target: (nullable): as for pt_pipeline_push_pixels()
+ * @flags: see #PtPushFlags
+ * @error: return location
+ *
+ * As pt_pipeline_push_pixels(), for frames that are tensors already.
+ *
+ * Returns: as pt_pipeline_push_pixels(); also %PT_FLOW_ERROR with
+ *   %PT_ERROR_SHAPE for a frame of another shape, and with %PT_ERROR_FAILED
+ *   for one that holds NaN or Inf; nothing is pushed then
+ */
+PtFlow
+pt_pipeline_push (PtPipeline *self, PtTensor *frame, PtTensor *target,
+    PtPushFlags flags, GError **error)
+{
+  const PtSettings *s = &self->network->settings;
+  PtShape shape = PT_SHAPE (s->channels, s->height, s->width);
+  PtFlow flow = stream_check_label (self, target, error);
+
+  if (flow != PT_FLOW_OK)
+    return flow;
+  if (!stream_same_elements (frame, PT_F32, &shape))
+    return stream_refuse ("frame", frame, PT_F32, &shape, error);
+  if (!pt_tensor_is_finite (frame)) {
+    g_set_error (error, PT_ERROR, PT_ERROR_FAILED,
+        "pushing frame %" G_GUINT64_FORMAT ": found NaN or Inf in it, "
+        "expected finite numbers", self->frame);
+    return PT_FLOW_ERROR;
+  }
+  if ((flow = stream_wait_room (self, flags, error)) != PT_FLOW_OK)
+    return flow;
+  g_mutex_lock (&self->push_lock);
+  pt_frame_maker_add_tensor (&self->maker, frame);
+  stream_enter (self, target, flags);
+  g_mutex_unlock (&self->push_lock);
+  return PT_FLOW_OK;
+}
+
+/* On the last stage's thread: copies the output out and sends it off. */
+gboolean
+pt_pipeline_result (gpointer data, const PtMessage *message, PtTensor *output,
+    gboolean valid, gdouble loss, guint64 version, GError **error)
+{
+  PtPipeline *self = data;
+  PtMessage out = *message;
+  PtResult *result = pt_result_pool_get (self->results, error);
+
+  if (result == NULL)
+    return FALSE;
+  if (valid)
+    pt_tensor_to_row_major (output, result->output);
+  else
+    memset (result->output->data, 0, result->output->size);
+  result->frame = message->frame;
+  result->valid = valid;
+  result->learned = message->learn;
+  result->loss = loss;
+  result->weights_version = version;
+  result->latency = pt_clock_now () - message->entered;
+  pt_stats_add_result (&self->stats, result, version);
+  out.result = result;
+  if (pt_queue_wait_room (self->out))
+    pt_queue_put (self->out, &out);
+  else
+    pt_result_unref (result);
+  return TRUE;
+}
+
+/**
+ * pt_pipeline_pull:
+ * @self: a running pipeline
+ * @result: (out) (transfer full): the next result
+ * @error: return location
+ *
+ * Waits for the next result; they come in the order of the frames, one for
+ * each. One thread at a time may pull, another than the one that pushes or the
+ * same. If nobody pulls, the stages fill up and wait.
+ *
+ * Returns: %PT_FLOW_OK; %PT_FLOW_DRAINED after the last frame before a
+ *   pt_pipeline_drain(); %PT_FLOW_FLUSHING; %PT_FLOW_ERROR
+ */
+PtFlow
+pt_pipeline_pull (PtPipeline *self, PtResult **result, GError **error)
+{
+  PtMessage message;
+
+  g_return_val_if_fail (self->running, PT_FLOW_FLUSHING);
+  if (!pt_queue_take (self->out, &message))
+    return stream_fail (self, error);
+  *result = message.result;
+  return message.type == PT_MESSAGE_MARKER ? PT_FLOW_DRAINED : PT_FLOW_OK;
+}
+
+/* Runs once every stage has drained, all results are in the queue before. */
+static void
+stream_drained (PtMarker *marker)
+{
+  pt_queue_put (marker->pipeline->out, &(PtMessage) {
+      .type = PT_MESSAGE_MARKER });
+  pt_marker_finish (marker);
+}
+
+/**
+ * pt_pipeline_drain:
+ * @self: a running pipeline
+ * @error: return location
+ *
+ * Marks the end of the stream: every frame pushed so far comes out and every
+ * update of theirs is applied; then pt_pipeline_pull() says
+ * %PT_FLOW_DRAINED. Does not wait. Frames pushed later start a new stream with
+ * the same weights.
+ *
+ * Returns: %PT_FLOW_OK, or %PT_FLOW_ERROR if a stage has failed
+ */
+PtFlow
+pt_pipeline_drain (PtPipeline *self, GError **error)
+{
+  PtMarker *marker;
+
+  g_return_val_if_fail (self->running, PT_FLOW_FLUSHING);
+  if (g_atomic_int_get (&self->failed))
+    return stream_fail (self, error);
+  marker = pt_marker_new (self, NULL, NULL, NULL);
+  marker->drains = TRUE;
+  marker->done = stream_drained;
+  g_mutex_lock (&self->push_lock);
+  pt_pipeline_send_marker (self, marker);
+  self->frame = 0;
+  self->maker.n_frames = 0;
+  g_mutex_unlock (&self->push_lock);
+  pt_marker_unref (marker);
+  return PT_FLOW_OK;
+}
+
+void
+pt_pipeline_set_queues_flushing (PtPipeline *self, gboolean flushing)
+{
+  for (guint i = 0; i + 1 < self->n_stages; i++) {
+    pt_queue_set_flushing (self->between[i], flushing);
+    pt_queue_set_flushing (self->tokens[i], flushing);
+  }
+  pt_queue_set_flushing (self->in, flushing);
+  pt_queue_set_flushing (self->out, flushing);
+}
+
+/* Frames go, and so does the end of their stream; other markers stay. */
+static gboolean
+stream_keep (const PtMessage *message)
+{
+  if (message->type != PT_MESSAGE_MARKER)
+    return FALSE;
+  if (!message->marker->drains)
+    return TRUE;
+  pt_marker_finish (message->marker);
+  return FALSE;
+}
+
+static gboolean
+stream_keep_none (const PtMessage *message)
+{
+  if (message->result != NULL)
+    pt_result_unref (message->result);
+  return FALSE;
+}
+
+/* Empties the queues; all stages are parked. */
+void
+pt_pipeline_clear_stream (PtPipeline *self)
+{
+  for (guint i = 0; i + 1 < self->n_stages; i++) {
+    pt_queue_filter (self->between[i], stream_keep);
+    pt_queue_filter (self->tokens[i], stream_keep_none);
+  }
+  pt_queue_filter (self->in, stream_keep);
+  pt_queue_filter (self->out, stream_keep_none);
+  self->frame = 0;
+  self->maker.n_frames = 0;
+  g_atomic_int_set (&self->n_finished, g_atomic_int_get (&self->n_pushed));
+}
+
+/**
+ * pt_pipeline_set_flushing:
+ * @self: a running pipeline
+ * @flushing: %TRUE to drop everything, %FALSE to go on
+ *
+ * While flushing, waiting calls end at once with %PT_FLOW_FLUSHING. Going on
+ * waits until every stage has left the step it was in (an update may have been
+ * applied on some stages and not on others), drops frames and gradients, and
+ * keeps weights and optimizer state. Nobody may be inside push or pull when
+ * it goes on.
+ */
+void
+pt_pipeline_set_flushing (PtPipeline *self, gboolean flushing)
+{
+  g_return_if_fail (self->running);
+  if (g_atomic_int_get (&self->flushing) == flushing)
+    return;
+  g_atomic_int_set (&self->flushing, flushing);
+  if (flushing) {
+    pt_pipeline_set_queues_flushing (self, TRUE);
+    return;
+  }
+  for (guint i = 0; i < self->n_stages; i++)
+    pt_stage_wait_parked (self->stages[i]);
+  if (g_atomic_int_get (&self->failed))
+    return;
+  g_mutex_lock (&self->push_lock);
+  pt_pipeline_clear_stream (self);
+  pt_pipeline_set_queues_flushing (self, FALSE);
+  g_mutex_unlock (&self->push_lock);
+  for (guint i = 0; i < self->n_stages; i++)
+    pt_stage_resume (self->stages[i]);
+}

@@ -1,0 +1,136 @@
+/* SPDX-FileCopyrightText: partimefilter contributors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "layers/affine.h"
+
+enum
+{
+  FORWARD,
+  BACKWARD_DATA,
+  BACKWARD_WEIGHTS,
+  ACTIVATION,                   /* where it is not fused */
+  ACTIVATION_BACKWARD,
+};
+
+enum
+{
+  WEIGHT,
+  BIAS,
+};
+
+void
+pt_affine_infer (PtLayer *layer, const PtShape *weight, gboolean bias,
+    PtActivation activation)
+{
+  layer->weights[WEIGHT] = (PtWeight) { "weight", *weight, TRUE };
+  layer->weights[BIAS] = (PtWeight) {
+    "bias", PT_SHAPE (weight->dims[0]), TRUE};
+  layer->n_weights = bias ? 2 : 1;
+  layer->backward_uses_x = TRUE;
+  if (activation == PT_ACTIVATION_NONE)
+    return;
+  /* Where y does not tell the derivative, what went in is kept. */
+  layer->backward_uses_y = pt_activation_uses_y (activation);
+  if (!layer->backward_uses_y)
+    layer->saved[layer->n_saved++] = (PtSaved) { PT_F32, layer->output };
+}
+
+void
+pt_affine_init (const PtLayer *layer, guint i, gfloat *data, guint64 seed)
+{
+  const PtShape *weight = &layer->weights[WEIGHT].shape;
+
+  pt_layer_init_fan_in (layer, i,
+      pt_shape_get_n_elements (weight) / weight->dims[0], data, seed);
+}
+
+static gboolean
+affine_plan_activation (const PtLayer *layer, PtWorkspace *workspace,
+    PtLayerPlan *plan, const PtActivationDesc *activation, GError **error)
+{
+  PtOpDesc desc = pt_layer_op_desc (layer, workspace, PT_OP_ACTIVATION);
+
+  desc.x = layer->output;
+  desc.activation = *activation;
+  if (layer->n_saved > 0 &&
+      !pt_layer_plan_op (plan, ACTIVATION, workspace, &desc, error))
+    return FALSE;
+  desc.type = PT_OP_ACTIVATION_BACKWARD;
+  return pt_layer_plan_op (plan, ACTIVATION_BACKWARD, workspace, &desc, error);
+}
+
+gboolean
+pt_affine_plan (const PtLayer *layer, PtWorkspace *workspace,
+    PtLayerPlan *plan, PtOpDesc *desc, PtActivation *fused,
+    const PtActivationDesc *activation, GError **error)
+{
+  gboolean apart = workspace->training && layer->n_saved > 0;
+  PtOpType forward = desc->type;
+
+  *fused = apart ? PT_ACTIVATION_NONE : activation->kind;
+  if (!pt_layer_plan_op (plan, FORWARD, workspace, desc, error))
+    return FALSE;
+  plan->packers[WEIGHT] = plan->ops[FORWARD];
+  if (!workspace->training)
+    return TRUE;
+  *fused = PT_ACTIVATION_NONE;
+  desc->type = forward + BACKWARD_DATA;
+  if (!pt_layer_plan_op (plan, BACKWARD_DATA, workspace, desc, error))
+    return FALSE;
+  desc->type = forward + BACKWARD_WEIGHTS;
+  if (!pt_layer_plan_op (plan, BACKWARD_WEIGHTS, workspace, desc, error))
+    return FALSE;
+  return activation->kind == PT_ACTIVATION_NONE ||
+      affine_plan_activation (layer, workspace, plan, activation, error);
+}
+
+gboolean
+pt_affine_forward (const PtLayer *layer, PtLayerPlan *plan,
+    const PtLayerArgs *args, GError **error)
+{
+  PtOp *apart = plan->ops[ACTIVATION];
+  PtTensor *y = apart != NULL ? args->saved[0] : args->y;
+  PtOpArgs run = {.x = args->x[0],.w = args->w[WEIGHT],.y = y };
+
+  if (layer->n_weights > BIAS)
+    run.b = args->w[BIAS];
+  if (!pt_op_run (plan->ops[FORWARD], &run, error))
+    return FALSE;
+  return apart == NULL ||
+      pt_op_run (apart, &(PtOpArgs) {.x = y,.y = args->y}, error);
+}
+
+/* dy becomes the gradient of what the activation was applied to. */
+static gboolean
+affine_backward_activation (const PtLayer *layer, PtLayerPlan *plan,
+    const PtLayerArgs *args, GError **error)
+{
+  PtOpArgs run = {.dy = args->dy,.dx = args->dy };
+
+  if (plan->ops[ACTIVATION_BACKWARD] == NULL)
+    return TRUE;
+  if (layer->backward_uses_y)
+    run.y = args->y;
+  else
+    run.x = args->saved[0];
+  return pt_op_run (plan->ops[ACTIVATION_BACKWARD], &run, error);
+}
+
+gboolean
+pt_affine_backward (const PtLayer *layer, PtLayerPlan *plan,
+    const PtLayerArgs *args, GError **error)
+{
+  PtOpArgs data = {.dy = args->dy,.w = args->w[WEIGHT],.dx = args->dx[0] };
+  PtOpArgs weights = {.x = args->x[0],.dy = args->dy,
+    .dw = args->dw[WEIGHT]
+  };
+
+  if (layer->n_weights > BIAS)
+    weights.db = args->dw[BIAS];
+  if (!affine_backward_activation (layer, plan, args, error))
+    return FALSE;
+  if (args->dx[0] != NULL &&
+      !pt_op_run (plan->ops[BACKWARD_DATA], &data, error))
+    return FALSE;
+  return pt_op_run (plan->ops[BACKWARD_WEIGHTS], &weights, error);
+}

@@ -1,0 +1,30 @@
+/* SPDX-FileCopyrightText: partimefilter contributors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#pragma once
+
+#include "layers/layer.h"
+
+G_BEGIN_DECLS
+
+/* What conv2d and linear share: a weight, perhaps a bias, and an activation
+ * fused to the output. These are weights 0 and 1 of the layer. */
+
+/* Declares weights, saved tensors and what backward reads; the output is
+ * already there. */
+void pt_affine_infer (PtLayer *layer, const PtShape *weight, gboolean bias,
+    PtActivation activation);
+/* The weight's shape but for its first dimension is the fan-in. */
+void pt_affine_init (const PtLayer *layer, guint i, gfloat *data,
+    guint64 seed);
+/* @desc is the forward operation without its activation, which @fused points
+ * at; its backward operations are the two types after it. */
+gboolean pt_affine_plan (const PtLayer *layer, PtWorkspace *workspace,
+    PtLayerPlan *plan, PtOpDesc *desc, PtActivation *fused,
+    const PtActivationDesc *activation, GError **error);
+gboolean pt_affine_forward (const PtLayer *layer, PtLayerPlan *plan,
+    const PtLayerArgs *args, GError **error);
+gboolean pt_affine_backward (const PtLayer *layer, PtLayerPlan *plan,
+    const PtLayerArgs *args, GError **error);
+
+G_END_DECLS
