@@ -44,42 +44,45 @@ def chain(size, widths, kernel, last='relu'):
     return net
 
 
-def norm(net, name, **options):
-    return net.layer(name, 'batch-norm', statistics='batch', **options)
+def norm(net, name, side, **options):
+    """One pixel has no statistics of its own."""
+    return net.layer(name, 'batch-norm',
+                     statistics='batch' if side > 1 else 'running', **options)
 
 
-def bottleneck(net, name, above, width, stride, project):
+def bottleneck(net, name, above, side, width, stride, project):
     """ResNet's 1x1, 3x3, 1x1 block; the stride is on the 3x3."""
-    short = above
+    short, out = above, (side + stride - 1) // stride
     if project:
         short = net.layer(f'{name}down', 'conv2d', filters=4 * width,
                           kernel=1, stride=stride, bias='false',
                           inputs=above)
-        short = norm(net, f'{name}downnorm')
+        short = norm(net, f'{name}downnorm', out)
     net.layer(f'{name}conv1', 'conv2d', filters=width, kernel=1,
               bias='false', inputs=above)
-    norm(net, f'{name}norm1', activation='relu')
+    norm(net, f'{name}norm1', side, activation='relu')
     net.layer(f'{name}conv2', 'conv2d', filters=width, kernel=3,
               stride=stride, padding=1, bias='false')
-    norm(net, f'{name}norm2', activation='relu')
+    norm(net, f'{name}norm2', out, activation='relu')
     net.layer(f'{name}conv3', 'conv2d', filters=4 * width, kernel=1,
               bias='false')
-    last = norm(net, f'{name}norm3')
+    last = norm(net, f'{name}norm3', out)
     net.layer(f'{name}add', 'add', inputs=f'{last};{short}')
-    return net.layer(f'{name}relu', 'relu')
+    return net.layer(f'{name}relu', 'relu'), out
 
 
 def resnet50(size):
     net = Net(size, size)
     net.layer('conv1', 'conv2d', filters=64, kernel=7, stride=2, padding=3,
               bias='false')
-    norm(net, 'norm1', activation='relu')
+    norm(net, 'norm1', size // 2, activation='relu')
     above = net.layer('pool1', 'max-pool2d', kernel=3, stride=2, padding=1)
+    side = size // 4
     for group, blocks in enumerate([3, 4, 6, 3]):
         for block in range(blocks):
             stride = 2 if group > 0 and block == 0 else 1
-            above = bottleneck(net, f'g{group + 1}b{block + 1}', above,
-                               64 << group, stride, block == 0)
+            above, side = bottleneck(net, f'g{group + 1}b{block + 1}', above,
+                                     side, 64 << group, stride, block == 0)
     net.layer('pool2', 'global-avg-pool')
     net.layer('flatten', 'flatten')
     net.layer('classes', 'linear', units=1000)
@@ -102,7 +105,7 @@ def main():
         'sim-8': chain(8, [3] * 8, 1),
         'sim-64': chain(8, [3] * 64, 1),
         # little work, so that what is around it shows
-        'small': chain(64, [8, 2], 3),
+        'small': chain(96, [8, 2], 3),
     }
     for name, net in nets.items():
         net.write(folder / f'{name}.cfg')

@@ -18,10 +18,11 @@ from netfile import Net
 
 
 class BatchNorm(torch.nn.Module):
-    """Statistics of the frame; nn.BatchNorm2d refuses 1x1 frames."""
+    """nn.BatchNorm2d, with one place to say whose statistics it uses."""
 
-    def __init__(self, channels):
+    def __init__(self, channels, batch):
         super().__init__()
+        self.batch = batch
         self.weight = torch.nn.Parameter(torch.ones(channels))
         self.bias = torch.nn.Parameter(torch.zeros(channels))
         self.register_buffer('mean', torch.zeros(channels))
@@ -29,7 +30,7 @@ class BatchNorm(torch.nn.Module):
 
     def forward(self, x):
         return torch.batch_norm(x, self.weight, self.bias, self.mean,
-                                self.var, True, 0.1, 1e-5, False)
+                                self.var, self.batch, 0.1, 1e-5, False)
 
 
 def make_module(layer):
@@ -42,7 +43,7 @@ def make_module(layer):
     if layer.kind == 'linear':
         return torch.nn.Linear(c, layer.output[0])
     if layer.kind == 'batch-norm':
-        return BatchNorm(c)
+        return BatchNorm(c, layer.options['statistics'] == 'batch')
     if layer.kind == 'max-pool2d':
         return torch.nn.MaxPool2d(
             layer.number('kernel', 1), layer.number('stride', 1),
