@@ -257,6 +257,16 @@ params_read_pair (const PtParam *param, const gchar *text, gpointer pair)
   return TRUE;
 }
 
+/* A text with words is one of them, or its own default. */
+static gboolean
+params_accepts_text (const PtParam *param, const gchar *text)
+{
+  if (param->words != NULL)
+    return g_strv_contains (param->words, text) ||
+        g_strcmp0 (text, param->value) == 0;
+  return g_utf8_validate (text, -1, NULL);
+}
+
 static gboolean
 params_read (const PtParam *param, const gchar *text, gpointer place)
 {
@@ -272,7 +282,7 @@ params_read (const PtParam *param, const gchar *text, gpointer place)
     case PT_PARAM_ENUM:
       return params_read_word (param, text, place);
     case PT_PARAM_STRING:
-      if (!g_utf8_validate (text, -1, NULL))
+      if (!params_accepts_text (param, text))
         return FALSE;
       g_free (*(gchar **) place);
       *(gchar **) place = g_strdup (text);
@@ -331,7 +341,7 @@ pt_params_set (const PtParam *table, gpointer options, const gchar *key,
   if (params_read (param, text, params_place (param, options)))
     return TRUE;
   quoted = pt_params_quote (value);
-  expected = param->type == PT_PARAM_ENUM ?
+  expected = param->words != NULL ?
       pt_params_hint (text, param->words) : params_print_expected (param);
   g_set_error (error, PT_ERROR, PT_ERROR_CONFIG,
       "%s: key %s: found %s, expected %s", where, key, quoted, expected);
@@ -348,7 +358,7 @@ pt_params_check (const PtParam *table, const gchar *const *given,
       return params_refuse_key (table, given[i], where, error);
   for (; table != NULL && table->key != NULL; table++) {
     if (table->value == NULL && !g_strv_contains (given, table->key)) {
-      g_autofree gchar *expected = table->type == PT_PARAM_ENUM ?
+      g_autofree gchar *expected = table->words != NULL ?
           pt_params_hint ("", table->words) : params_print_expected (table);
 
       g_set_error (error, PT_ERROR, PT_ERROR_CONFIG,
@@ -444,7 +454,7 @@ void
 pt_params_describe (const PtParam *table, GString *text)
 {
   for (; table != NULL && table->key != NULL; table++) {
-    g_autofree gchar *takes = table->type == PT_PARAM_ENUM ?
+    g_autofree gchar *takes = table->words != NULL ?
         g_strjoinv ("|", (gchar **) table->words) :
         params_print_expected (table);
     g_autofree gchar *value = table->value == NULL ? g_strdup ("required") :

@@ -30,7 +30,8 @@ typedef struct
   gsize offset;                 /* into the struct, G_STRUCT_OFFSET */
   const gchar *value;           /* the default as text; NULL: required */
   gdouble min, max;             /* numbers only; both 0: any finite number */
-  const gchar *const *words;    /* enums only, NULL-terminated */
+  const gchar *const *words;    /* enums, and texts that must be one of them;
+                                 * NULL-terminated */
   const gchar *help;            /* one phrase, with the unit */
 } PtParam;
 

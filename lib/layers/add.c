@@ -80,10 +80,10 @@ add_forward (const PtLayer *layer, PtLayerPlan *plan, const PtLayerArgs *args,
     GError **error)
 {
   if (!pt_op_run (plan->ops[FORWARD],
-          &(PtOpArgs) {.xs = args->x,.y = args->y}, error))
+          &(PtOpArgs) {.xs = args->x, .y = args->y}, error))
     return FALSE;
   return plan->ops[ACTIVATION] == NULL || pt_op_run (plan->ops[ACTIVATION],
-      &(PtOpArgs) {.x = args->y,.y = args->y}, error);
+      &(PtOpArgs) {.x = args->y, .y = args->y}, error);
 }
 
 /* Each input's gradient is that of the sum. */
@@ -93,11 +93,11 @@ add_backward (const PtLayer *layer, PtLayerPlan *plan,
 {
   if (plan->ops[ACTIVATION_BACKWARD] != NULL &&
       !pt_op_run (plan->ops[ACTIVATION_BACKWARD],
-          &(PtOpArgs) {.y = args->y,.dy = args->dy,.dx = args->dy}, error))
+          &(PtOpArgs) {.y = args->y, .dy = args->dy, .dx = args->dy}, error))
     return FALSE;
   for (guint i = 0; i < layer->n_inputs; i++)
     if (args->dx[i] != NULL && !pt_op_run (plan->ops[COPY],
-            &(PtOpArgs) {.xs = &args->dy,.y = args->dx[i]}, error))
+            &(PtOpArgs) {.xs = &args->dy, .y = args->dx[i]}, error))
       return FALSE;
   return TRUE;
 }

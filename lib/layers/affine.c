@@ -90,14 +90,14 @@ pt_affine_forward (const PtLayer *layer, PtLayerPlan *plan,
 {
   PtOp *apart = plan->ops[ACTIVATION];
   PtTensor *y = apart != NULL ? args->saved[0] : args->y;
-  PtOpArgs run = {.x = args->x[0],.w = args->w[WEIGHT],.y = y };
+  PtOpArgs run = {.x = args->x[0], .w = args->w[WEIGHT], .y = y };
 
   if (layer->n_weights > BIAS)
     run.b = args->w[BIAS];
   if (!pt_op_run (plan->ops[FORWARD], &run, error))
     return FALSE;
   return apart == NULL ||
-      pt_op_run (apart, &(PtOpArgs) {.x = y,.y = args->y}, error);
+      pt_op_run (apart, &(PtOpArgs) {.x = y, .y = args->y}, error);
 }
 
 /* dy becomes the gradient of what the activation was applied to. */
@@ -105,7 +105,7 @@ static gboolean
 affine_backward_activation (const PtLayer *layer, PtLayerPlan *plan,
     const PtLayerArgs *args, GError **error)
 {
-  PtOpArgs run = {.dy = args->dy,.dx = args->dy };
+  PtOpArgs run = {.dy = args->dy, .dx = args->dy };
 
   if (plan->ops[ACTIVATION_BACKWARD] == NULL)
     return TRUE;
@@ -120,8 +120,8 @@ gboolean
 pt_affine_backward (const PtLayer *layer, PtLayerPlan *plan,
     const PtLayerArgs *args, GError **error)
 {
-  PtOpArgs data = {.dy = args->dy,.w = args->w[WEIGHT],.dx = args->dx[0] };
-  PtOpArgs weights = {.x = args->x[0],.dy = args->dy,
+  PtOpArgs data = {.dy = args->dy, .w = args->w[WEIGHT], .dx = args->dx[0] };
+  PtOpArgs weights = {.x = args->x[0], .dy = args->dy,
     .dw = args->dw[WEIGHT]
   };
 

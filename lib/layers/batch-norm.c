@@ -167,7 +167,7 @@ batch_norm_backward (const PtLayer *layer, PtLayerPlan *plan,
 
   if (plan->ops[ACTIVATION_BACKWARD] != NULL &&
       !pt_op_run (plan->ops[ACTIVATION_BACKWARD],
-          &(PtOpArgs) {.y = args->y,.dy = args->dy,.dx = args->dy}, error))
+          &(PtOpArgs) {.y = args->y, .dy = args->dy, .dx = args->dy}, error))
     return FALSE;
   /* The operation always gives dx; over dy when nobody wants it. */
   if (run.dx == NULL)

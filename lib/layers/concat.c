@@ -56,7 +56,7 @@ concat_forward (const PtLayer *layer, PtLayerPlan *plan,
     const PtLayerArgs *args, GError **error)
 {
   return pt_op_run (plan->ops[FORWARD],
-      &(PtOpArgs) {.xs = args->x,.y = args->y}, error);
+      &(PtOpArgs) {.xs = args->x, .y = args->y}, error);
 }
 
 static gboolean
@@ -64,7 +64,7 @@ concat_backward (const PtLayer *layer, PtLayerPlan *plan,
     const PtLayerArgs *args, GError **error)
 {
   return pt_op_run (plan->ops[BACKWARD],
-      &(PtOpArgs) {.dy = args->dy,.dxs = args->dx}, error);
+      &(PtOpArgs) {.dy = args->dy, .dxs = args->dx}, error);
 }
 
 static const gchar *const concat_samples[] = {

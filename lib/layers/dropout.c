@@ -53,7 +53,7 @@ static gboolean
 dropout_forward (const PtLayer *layer, PtLayerPlan *plan,
     const PtLayerArgs *args, GError **error)
 {
-  PtOpArgs run = {.x = args->x[0],.xs = args->x,.y = args->y,
+  PtOpArgs run = {.x = args->x[0], .xs = args->x, .y = args->y,
     .seed = args->seed
   };
 
@@ -68,7 +68,7 @@ dropout_backward (const PtLayer *layer, PtLayerPlan *plan,
     const PtLayerArgs *args, GError **error)
 {
   return args->dx[0] == NULL || pt_op_run (plan->ops[BACKWARD],
-      &(PtOpArgs) {.x = args->saved[0],.dy = args->dy,.dx = args->dx[0]},
+      &(PtOpArgs) {.x = args->saved[0], .dy = args->dy, .dx = args->dx[0]},
       error);
 }
 

@@ -228,14 +228,14 @@ pt_layer_forward_unary (const PtLayer *layer, PtLayerPlan *plan,
     const PtLayerArgs *args, GError **error)
 {
   return pt_op_run (plan->ops[0],
-      &(PtOpArgs) {.x = args->x[0],.y = args->y}, error);
+      &(PtOpArgs) {.x = args->x[0], .y = args->y}, error);
 }
 
 gboolean
 pt_layer_backward_unary (const PtLayer *layer, PtLayerPlan *plan,
     const PtLayerArgs *args, GError **error)
 {
-  PtOpArgs run = {.dy = args->dy,.dx = args->dx[0] };
+  PtOpArgs run = {.dy = args->dy, .dx = args->dx[0] };
 
   if (args->dx[0] == NULL)
     return TRUE;

@@ -75,7 +75,7 @@ static gboolean
 max_pool2d_forward (const PtLayer *layer, PtLayerPlan *plan,
     const PtLayerArgs *args, GError **error)
 {
-  PtOpArgs run = {.x = args->x[0],.y = args->y };
+  PtOpArgs run = {.x = args->x[0], .y = args->y };
 
   if (plan->ops[BACKWARD] != NULL)
     run.indices = args->saved[0];
@@ -86,7 +86,7 @@ static gboolean
 max_pool2d_backward (const PtLayer *layer, PtLayerPlan *plan,
     const PtLayerArgs *args, GError **error)
 {
-  PtOpArgs run = {.dy = args->dy,.indices = args->saved[0],
+  PtOpArgs run = {.dy = args->dy, .indices = args->saved[0],
     .dx = args->dx[0]
   };
 

@@ -10,9 +10,8 @@ typedef struct
 
 static const PtParam cross_entropy_params[] = {
   {"ignore_index", PT_PARAM_INT,
-        G_STRUCT_OFFSET (CrossEntropyOptions, ignore_index), "-100",
-        G_MININT, G_MAXINT, NULL,
-      "label of what is not to be learned from"},
+        G_STRUCT_OFFSET (CrossEntropyOptions, ignore_index), "-100", 0, 0,
+      NULL, "label of what is not to be learned from"},
   {NULL}
 };
 

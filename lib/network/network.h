@@ -67,5 +67,19 @@ const PtParam *pt_settings_get_params (const gchar *group);
 /* Fills @self, fresh and empty, from the text of a network file. */
 gboolean pt_config_parse (PtNetwork *self, const gchar *text, gsize length,
     GError **error);
+/* What no table can check. @origin is the file. */
+gboolean pt_config_check_settings (const PtSettings *settings,
+    const gchar *origin, GError **error);
+void pt_settings_init (PtSettings *self);
+void pt_settings_copy (const PtSettings *src, PtSettings *dst);
+void pt_settings_clear (PtSettings *self);
+
+/* Shapes of all layers, from the settings and options they have now. */
+gboolean pt_network_infer (PtNetwork *self, GError **error);
+/* Gives the weights their first values, from the seed of the settings, unless
+ * they have some. */
+gboolean pt_network_need_weights (PtNetwork *self, GError **error);
+/* The index of the layer of that name, or -1. */
+gint pt_network_find_layer (PtNetwork *self, const gchar *name);
 
 G_END_DECLS

@@ -14,8 +14,8 @@ typedef struct
 
 #define ROW(key, type) \
   #key, PT_PARAM_ ## type, G_STRUCT_OFFSET (AdamOptions, key)
-/* PyTorch wants betas below 1. */
-#define BELOW_ONE 0.999999999
+/* PyTorch wants betas below 1; so does float32. */
+#define BELOW_ONE 0.9999999
 
 static const PtParam adam_params[] = {
   {ROW (lr, DOUBLE), "1e-3", 0, G_MAXDOUBLE, NULL, "learning rate"},

@@ -1,0 +1,77 @@
+/* SPDX-FileCopyrightText: partimefilter contributors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#pragma once
+
+#include <math.h>
+#include <string.h>
+
+#include "formats/safetensors.h"
+
+/* What PyTorch says, tests/data/make-layers.py. */
+static inline PtTensorFile *
+golden_get (void)
+{
+  static PtTensorFile *file;
+  g_autoptr (GError) error = NULL;
+
+  if (file == NULL)
+    file = pt_tensor_file_load (TEST_DATA "/layers.safetensors", &error);
+  g_assert_no_error (error);
+  return file;
+}
+
+/* Lent; NULL if it is not there. */
+G_GNUC_PRINTF (2, 3)
+static inline PtTensor *
+golden_find (const gchar *line, const gchar *format, ...)
+{
+  g_autoptr (GString) name = g_string_new (line);
+  va_list args;
+
+  g_string_append_c (name, ':');
+  va_start (args, format);
+  g_string_append_vprintf (name, format, args);
+  va_end (args);
+  return pt_tensor_file_get (golden_get (), name->str);
+}
+
+/* ||a - b|| / ||b||, of row-major tensors. */
+static inline gdouble
+relative_error (const PtTensor *a, const PtTensor *b)
+{
+  const gfloat *p = a->data, *q = b->data;
+  gsize n = pt_tensor_get_n_elements (b);
+  gdouble difference = 0, size = 0;
+
+  g_assert_cmpuint (pt_tensor_get_n_elements (a), ==, n);
+  for (gsize i = 0; i < n; i++) {
+    difference += pow ((gdouble) p[i] - q[i], 2);
+    size += pow (q[i], 2);
+  }
+  return size > 0 ? sqrt (difference / size) : sqrt (difference);
+}
+
+/* What sums in another order and float32 cost; gradients pass through more of
+ * them (design section 6). */
+#define FORWARD_TOLERANCE 1e-5
+#define GRADIENT_TOLERANCE 1e-4
+
+static inline void
+assert_close (const PtTensor *found, const PtTensor *expected,
+    gdouble tolerance)
+{
+  g_assert_nonnull (expected);
+  g_assert_cmpfloat (relative_error (found, expected), <, tolerance);
+}
+
+/* Whether each part of @words, between |, is in @message. */
+static inline void
+assert_says (const gchar *message, const gchar *words)
+{
+  g_auto (GStrv) parts = g_strsplit (words, "|", 0);
+
+  g_test_message ("%s", message);
+  for (guint i = 0; parts[i] != NULL; i++)
+    g_assert_nonnull (strstr (message, parts[i]));
+}

@@ -1,0 +1,198 @@
+/* SPDX-FileCopyrightText: partimefilter contributors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "stream.h"
+
+#include <glib/gstdio.h>
+
+static gchar *folder;
+
+static gchar *
+get_path (const gchar *name)
+{
+  return g_build_filename (folder, name, NULL);
+}
+
+/* In exact mode 40 frames at once are 20, save, load into another cut, 20. */
+static void
+test_resume_is_exact (gconstpointer optimizer)
+{
+  g_autofree gchar *path = get_path ("resume.safetensors");
+  g_autoptr (PtNetwork) whole = stream_network ("exact", "cpu:0", "3,4");
+  g_autoptr (PtNetwork) first = stream_network ("exact", "cpu:0", "3,4");
+  g_autoptr (PtNetwork) second = stream_network ("exact", "cpu:0", "1,5,1");
+  g_autoptr (PtPipeline) a = NULL, b = NULL, c = NULL;
+  g_autoptr (GError) error = NULL;
+
+  pt_network_set (whole, "learning", "optimizer", optimizer, &error);
+  pt_network_set (first, "learning", "optimizer", optimizer, &error);
+  pt_network_set (second, "learning", "optimizer", optimizer, &error);
+  pt_network_set (second, "learning", "seed", "99", &error);
+  g_assert_no_error (error);
+  a = stream_start (whole);
+  stream_run (a, 0, 20);
+  stream_run (a, 20, 20);
+  pt_pipeline_stop (a);
+  b = stream_start (first);
+  stream_run (b, 0, 20);
+  g_assert_true (pt_pipeline_save (b, path, &error));
+  c = stream_start (second);
+  g_assert_true (pt_pipeline_load (c, path, &error));
+  stream_run (c, 20, 20);
+  pt_pipeline_stop (c);
+  g_assert_cmpuint (stream_hash_weights (whole), ==,
+      stream_hash_weights (second));
+}
+
+static void
+on_event (PtPipeline *pipeline, const PtEvent *event, gpointer data)
+{
+  g_assert_cmpint (event->type, ==, PT_EVENT_CHECKPOINT);
+  g_assert_nonnull (event->path);
+  g_atomic_int_add ((gint *) data, event->error == NULL ? 1 : 1000);
+}
+
+/* A marker in the middle of a stream: the file is whole, the stream the same
+ * as without. */
+static void
+test_async_does_not_disturb (void)
+{
+  g_autofree gchar *path = get_path ("async.safetensors");
+  g_autoptr (PtNetwork) plain = stream_network ("partime", "cpu:0", "2,3,2");
+  g_autoptr (PtNetwork) saved = stream_network ("partime", "cpu:0", "2,3,2");
+  g_autoptr (PtPipeline) a = stream_start (plain);
+  g_autoptr (PtPipeline) b = pt_pipeline_new (saved, NULL);
+  g_autoptr (GError) error = NULL;
+  gint events = 0;
+
+  pt_pipeline_set_event_func (b, on_event, &events);
+  g_assert_true (pt_pipeline_start (b, &error));
+  for (guint i = 0; i < 20; i++) {
+    guint n = i % 5;
+    StreamSums x = stream_run (a, i, n), y;
+
+    pt_pipeline_save_async (b, path);
+    y = stream_run (b, i, n);
+    g_assert_cmpuint (x.hash, ==, y.hash);
+  }
+  pt_pipeline_save_async (b, path);
+  pt_pipeline_stop (b);
+  g_assert_cmpint (g_atomic_int_get (&events), ==, 21);
+  g_assert_true (pt_network_load_weights (plain, path, &error));
+  g_assert_cmpuint (stream_hash_weights (plain), ==,
+      stream_hash_weights (saved));
+}
+
+static void
+test_unwritable (void)
+{
+  g_autofree gchar *path = get_path ("missing/there.safetensors");
+  g_autoptr (PtNetwork) network = stream_network ("exact", "cpu:0", "2");
+  g_autoptr (PtPipeline) pipeline = pt_pipeline_new (network, NULL);
+  g_autoptr (GError) error = NULL;
+  gint events = 0;
+
+  pt_pipeline_set_event_func (pipeline, on_event, &events);
+  g_assert_true (pt_pipeline_start (pipeline, NULL));
+  g_assert_false (pt_pipeline_save (pipeline, path, &error));
+  g_assert_error (error, PT_ERROR, PT_ERROR_FILE);
+  g_assert_nonnull (strstr (error->message, path));
+  pt_pipeline_save_async (pipeline, path);
+  stream_run (pipeline, 0, 3);
+  pt_pipeline_stop (pipeline);
+  g_assert_cmpint (events, ==, 1000);
+}
+
+static void
+check_refused (const gchar *path, const gchar *says)
+{
+  g_autoptr (PtNetwork) network = stream_network ("exact", "cpu:0", "2");
+  g_autoptr (PtPipeline) pipeline = stream_start (network);
+  g_autoptr (PtNetwork) other = stream_network ("exact", "cpu:0", "2");
+  g_autoptr (PtPipeline) untouched = stream_start (other);
+  g_autoptr (GError) error = NULL;
+
+  g_assert_false (pt_pipeline_load (pipeline, path, &error));
+  g_test_message ("%s", error->message);
+  g_assert_error (error, PT_ERROR, PT_ERROR_FILE);
+  g_assert_nonnull (strstr (error->message, says));
+  g_assert_cmpuint (stream_run (pipeline, 0, 5).hash, ==,
+      stream_run (untouched, 0, 5).hash);
+}
+
+static void
+test_refused (void)
+{
+  g_autofree gchar *path = get_path ("sgd.safetensors");
+  g_autofree gchar *cut = get_path ("cut.safetensors");
+  g_autofree gchar *contents = NULL;
+  g_autoptr (PtNetwork) network = stream_network ("exact", "cpu:0", "2");
+  g_autoptr (PtPipeline) pipeline = NULL;
+  gsize length;
+
+  pt_network_set (network, "learning", "optimizer", "sgd momentum=0.5", NULL);
+  pipeline = stream_start (network);
+  stream_run (pipeline, 0, 3);
+  g_assert_true (pt_pipeline_save (pipeline, path, NULL));
+  check_refused (path, "of optimizer sgd");
+  check_refused ("/nowhere/at/all", "/nowhere/at/all");
+  g_assert_true (g_file_get_contents (path, &contents, &length, NULL));
+  for (gsize n = 0; n < length; n += length / 7) {
+    g_assert_true (g_file_set_contents (cut, contents, n, NULL));
+    check_refused (cut, cut);
+  }
+}
+
+/* Weights alone: the optimizer starts anew. Reset: everything does. */
+static void
+test_weights_and_reset (void)
+{
+  g_autofree gchar *path = get_path ("weights.safetensors");
+  g_autoptr (PtNetwork) network = stream_network ("exact", "cpu:0", "2");
+  g_autoptr (PtPipeline) pipeline = NULL;
+  g_autoptr (GError) error = NULL;
+  StreamSums first, again;
+
+  pt_network_init_weights (network, 7);
+  g_assert_true (pt_network_save_weights (network, path, &error));
+  pipeline = stream_start (network);
+  first = stream_run (pipeline, 0, 10);
+  g_assert_true (pt_pipeline_load (pipeline, path, &error));
+  again = stream_run (pipeline, 0, 10);
+  g_assert_cmpuint (first.hash, ==, again.hash);
+  g_assert_true (pt_pipeline_reset (pipeline, &error));
+  again = stream_run (pipeline, 0, 10);
+  g_assert_cmpuint (first.hash, ==, again.hash);
+}
+
+int
+main (int argc, char **argv)
+{
+  gint result;
+
+  g_test_init (&argc, &argv, NULL);
+  folder = g_dir_make_tmp ("partime-XXXXXX", NULL);
+  g_test_add_data_func ("/checkpoint/resume/adam", "adam lr=1e-2",
+      test_resume_is_exact);
+  g_test_add_data_func ("/checkpoint/resume/amsgrad",
+      "adam lr=1e-2 amsgrad=true", test_resume_is_exact);
+  g_test_add_data_func ("/checkpoint/resume/sgd",
+      "sgd lr=1e-2 momentum=0.9", test_resume_is_exact);
+  g_test_add_data_func ("/checkpoint/resume/rmsprop",
+      "rmsprop lr=1e-3 centered=true momentum=0.1", test_resume_is_exact);
+  g_test_add_func ("/checkpoint/async", test_async_does_not_disturb);
+  g_test_add_func ("/checkpoint/unwritable", test_unwritable);
+  g_test_add_func ("/checkpoint/refused", test_refused);
+  g_test_add_func ("/checkpoint/weights-and-reset", test_weights_and_reset);
+  result = g_test_run ();
+  for (const gchar *const *n = (const gchar *[]) { "resume", "async", "sgd",
+          "cut", "weights", NULL }; *n != NULL; n++) {
+    g_autofree gchar *name = g_strconcat (*n, ".safetensors", NULL);
+    g_autofree gchar *path = get_path (name);
+
+    g_unlink (path);
+  }
+  g_assert_cmpint (g_rmdir (folder), ==, 0);
+  g_free (folder);
+  return result;
+}
