@@ -195,7 +195,7 @@ config_check_line (const PtNetwork *self, gchar *line, guint number,
     GHashTable *seen, gchar **group, GError **error)
 {
   const gsize length = strlen (line);
-  g_autofree gchar *quoted = pt_params_quote (line);
+  g_autofree gchar *quoted = NULL;
   gchar *mark = NULL;
 
   if (*line == '\0' || *line == '#')
@@ -211,6 +211,7 @@ config_check_line (const PtNetwork *self, gchar *line, guint number,
   }
   mark = *line == '[' ? NULL : strchr (line, '=');
   if (mark == NULL || mark == line || *group == NULL) {
+    quoted = pt_params_quote (line);
     g_set_error (error, PT_ERROR, PT_ERROR_CONFIG, "%s: line %u: found %s, "
         "expected %s", self->origin, number, quoted,
         *group == NULL ? "a [group] first" : "[group] or key=value");

@@ -44,8 +44,7 @@ pt_network_new_from_data (const gchar *text, gssize length,
   g_atomic_ref_count_init (&self->refs);
   self->origin = g_strdup (origin != NULL ? origin : "network");
   pt_settings_init (&self->settings);
-  if (!pt_config_parse (self, text, length < 0 ? strlen (text) : length,
-          error))
+  if (!pt_config_parse (self, text, length < 0 ? strlen (text) : (gsize) length, error))
     return NULL;
   return g_steal_pointer (&self);
 }

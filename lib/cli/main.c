@@ -1,0 +1,116 @@
+/* SPDX-FileCopyrightText: partimefilter contributors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "cli/cli.h"
+
+#include <locale.h>
+#include <string.h>
+
+static const CliCommand cli_commands[] = {
+  {"info", "shows the layers, shapes and cost of a network file", cli_info},
+  {"kinds", "lists layers, losses, optimizers and devices with their options",
+      cli_kinds},
+  {"init", "writes a network's first weights", cli_init},
+  {"learn", "runs a network over a file of frames and learns from them",
+      cli_learn},
+};
+
+gboolean
+cli_parse (gint argc, gchar ***argv, const GOptionEntry *entries,
+    const gchar *usage, const gchar *help, guint n, GError **error)
+{
+  g_autofree gchar *name = g_strdup_printf ("partime-%s", (*argv)[0]);
+  g_autoptr (GOptionContext) context = g_option_context_new (usage);
+  guint found;
+
+  g_option_context_set_summary (context, help);
+  g_option_context_add_main_entries (context, entries, NULL);
+  if (!g_option_context_parse (context, &argc, argv, error))
+    return FALSE;
+  found = argc - 1;
+  if (found == n)
+    return TRUE;
+  g_set_error (error, PT_ERROR, PT_ERROR_CONFIG, "%s: found %u argument%s, "
+      "expected %s", name, found, found == 1 ? "" : "s",
+      n == 0 ? "none" : usage);
+  return FALSE;
+}
+
+/* One "group.key=value"; a layer's name may have dots of its own. */
+static gboolean
+cli_apply (PtNetwork *network, const gchar *setting, GError **error)
+{
+  const gchar *equals = strchr (setting, '=');
+  const gchar *dot = equals ? g_strrstr_len (setting, equals - setting, ".") :
+      NULL;
+  g_autofree gchar *group = NULL;
+  g_autofree gchar *key = NULL;
+
+  if (dot == NULL || dot == setting || dot + 1 == equals) {
+    g_set_error (error, PT_ERROR, PT_ERROR_CONFIG,
+        "--set: found \"%s\", expected group.key=value", setting);
+    return FALSE;
+  }
+  group = g_strndup (setting, dot - setting);
+  key = g_strndup (dot + 1, equals - dot - 1);
+  return pt_network_set (network, group, key, equals + 1, error);
+}
+
+PtNetwork *
+cli_open_network (const gchar *path, gchar **settings, GError **error)
+{
+  g_autoptr (PtNetwork) network = pt_network_new_from_file (path, error);
+
+  if (network == NULL)
+    return NULL;
+  for (guint i = 0; settings != NULL && settings[i] != NULL; i++)
+    if (!cli_apply (network, settings[i], error))
+      return NULL;
+  return g_steal_pointer (&network);
+}
+
+static void
+cli_print_help (void)
+{
+  g_print ("Usage: partime COMMAND [OPTIONS]\n\n"
+      "Networks that learn from the stream they run on.\n\nCommands:\n");
+  for (guint i = 0; i < G_N_ELEMENTS (cli_commands); i++)
+    g_print ("  %-8s %s\n", cli_commands[i].name, cli_commands[i].summary);
+  g_print ("\n\"partime COMMAND --help\" shows a command's options.\n");
+}
+
+static const CliCommand *
+cli_find (const gchar *name)
+{
+  for (guint i = 0; i < G_N_ELEMENTS (cli_commands); i++)
+    if (strcmp (cli_commands[i].name, name) == 0)
+      return &cli_commands[i];
+  return NULL;
+}
+
+gint
+main (gint argc, gchar **argv)
+{
+  g_autoptr (GError) error = NULL;
+  g_autofree gchar *name = NULL;
+  const CliCommand *command;
+
+  setlocale (LC_ALL, "");
+  if (argc < 2 || strcmp (argv[1], "--help") == 0 ||
+      strcmp (argv[1], "-h") == 0 || strcmp (argv[1], "help") == 0) {
+    cli_print_help ();
+    return argc < 2 ? 2 : 0;
+  }
+  command = cli_find (argv[1]);
+  if (command == NULL) {
+    g_printerr ("partime: found command \"%s\", expected one of info, kinds, "
+        "init, learn\n", argv[1]);
+    return 2;
+  }
+  name = g_strdup_printf ("partime %s", argv[1]);
+  g_set_prgname (name);
+  if (command->run (argc - 1, argv + 1, &error))
+    return 0;
+  g_printerr ("partime: %s\n", error->message);
+  return 1;
+}
