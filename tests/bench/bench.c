@@ -163,12 +163,10 @@ bench_measure (gchar **words, guint n_words, GError **error)
 
   pt_pipeline_get_stats (bench_pipeline, &stats);
   if (g_str_equal (words[0], "run")) {
-    /* one more frame than stages is out before the clock starts, and as many
-     * are still inside when it stops */
-    const guint64 first = stats.n_stages;
+    /* the clock starts and stops while every stage is at work */
+    const guint64 around = 2 * (stats.n_stages - 1);
 
-    value = bench_run (first, first + n, first + n + 1 + stats.n_stages,
-        error);
+    value = bench_run (around, around + n, around + n + 1 + around, error);
   } else {
     value = bench_latency (n, worker_count (words[2]), error);
   }

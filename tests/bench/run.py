@@ -84,7 +84,8 @@ class Contender:
             self.n = max(2 * self.n,
                          int(self.n * seconds / 2 / max(took, 1e-5)))
             took = self.once()
-        self.n = max(1, round(self.n * seconds / took))
+        # a pipeline's step wants more than one
+        self.n = max(3, round(self.n * seconds / took))
 
     def once(self):
         return float(self.worker.ask('run', self.n))
@@ -263,15 +264,18 @@ class Bench:
         except Failed as failure:
             contender.error = str(failure)
 
-    def wanted(self, row):
+    def wanted(self, row, took):
+        """Who still lacks samples; slow rows make do with fewer."""
+        enough = self.rounds if took < 120 else 3
         return [c for c in row.contenders
-                if not c.error and len(c.samples) < self.rounds]
+                if not c.error and len(c.samples) < enough]
 
     def measure(self, row):
+        start = time.monotonic()
         for contender in row.contenders:
             self.attempt(contender, 'prepare', self.seconds)
         for _ in range(3 * self.rounds):
-            for contender in self.wanted(row):
+            for contender in self.wanted(row, time.monotonic() - start):
                 self.attempt(contender, 'sample')
         self.take_memory(row)
         for contender in row.contenders:
