@@ -115,7 +115,7 @@ params_print_range (const PtParam *param)
   gchar low[G_ASCII_DTOSTR_BUF_SIZE], high[G_ASCII_DTOSTR_BUF_SIZE];
   const gdouble endless =
       param->type == PT_PARAM_DOUBLE || param->type == PT_PARAM_DOUBLE_PAIR ?
-      G_MAXFLOAT : G_MAXINT;
+      (gdouble) G_MAXFLOAT : (gdouble) G_MAXINT;
   const gboolean has_low = param->min > -endless;
   const gboolean has_high = param->max < endless;
 

@@ -190,7 +190,7 @@ tensor_permute (const PtShape *shape, const guint32 *src, guint32 *dst,
 void
 pt_tensor_to_row_major (const PtTensor *src, PtTensor *dst)
 {
-  if (src->layout == PT_LAYOUT_ROW_MAJOR || src->shape.n_dims <= 2)
+  if (src->layout == PT_LAYOUT_ROW_MAJOR || src->shape.n_dims < 4)
     memcpy (dst->data, src->data, dst->size);
   else
     tensor_permute (&src->shape, src->data, dst->data, FALSE);
@@ -200,7 +200,7 @@ pt_tensor_to_row_major (const PtTensor *src, PtTensor *dst)
 void
 pt_tensor_to_channels_last (const PtTensor *src, PtTensor *dst)
 {
-  if (src->layout == PT_LAYOUT_CHANNELS_LAST || src->shape.n_dims <= 2)
+  if (src->layout == PT_LAYOUT_CHANNELS_LAST || src->shape.n_dims < 4)
     memcpy (dst->data, src->data, dst->size);
   else
     tensor_permute (&src->shape, src->data, dst->data, TRUE);

@@ -11,7 +11,7 @@ G_BEGIN_DECLS
 
 /* Every tensor on a device is channels-last: the logical (N, C, H, W) lies in
  * memory as N, H, W, C, without gaps. Tensors that a user sees are row-major.
- * For shapes of one or two dimensions both are the same. */
+ * For shapes of fewer than four dimensions both are the same. */
 typedef enum
 {
   PT_LAYOUT_ROW_MAJOR,

@@ -249,7 +249,7 @@ device_check_pair (PtDevice *device, const PtTensor *dst, const PtTensor *src,
 static gboolean
 device_same_layout (const PtTensor *a, const PtTensor *b)
 {
-  return a->layout == b->layout || a->shape.n_dims <= 2;
+  return a->layout == b->layout || a->shape.n_dims < 4;
 }
 
 /* From main memory to the device, with the change of layout. Allocates only

@@ -168,7 +168,7 @@ typedef struct
 typedef struct
 {
   PtUpdateKind kind;
-  gfloat momentum, dampening, alpha, beta1, beta2, eps, weight_decay;
+  gdouble momentum, dampening, alpha, beta1, beta2, eps, weight_decay;
   gboolean nesterov, centered, amsgrad;
 } PtUpdateDesc;
 

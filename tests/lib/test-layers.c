@@ -298,15 +298,18 @@ test_no_dx (gconstpointer data)
   g_assert_true (wanted == found || bytes_equal (wanted, found));
 }
 
-/* Without learning: no saved tensors, fused activations, the same numbers. */
+/* Without learning: no saved tensors, fused activations, the same numbers,
+ * and no weight or running statistic moves. */
 static void
 test_inference (gconstpointer data)
 {
   const Case *item = data;
   g_autoptr (Rig) rig = rig_new (item->kind, item->sample, FALSE);
   g_autoptr (Rig) other = rig_new (item->kind, item->sample, TRUE);
+  g_autoptr (Rig) fresh = rig_new (item->kind, item->sample, TRUE);
   g_autoptr (PtTensor) y = NULL, expected = NULL;
 
+  rig_load (fresh, item->line);
   rig_load (rig, item->line);
   rig_forward (rig);
   y = rig_download (rig, rig->args.y);
@@ -315,9 +318,14 @@ test_inference (gconstpointer data)
   rig_forward (other);
   expected = rig_download (other, other->args.y);
   assert_close (y, expected, 1e-6);
-  for (guint i = 0; i < rig->layer->n_weights; i++)
-    g_assert_cmpmem (rig->args.w[i]->data, rig->args.w[i]->size,
-        other->args.w[i]->data, other->args.w[i]->size);
+  for (guint i = 0; i < rig->layer->n_weights; i++) {
+    g_autoptr (PtTensor) before = rig_unpack (fresh, i, fresh->args.w[i]);
+    g_autoptr (PtTensor) after = rig_unpack (rig, i, rig->args.w[i]);
+    g_autoptr (PtTensor) idle = rig_unpack (other, i, other->args.w[i]);
+
+    g_assert_cmpmem (before->data, before->size, after->data, after->size);
+    g_assert_cmpmem (before->data, before->size, idle->data, idle->size);
+  }
 }
 
 /* First values: the same whoever asks, others for other names and seeds, and
@@ -523,11 +531,21 @@ add_case (const Case *item, const gchar *test, GTestDataFunc func)
 }
 
 static void
-add_cases (const PtLayerKind *kind)
+case_free (gpointer data)
+{
+  Case *item = data;
+
+  g_free (item->line);
+  g_free (item);
+}
+
+static void
+add_cases (const PtLayerKind *kind, GPtrArray *cases)
 {
   for (guint i = 0; kind->samples[i] != NULL; i++) {
     Case *item = g_new0 (Case, 1);
 
+    g_ptr_array_add (cases, item);
     item->kind = kind;
     item->sample = kind->samples[i];
     item->line = g_strdup_printf ("%s %s", kind->name, item->sample);
@@ -546,6 +564,8 @@ add_cases (const PtLayerKind *kind)
 int
 main (int argc, char **argv)
 {
+  g_autoptr (GPtrArray) cases = g_ptr_array_new_with_free_func (case_free);
+
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/layers/registry", test_registry);
   g_test_add_func ("/layers/counts", test_counts);
@@ -556,7 +576,7 @@ main (int argc, char **argv)
     g_test_add_data_func (path, &bad_cases[i], test_bad);
   }
   for (guint i = 0; pt_layer_kinds[i] != NULL; i++)
-    add_cases (pt_layer_kinds[i]);
+    add_cases (pt_layer_kinds[i], cases);
   g_test_add_func ("/layers/dropout/kept-and-dropped", test_dropout);
   g_test_add_func ("/layers/dropout/seed", test_dropout_seed);
   return g_test_run ();
