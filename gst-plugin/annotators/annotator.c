@@ -1,0 +1,290 @@
+/* SPDX-FileCopyrightText: partimefilter contributors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* What the annotators have in common: the picture of an output, over a frame
+ * or instead of it. */
+
+#include "annotators/annotator.h"
+
+#include <math.h>
+
+#define MAX_SAMPLES 1024        /* of a picture, to find its range */
+#define N_BINS 256
+#define FOLLOW 0.1              /* how fast the range follows the picture */
+
+static const GstPartimeAnnotator *const annotators[] = {
+  &gst_partime_annotator_flow,
+  &gst_partime_annotator_heatmap,
+  &gst_partime_annotator_image,
+};
+
+static const GstPartimeAnnotator *
+annotator_find (const gchar *kind)
+{
+  for (guint i = 0; i < G_N_ELEMENTS (annotators); i++)
+    if (g_strcmp0 (annotators[i]->name, kind) == 0)
+      return annotators[i];
+  return NULL;
+}
+
+gboolean
+gst_partime_annotator_known (const gchar *kind)
+{
+  return annotator_find (kind) != NULL;
+}
+
+/* Premultiplied, as one word in memory order B, G, R, A. */
+guint32
+gst_partime_bgra (gdouble r, gdouble g, gdouble b, gdouble alpha)
+{
+  const gdouble parts[] = { b * alpha, g * alpha, r * alpha, alpha };
+  guint8 bytes[4];
+  guint32 word;
+
+  for (guint i = 0; i < 4; i++)
+    bytes[i] = CLAMP (parts[i], 0.0, 1.0) * 255.0 + 0.5;
+  memcpy (&word, bytes, sizeof word);
+  return word;
+}
+
+/* Length of the vector of channels at pixel @i. */
+static gdouble
+drawing_magnitude (const GstPartimeDrawing *self, const gfloat *y, gsize i)
+{
+  gsize plane = (gsize) self->width * self->height;
+  gdouble sum = 0;
+
+  if (self->channels == 1)
+    return y[i];
+  for (gint c = 0; c < self->channels; c++)
+    sum += (gdouble) y[c * plane + i] * y[c * plane + i];
+  return sqrt (sum);
+}
+
+/* The value below which 99 % of @values lie. */
+static gdouble
+drawing_percentile (const gdouble *values, guint n)
+{
+  guint bins[N_BINS] = { 0 };
+  gdouble max = 0;
+  guint bin = N_BINS, above = 0;
+
+  for (guint i = 0; i < n; i++)
+    max = MAX (max, values[i]);
+  if (max <= 0)
+    return 0;
+  for (guint i = 0; i < n; i++)
+    bins[(guint) (CLAMP (values[i] / max, 0, 1) * (N_BINS - 1))]++;
+  while (bin > 1 && above + bins[bin - 1] <= n / 100)
+    above += bins[--bin];
+  return max * bin / N_BINS;
+}
+
+/* The value at full colour: the scale of the file, or else a range that
+ * follows the 99th percentile of the pictures, slowly, so that colours keep
+ * their meaning from frame to frame; never below @least. */
+gdouble
+gst_partime_drawing_follow (GstPartimeDrawing *self, const gfloat *y,
+    gdouble least)
+{
+  gsize n = (gsize) self->width * self->height;
+  gsize step = MAX (n / MAX_SAMPLES, 1);
+  gdouble values[MAX_SAMPLES];
+  gdouble found;
+  guint taken = 0;
+
+  if (self->scale > 0)
+    return self->scale;
+  for (gsize i = step / 2; i < n && taken < MAX_SAMPLES; i += step)
+    values[taken++] = drawing_magnitude (self, y, i);
+  found = drawing_percentile (values, taken);
+  if (self->range <= 0)
+    self->range = found;
+  else
+    self->range += FOLLOW * (found - self->range);
+  return MAX (self->range, least);
+}
+
+static gdouble
+drawing_get_double (PtNetwork *network, const gchar *group, const gchar *key,
+    gdouble otherwise)
+{
+  g_autofree gchar *text = pt_network_get (network, group, key);
+
+  return text && *text ? g_ascii_strtod (text, NULL) : otherwise;
+}
+
+/* A pool of BGRA pictures as large as the output. */
+static gboolean
+drawing_make_pool (GstPartimeDrawing *self, GError **error)
+{
+  GstStructure *config;
+  g_autoptr (GstCaps) caps = gst_caps_new_simple ("video/x-raw",
+      "format", G_TYPE_STRING,
+      gst_video_format_to_string (GST_VIDEO_OVERLAY_COMPOSITION_FORMAT_RGB),
+      "width", G_TYPE_INT, self->width, "height", G_TYPE_INT, self->height,
+      "framerate", GST_TYPE_FRACTION, 0, 1, NULL);
+
+  self->pool = gst_video_buffer_pool_new ();
+  config = gst_buffer_pool_get_config (self->pool);
+  gst_buffer_pool_config_set_params (config, caps,
+      self->width * self->height * 4, 2, 0);
+  gst_buffer_pool_config_add_option (config,
+      GST_BUFFER_POOL_OPTION_VIDEO_META);
+  if (gst_buffer_pool_set_config (self->pool, config)
+      && gst_buffer_pool_set_active (self->pool, TRUE))
+    return TRUE;
+  g_set_error (error, PT_ERROR, PT_ERROR_NO_MEMORY,
+      "no memory for pictures of %dx%d", self->width, self->height);
+  return FALSE;
+}
+
+/**
+ * gst_partime_drawing_new:
+ * @kind: one that gst_partime_annotator_known()
+ * @network: whose output is drawn
+ * @error: %PT_ERROR_SHAPE if the output is not what the kind needs
+ *
+ * Returns: (nullable): a drawing
+ */
+GstPartimeDrawing *
+gst_partime_drawing_new (const gchar *kind, PtNetwork *network,
+    GError **error)
+{
+  g_autoptr (GstPartimeDrawing) self = g_new0 (GstPartimeDrawing, 1);
+  const PtShape *shape = pt_network_get_output_shape (network);
+
+  self->annotator = annotator_find (kind);
+  if (shape->n_dims != 4) {
+    g_set_error (error, PT_ERROR, PT_ERROR_SHAPE, "[output] kind=%s: the "
+        "output of the network has %u dimensions, expected 4 (a picture)",
+        kind, shape->n_dims);
+    return NULL;
+  }
+  self->channels = shape->dims[1];
+  self->height = shape->dims[2];
+  self->width = shape->dims[3];
+  self->mean = drawing_get_double (network, "network", "mean", 0);
+  self->std = drawing_get_double (network, "network", "std", 1);
+  self->opacity = drawing_get_double (network, "output", "opacity", 0.6);
+  self->scale = drawing_get_double (network, "output", "scale", 0);
+  if (!self->annotator->prepare (self, error)
+      || !drawing_make_pool (self, error))
+    return NULL;
+  return g_steal_pointer (&self);
+}
+
+void
+gst_partime_drawing_free (GstPartimeDrawing *self)
+{
+  if (self->pool)
+    gst_buffer_pool_set_active (self->pool, FALSE);
+  gst_clear_object (&self->pool);
+  g_free (self->tables[0]);
+  g_free (self->tables[1]);
+  g_free (self);
+}
+
+static GstBuffer *
+drawing_paint (GstPartimeDrawing *self, const gfloat *y, gboolean opaque)
+{
+  GstBuffer *picture = NULL;
+  GstMapInfo map;
+
+  if (gst_buffer_pool_acquire_buffer (self->pool, &picture, NULL) !=
+      GST_FLOW_OK)
+    return NULL;
+  if (!gst_buffer_map (picture, &map, GST_MAP_WRITE)) {
+    gst_buffer_unref (picture);
+    return NULL;
+  }
+  self->annotator->draw (self, y, opaque, map.data);
+  gst_buffer_unmap (picture, &map);
+  return picture;
+}
+
+/* Where on the frame the picture goes. */
+static GstVideoRectangle
+drawing_place (const GstPartimeDrawing *self, const GstVideoRectangle *view,
+    const GstVideoFrame *frame)
+{
+  gint w = GST_VIDEO_FRAME_WIDTH (frame), h = GST_VIDEO_FRAME_HEIGHT (frame);
+  GstVideoRectangle place = *view;
+
+  if (self->annotator->inset) {
+    place.w = MAX (w / 3, 1);
+    place.h = CLAMP (place.w * view->h / view->w, 1, h);
+    place.x = w - place.w;
+    place.y = h - place.h;
+  }
+  return place;
+}
+
+/**
+ * gst_partime_drawing_over:
+ * @self: the drawing
+ * @y: the output, of the shape the drawing was made for
+ * @view: where on the frame the network looked
+ * @frame: mapped for writing
+ *
+ * Blends the picture of @y over @frame, whatever its format.
+ *
+ * Returns: whether there was memory for it
+ */
+gboolean
+gst_partime_drawing_over (GstPartimeDrawing *self, const gfloat *y,
+    const GstVideoRectangle *view, GstVideoFrame *frame)
+{
+  g_autoptr (GstBuffer) picture =
+      drawing_paint (self, y, self->annotator->inset);
+  GstVideoRectangle place = drawing_place (self, view, frame);
+  GstVideoOverlayRectangle *rectangle;
+  GstVideoOverlayComposition *composition;
+  gboolean done;
+
+  if (!picture)
+    return FALSE;
+  rectangle = gst_video_overlay_rectangle_new_raw (picture, place.x, place.y,
+      place.w, place.h, GST_VIDEO_OVERLAY_FORMAT_FLAG_PREMULTIPLIED_ALPHA);
+  composition = gst_video_overlay_composition_new (rectangle);
+  done = gst_video_overlay_composition_blend (composition, frame);
+  gst_video_overlay_composition_unref (composition);
+  gst_video_overlay_rectangle_unref (rectangle);
+  return done;
+}
+
+/* Opaque BGRA to what the frames of output=network are. */
+static void
+drawing_copy_row (const guint8 *from, guint8 *to, gint width, gboolean grey)
+{
+  for (gint x = 0; x < width; x++, from += 4) {
+    if (grey) {
+      *to++ = from[0];
+    } else {
+      *to++ = from[2];
+      *to++ = from[1];
+      *to++ = from[0];
+    }
+  }
+}
+
+/* Fills @picture, RGB or GRAY8 and of the output's size, with @y. */
+gboolean
+gst_partime_drawing_picture (GstPartimeDrawing *self, const gfloat *y,
+    GstVideoFrame *picture)
+{
+  g_autoptr (GstBuffer) painted = drawing_paint (self, y, TRUE);
+  gboolean grey =
+      GST_VIDEO_FRAME_FORMAT (picture) == GST_VIDEO_FORMAT_GRAY8;
+  guint8 *to = GST_VIDEO_FRAME_PLANE_DATA (picture, 0);
+  GstMapInfo map;
+
+  if (!painted || !gst_buffer_map (painted, &map, GST_MAP_READ))
+    return FALSE;
+  for (gint row = 0; row < self->height; row++)
+    drawing_copy_row (map.data + (gsize) row * self->width * 4,
+        to + (gsize) row * GST_VIDEO_FRAME_PLANE_STRIDE (picture, 0),
+        self->width, grey);
+  gst_buffer_unmap (painted, &map);
+  return TRUE;
+}

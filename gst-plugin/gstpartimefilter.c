@@ -1,0 +1,596 @@
+/* SPDX-FileCopyrightText: partimefilter contributors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/**
+ * SECTION:element-partimefilter
+ * @title: partimefilter
+ *
+ * Runs a feed-forward network on every frame, and goes on learning from the
+ * same stream while it runs. The layers are cut into stages, one per device,
+ * that work on successive frames at the same time.
+ *
+ * What the network is, and what it learns, is in a network file. The result
+ * travels on its frame as #GstCustomMeta "GstPartimeMeta", with the fields
+ * frame, pts, age, loss, weights-version and tensors, and is drawn on it.
+ *
+ * Element messages: partime-learning (every #GstPartimeFilter:stats-interval,
+ * with the fields of #GstPartimeFilter:stats), partime-checkpoint (path, frame,
+ * ok, error), partime-diverged (frame: the output or loss was not finite there;
+ * the last good weights were put back and the frame passed as it was).
+ *
+ * ## Example launch lines
+ * |[
+ * gst-launch-1.0 -m v4l2src ! partimefilter model=pipelines/networks/flow.cfg \
+ *     ! videoconvert ! autovideosink
+ * ]| optical flow, learned from the camera from nothing
+ * |[
+ * gst-launch-1.0 filesrc location=street.mkv ! decodebin ! partimefilter \
+ *     model=flow.cfg checkpoint-location=flow.safetensors output=network \
+ *     ! videoconvert ! matroskamux ! filesink location=flow.mkv
+ * ]| a film of the flow alone; what is learned is kept for the next run
+ */
+
+#include "gstpartimefilter-private.h"
+
+GST_DEBUG_CATEGORY (gst_partime_filter_debug);
+
+enum
+{
+  SIGNAL_SAVE_CHECKPOINT,
+  SIGNAL_LOAD_CHECKPOINT,
+  SIGNAL_RESET,
+  N_SIGNALS,
+};
+
+static guint signals[N_SIGNALS];
+
+static GstStaticPadTemplate sink_template = GST_STATIC_PAD_TEMPLATE ("sink",
+    GST_PAD_SINK, GST_PAD_ALWAYS,
+    GST_STATIC_CAPS (GST_VIDEO_CAPS_MAKE (GST_VIDEO_FORMATS_ALL)));
+
+static GstStaticPadTemplate src_template = GST_STATIC_PAD_TEMPLATE ("src",
+    GST_PAD_SRC, GST_PAD_ALWAYS,
+    GST_STATIC_CAPS (GST_VIDEO_CAPS_MAKE (GST_VIDEO_FORMATS_ALL)));
+
+G_DEFINE_TYPE_WITH_CODE (GstPartimeFilter, gst_partime_filter,
+    GST_TYPE_ELEMENT,
+    GST_DEBUG_CATEGORY_INIT (gst_partime_filter_debug, "partimefilter", 0,
+        "network that learns from the stream it runs on"));
+GST_ELEMENT_REGISTER_DEFINE (partimefilter, "partimefilter", GST_RANK_NONE,
+    GST_TYPE_PARTIME_FILTER);
+
+/* -- frames in -- */
+
+static GstFlowReturn
+filter_from_pipeline (GstPartimeFilter *self, PtFlow flow,
+    const GError *error)
+{
+  if (flow == PT_FLOW_FLUSHING)
+    return GST_FLOW_FLUSHING;
+  if (flow != PT_FLOW_ERROR)
+    return GST_FLOW_OK;
+  gst_partime_filter_post_error (self, error, NULL);
+  return GST_FLOW_ERROR;
+}
+
+/* Converts and pushes; @flow tells also if there was no room for it. */
+static GstFlowReturn
+filter_infer (GstPartimeFilter *self, GstBuffer *buffer, PtPushFlags flags,
+    PtFlow *flow)
+{
+  g_autoptr (GError) error = NULL;
+  GstVideoFrame frame;
+
+  if (!gst_video_frame_map (&frame, &self->format->info, buffer,
+          GST_MAP_READ)) {
+    if (g_atomic_int_compare_and_exchange (&self->failed, 0, 1))
+      GST_ELEMENT_ERROR (self, STREAM, FORMAT,
+          ("cannot read frame %" G_GUINT64_FORMAT, self->n_frames),
+          ("the buffer of %" G_GSIZE_FORMAT " bytes is not a frame of the "
+              "caps", gst_buffer_get_size (buffer)));
+    return GST_FLOW_ERROR;
+  }
+  *flow = gst_partime_format_push (self->format, &frame, self->pipeline,
+      flags, &error);
+  gst_video_frame_unmap (&frame);
+  return filter_from_pipeline (self, *flow, error);
+}
+
+static GstFlowReturn
+filter_chain_aligned (GstPartimeFilter *self, GstBuffer *buffer)
+{
+  GstPartimeItem item = {.kind = GST_PARTIME_FRAME };
+  PtFlow pushed;
+  GstFlowReturn flow = filter_infer (self, buffer, PT_PUSH_NONE, &pushed);
+
+  if (flow != GST_FLOW_OK) {
+    gst_buffer_unref (buffer);
+    return flow;
+  }
+  item.object = buffer;
+  item.format = gst_partime_format_ref (self->format);
+  item.number = self->n_frames++;
+  return gst_partime_source_queue (self, &item, FALSE);
+}
+
+/* The frame does not wait, neither for room nor for its result. */
+static GstFlowReturn
+filter_chain_latest (GstPartimeFilter *self, GstBuffer *buffer)
+{
+  GstPartimeItem item = {.kind = GST_PARTIME_FRAME,.number = self->n_frames };
+  g_autoptr (PtResult) newest = NULL;
+  PtFlow pushed;
+  GstFlowReturn flow = filter_infer (self, buffer, PT_PUSH_TRY, &pushed);
+  guint64 number = 0;
+
+  if (flow == GST_FLOW_OK && pushed == PT_FLOW_OK)
+    flow = gst_partime_source_queue (self, &item, FALSE);
+  if (flow != GST_FLOW_OK) {
+    gst_buffer_unref (buffer);
+    return flow;
+  }
+  g_mutex_lock (&self->lock);
+  if (self->newest) {
+    newest = pt_result_ref (self->newest);
+    number = self->newest_number;
+  }
+  g_mutex_unlock (&self->lock);
+  return gst_partime_source_deliver (self, buffer, self->format, newest,
+      self->n_frames++, number);
+}
+
+static GstFlowReturn
+filter_get_flow (GstPartimeFilter *self)
+{
+  GstFlowReturn flow;
+
+  g_mutex_lock (&self->lock);
+  flow = self->flushing ? GST_FLOW_FLUSHING : self->flow;
+  g_mutex_unlock (&self->lock);
+  return flow;
+}
+
+static void
+filter_sync_controlled (GstPartimeFilter *self, GstBuffer *buffer)
+{
+  GstClockTime time = gst_segment_to_stream_time (&self->segment,
+      GST_FORMAT_TIME, GST_BUFFER_PTS (buffer));
+
+  if (GST_CLOCK_TIME_IS_VALID (time))
+    gst_object_sync_values (GST_OBJECT (self), time);
+}
+
+static GstFlowReturn
+filter_chain (GstPad *pad, GstObject *parent, GstBuffer *buffer)
+{
+  GstPartimeFilter *self = GST_PARTIME_FILTER (parent);
+  GstFlowReturn flow = filter_get_flow (self);
+
+  if (flow == GST_FLOW_OK && !self->format)
+    flow = GST_FLOW_NOT_NEGOTIATED;
+  if (flow == GST_FLOW_OK && g_atomic_int_get (&self->failed))
+    flow = GST_FLOW_ERROR;
+  if (flow != GST_FLOW_OK) {
+    gst_buffer_unref (buffer);
+    return flow;
+  }
+  filter_sync_controlled (self, buffer);
+  if (gst_partime_filter_is_late (self, buffer)) {
+    self->discont = TRUE;
+    gst_buffer_unref (buffer);
+    return GST_FLOW_OK;
+  }
+  if (self->discont) {
+    buffer = gst_buffer_make_writable (buffer);
+    GST_BUFFER_FLAG_SET (buffer, GST_BUFFER_FLAG_DISCONT);
+    self->discont = FALSE;
+  }
+  if (self->timing == GST_PARTIME_TIMING_LATEST)
+    return filter_chain_latest (self, buffer);
+  return filter_chain_aligned (self, buffer);
+}
+
+/* -- events and queries from upstream -- */
+
+static gboolean
+filter_set_format (GstPartimeFilter *self, GstCaps *caps)
+{
+  GstPartimeFormat *format = NULL;
+  GstVideoInfo info;
+
+  if (gst_video_info_from_caps (&info, caps))
+    format = gst_partime_format_new (&info, self->network);
+  if (!format) {
+    if (g_atomic_int_compare_and_exchange (&self->failed, 0, 1))
+      GST_ELEMENT_ERROR (self, STREAM, WRONG_TYPE,
+          ("cannot convert these frames to what the network takes"),
+          ("caps %" GST_PTR_FORMAT, caps));
+    return FALSE;
+  }
+  g_clear_pointer (&self->format, gst_partime_format_unref);
+  self->format = format;
+  GST_OBJECT_LOCK (self);
+  self->frame_duration = info.fps_n > 0 ? gst_util_uint64_scale (GST_SECOND,
+      info.fps_d, info.fps_n) : 0;
+  GST_OBJECT_UNLOCK (self);
+  return self->started || gst_partime_filter_start (self);
+}
+
+/* Behind the frames before it; with timing=latest there are none. */
+static gboolean
+filter_forward (GstPartimeFilter *self, GstEvent *event)
+{
+  GstPartimeItem item = {.kind = GST_PARTIME_EVENT,.object = event };
+  gboolean latest = self->timing == GST_PARTIME_TIMING_LATEST;
+
+  if (latest && GST_EVENT_TYPE (event) != GST_EVENT_EOS) {
+    if (GST_EVENT_TYPE (event) == GST_EVENT_CAPS)
+      self->need_pool = TRUE;
+    return gst_pad_push_event (self->srcpad, event);
+  }
+  return gst_partime_source_queue (self, &item, latest) == GST_FLOW_OK;
+}
+
+static gboolean
+filter_handle_caps (GstPartimeFilter *self, GstEvent *event)
+{
+  g_autoptr (GstCaps) picture = NULL;
+  GstCaps *caps;
+
+  gst_event_parse_caps (event, &caps);
+  if (!filter_set_format (self, caps)) {
+    gst_event_unref (event);
+    return FALSE;
+  }
+  if (self->output == GST_PARTIME_OUTPUT_NETWORK) {
+    picture = gst_partime_source_make_caps (self, &self->format->info);
+    gst_event_unref (event);
+    event = gst_event_new_caps (picture);
+  }
+  return filter_forward (self, event);
+}
+
+static gboolean
+filter_handle_eos (GstPartimeFilter *self, GstEvent *event)
+{
+  gboolean started;
+
+  g_mutex_lock (&self->lock);
+  self->eos = TRUE;
+  started = self->started && !self->flushing;
+  g_mutex_unlock (&self->lock);
+  if (started) {
+    g_autoptr (GError) error = NULL;
+
+    if (pt_pipeline_drain (self->pipeline, &error) == PT_FLOW_ERROR)
+      gst_partime_filter_post_error (self, error, NULL);
+  }
+  return filter_forward (self, event);
+}
+
+static gboolean
+filter_flush_start (GstPartimeFilter *self, GstEvent *event)
+{
+  gboolean done;
+
+  gst_partime_source_set_flushing (self, TRUE);
+  done = gst_pad_push_event (self->srcpad, event);
+  gst_pad_pause_task (self->srcpad);
+  return done;
+}
+
+/* The sink pad's thread is out, and so is the task. */
+static gboolean
+filter_flush_stop (GstPartimeFilter *self, GstEvent *event)
+{
+  gboolean done;
+
+  GST_PAD_STREAM_LOCK (self->srcpad);
+  gst_partime_source_clear (self);
+  GST_PAD_STREAM_UNLOCK (self->srcpad);
+  gst_segment_init (&self->segment, GST_FORMAT_TIME);
+  gst_partime_filter_reset_qos (self);
+  self->n_frames = 0;
+  self->discont = FALSE;
+  done = gst_pad_push_event (self->srcpad, event);
+  gst_partime_source_activate (self->srcpad, GST_OBJECT (self),
+      GST_PAD_MODE_PUSH, TRUE);
+  return done;
+}
+
+static gboolean
+filter_sink_event (GstPad *pad, GstObject *parent, GstEvent *event)
+{
+  GstPartimeFilter *self = GST_PARTIME_FILTER (parent);
+
+  switch (GST_EVENT_TYPE (event)) {
+    case GST_EVENT_FLUSH_START:
+      return filter_flush_start (self, event);
+    case GST_EVENT_FLUSH_STOP:
+      return filter_flush_stop (self, event);
+    case GST_EVENT_CAPS:
+      return filter_handle_caps (self, event);
+    case GST_EVENT_EOS:
+      return filter_handle_eos (self, event);
+    case GST_EVENT_STREAM_START:
+      g_mutex_lock (&self->lock);
+      self->eos = FALSE;
+      g_mutex_unlock (&self->lock);
+      break;
+    case GST_EVENT_SEGMENT:
+      gst_event_copy_segment (event, &self->segment);
+      gst_partime_filter_reset_qos (self);
+      break;
+    default:
+      break;
+  }
+  if (GST_EVENT_IS_SERIALIZED (event))
+    return filter_forward (self, event);
+  return gst_pad_event_default (pad, parent, event);
+}
+
+/* Frames that wait for their result are missing from the pools they are
+ * of; a pool that may not grow by as many would stand still. */
+static void
+filter_widen_pools (GstQuery *query)
+{
+  const guint waiting = 8;
+
+  for (guint i = gst_query_get_n_allocation_pools (query); i-- > 0;) {
+    g_autoptr (GstBufferPool) pool = NULL;
+    guint size, min, max;
+
+    gst_query_parse_nth_allocation_pool (query, i, &pool, &size, &min, &max);
+    if (max > 0)
+      gst_query_remove_nth_allocation_pool (query, i);
+    else
+      gst_query_set_nth_allocation_pool (query, i, pool, size, min + waiting,
+          max);
+  }
+}
+
+/* Strides of any kind are fine for us; where frames go on, also downstream has
+ * to take them. */
+static gboolean
+filter_query_allocation (GstPartimeFilter *self, GstQuery *query)
+{
+  GstPartimeItem item = {.kind = GST_PARTIME_QUERY,.object = query };
+
+  if (self->output == GST_PARTIME_OUTPUT_NETWORK) {
+    gst_query_add_allocation_meta (query, GST_VIDEO_META_API_TYPE, NULL);
+    return TRUE;
+  }
+  if (self->timing == GST_PARTIME_TIMING_LATEST)
+    return gst_pad_peer_query (self->srcpad, query);
+  if (gst_partime_source_queue (self, &item, TRUE) != GST_FLOW_OK
+      || !self->query_result)
+    return FALSE;
+  filter_widen_pools (query);
+  return TRUE;
+}
+
+/* Any frames, where the network's picture goes on. */
+static gboolean
+filter_query_any_caps (GstPad *pad, GstQuery *query)
+{
+  g_autoptr (GstCaps) caps = gst_pad_get_pad_template_caps (pad);
+  GstCaps *filter;
+
+  gst_query_parse_caps (query, &filter);
+  if (filter) {
+    GstCaps *both = gst_caps_intersect_full (filter, caps,
+        GST_CAPS_INTERSECT_FIRST);
+
+    gst_caps_replace (&caps, both);
+    gst_caps_unref (both);
+  }
+  gst_query_set_caps_result (query, caps);
+  return TRUE;
+}
+
+static gboolean
+filter_query_caps (GstPartimeFilter *self, GstPad *pad, GstQuery *query)
+{
+  GstPartimeOutput output;
+
+  GST_OBJECT_LOCK (self);
+  output = self->settings.output;
+  GST_OBJECT_UNLOCK (self);
+  if (output == GST_PARTIME_OUTPUT_NETWORK)
+    return filter_query_any_caps (pad, query);
+  return gst_pad_proxy_query_caps (pad, query);
+}
+
+static gboolean
+filter_sink_query (GstPad *pad, GstObject *parent, GstQuery *query)
+{
+  GstPartimeFilter *self = GST_PARTIME_FILTER (parent);
+  GstPartimeItem item = {.kind = GST_PARTIME_QUERY,.object = query };
+
+  switch (GST_QUERY_TYPE (query)) {
+    case GST_QUERY_CAPS:
+      return filter_query_caps (self, pad, query);
+    case GST_QUERY_ALLOCATION:
+      return filter_query_allocation (self, query);
+    default:
+      break;
+  }
+  if (GST_QUERY_IS_SERIALIZED (query)
+      && self->timing == GST_PARTIME_TIMING_ALIGNED)
+    return gst_partime_source_queue (self, &item, TRUE) == GST_FLOW_OK
+        && self->query_result;
+  return gst_pad_query_default (pad, parent, query);
+}
+
+/* -- from downstream -- */
+
+static gboolean
+filter_src_event (GstPad *pad, GstObject *parent, GstEvent *event)
+{
+  GstPartimeFilter *self = GST_PARTIME_FILTER (parent);
+
+  if (GST_EVENT_TYPE (event) == GST_EVENT_QOS)
+    gst_partime_filter_note_qos (self, event);
+  if (GST_EVENT_TYPE (event) == GST_EVENT_RECONFIGURE) {
+    /* linked again, perhaps */
+    g_mutex_lock (&self->lock);
+    if (self->flow == GST_FLOW_NOT_LINKED)
+      self->flow = GST_FLOW_OK;
+    g_mutex_unlock (&self->lock);
+  }
+  return gst_pad_event_default (pad, parent, event);
+}
+
+static gboolean
+filter_src_query (GstPad *pad, GstObject *parent, GstQuery *query)
+{
+  GstPartimeFilter *self = GST_PARTIME_FILTER (parent);
+
+  if (GST_QUERY_TYPE (query) == GST_QUERY_LATENCY)
+    return gst_partime_filter_query_latency (self, query);
+  if (GST_QUERY_TYPE (query) == GST_QUERY_CAPS)
+    return filter_query_caps (self, pad, query);
+  return gst_pad_query_default (pad, parent, query);
+}
+
+/* -- the element -- */
+
+static GstStateChangeReturn
+filter_change_state (GstElement *element, GstStateChange transition)
+{
+  GstPartimeFilter *self = GST_PARTIME_FILTER (element);
+  GstStateChangeReturn done;
+
+  if (transition == GST_STATE_CHANGE_READY_TO_PAUSED) {
+    gst_segment_init (&self->segment, GST_FORMAT_TIME);
+    gst_partime_filter_reset_qos (self);
+    self->n_frames = 0;
+    self->discont = FALSE;
+    if (!gst_partime_filter_open (self))
+      return GST_STATE_CHANGE_FAILURE;
+  } else if (transition == GST_STATE_CHANGE_PAUSED_TO_READY) {
+    gst_partime_source_set_flushing (self, TRUE);
+  }
+  done = GST_ELEMENT_CLASS (gst_partime_filter_parent_class)->change_state
+      (element, transition);
+  if (transition == GST_STATE_CHANGE_PAUSED_TO_READY
+      || (transition == GST_STATE_CHANGE_READY_TO_PAUSED
+          && done == GST_STATE_CHANGE_FAILURE))
+    gst_partime_filter_close (self);
+  return done;
+}
+
+static void
+filter_finalize (GObject *object)
+{
+  GstPartimeFilter *self = GST_PARTIME_FILTER (object);
+
+  gst_partime_settings_clear (&self->settings);
+  gst_queue_array_free (self->queue);
+  g_mutex_clear (&self->lock);
+  g_mutex_clear (&self->running_lock);
+  g_cond_clear (&self->cond);
+  G_OBJECT_CLASS (gst_partime_filter_parent_class)->finalize (object);
+}
+
+static guint
+filter_install_signal (const gchar *name, GCallback handler, guint n_params)
+{
+  return g_signal_new_class_handler (name, GST_TYPE_PARTIME_FILTER,
+      G_SIGNAL_RUN_LAST | G_SIGNAL_ACTION, handler, NULL, NULL, NULL,
+      G_TYPE_BOOLEAN, n_params, G_TYPE_STRING);
+}
+
+static void
+filter_install_signals (void)
+{
+  /**
+   * GstPartimeFilter::save-checkpoint:
+   * @self: the element
+   * @location: (nullable): the file; %NULL: checkpoint-location
+   *
+   * Takes a checkpoint between two frames without stopping the stream; the
+   * message partime-checkpoint tells the outcome.
+   *
+   * Returns: whether it has begun: the network runs and there is a location
+   */
+  signals[SIGNAL_SAVE_CHECKPOINT] = filter_install_signal ("save-checkpoint",
+      G_CALLBACK (gst_partime_filter_save), 1);
+  /**
+   * GstPartimeFilter::load-checkpoint:
+   * @self: the element
+   * @location: (nullable): the file; %NULL: checkpoint-location
+   *
+   * Puts the weights of a checkpoint in place between two frames. Waits for the
+   * frames before, so the element must be PLAYING.
+   *
+   * Returns: whether it did; if not, a warning says why and nothing changed
+   */
+  signals[SIGNAL_LOAD_CHECKPOINT] = filter_install_signal ("load-checkpoint",
+      G_CALLBACK (gst_partime_filter_load), 1);
+  /**
+   * GstPartimeFilter::reset:
+   * @self: the element
+   *
+   * Forgets what was learned: first weights again, drawn from the seed. Waits
+   * for the frames before, so the element must be PLAYING.
+   *
+   * Returns: whether it did
+   */
+  signals[SIGNAL_RESET] = filter_install_signal ("reset",
+      G_CALLBACK (gst_partime_filter_reset), 0);
+}
+
+static void
+gst_partime_filter_class_init (GstPartimeFilterClass *klass)
+{
+  GstElementClass *element_class = GST_ELEMENT_CLASS (klass);
+
+  G_OBJECT_CLASS (klass)->finalize = filter_finalize;
+  gst_partime_filter_install_properties (G_OBJECT_CLASS (klass));
+  filter_install_signals ();
+  element_class->change_state = filter_change_state;
+  gst_element_class_add_static_pad_template (element_class, &sink_template);
+  gst_element_class_add_static_pad_template (element_class, &src_template);
+  gst_element_class_set_static_metadata (element_class,
+      "Network that learns from the video it runs on",
+      "Filter/Effect/Video",
+      "Runs a feed-forward network (model=network.cfg) on every frame and goes "
+      "on learning from the same stream, its layers pipelined over the cores. "
+      "Results are drawn on the frames and travel with them as GstPartimeMeta",
+      "partimefilter contributors");
+}
+
+static GstPad *
+filter_add_pad (GstPartimeFilter *self, GstStaticPadTemplate *template)
+{
+  GstPad *pad = gst_pad_new_from_static_template (template,
+      template->name_template);
+
+  gst_element_add_pad (GST_ELEMENT (self), pad);
+  return pad;
+}
+
+static void
+gst_partime_filter_init (GstPartimeFilter *self)
+{
+  gst_partime_settings_init (&self->settings);
+  g_mutex_init (&self->lock);
+  g_mutex_init (&self->running_lock);
+  g_cond_init (&self->cond);
+  self->queue = gst_queue_array_new_for_struct (sizeof (GstPartimeItem), 32);
+  self->latency_mean = -1;
+  self->flushing = TRUE;
+
+  self->sinkpad = filter_add_pad (self, &sink_template);
+  gst_pad_set_chain_function (self->sinkpad, filter_chain);
+  gst_pad_set_event_function (self->sinkpad, filter_sink_event);
+  gst_pad_set_query_function (self->sinkpad, filter_sink_query);
+  GST_PAD_SET_PROXY_ALLOCATION (self->sinkpad);
+
+  self->srcpad = filter_add_pad (self, &src_template);
+  gst_pad_set_activatemode_function (self->srcpad,
+      gst_partime_source_activate);
+  gst_pad_set_event_function (self->srcpad, filter_src_event);
+  gst_pad_set_query_function (self->srcpad, filter_src_query);
+}

@@ -1,0 +1,77 @@
+/* SPDX-FileCopyrightText: partimefilter contributors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* GstPartimeMeta: the result of the network, on the frame, as a GstCustomMeta
+ * that any language can read. Fields: frame (guint64), pts (guint64), age
+ * (guint64, frames between the result and the frame it is on), loss (gdouble,
+ * only where one was computed), weights-version (guint64), tensors
+ * (GstValueArray of GstSample: float32 row-major data, and an info structure
+ * "tensor" with name and dims). */
+
+#include "meta.h"
+
+void
+gst_partime_meta_register (void)
+{
+  static const gchar *tags[] = { NULL };
+
+  if (!gst_meta_get_info (GST_PARTIME_META_NAME))
+    gst_meta_register_custom (GST_PARTIME_META_NAME, tags, NULL, NULL, NULL);
+}
+
+/* What every tensor's sample says of itself: name, and <N, C, H, W>. */
+GstStructure *
+gst_partime_meta_new_info (const gchar *name, const PtShape *shape)
+{
+  GstStructure *info = gst_structure_new ("tensor", "name", G_TYPE_STRING,
+      name, NULL);
+  GValue dims = G_VALUE_INIT;
+  GValue dim = G_VALUE_INIT;
+
+  gst_value_array_init (&dims, shape->n_dims);
+  g_value_init (&dim, G_TYPE_INT);
+  for (guint i = 0; i < shape->n_dims; i++) {
+    g_value_set_int (&dim, shape->dims[i]);
+    gst_value_array_append_value (&dims, &dim);
+  }
+  gst_structure_take_value (info, "dims", &dims);
+  return info;
+}
+
+/* The memory of @result, not a copy of it; it lives as long as the sample. */
+static GstSample *
+meta_new_sample (PtResult *result, GstCaps *caps, const GstStructure *info)
+{
+  gsize size = pt_tensor_get_n_elements (result->output) * sizeof (gfloat);
+  g_autoptr (GstBuffer) data =
+      gst_buffer_new_wrapped_full (GST_MEMORY_FLAG_READONLY,
+      pt_tensor_get_data (result->output), size, 0, size,
+      pt_result_ref (result), (GDestroyNotify) pt_result_unref);
+
+  return gst_sample_new (data, caps, NULL, gst_structure_copy (info));
+}
+
+/* Puts @result on @buffer, which must be writable. */
+void
+gst_partime_meta_attach (GstBuffer *buffer, PtResult *result, guint64 frame,
+    guint64 age, GstClockTime pts, GstCaps *caps, const GstStructure *info)
+{
+  GstCustomMeta *meta =
+      gst_buffer_add_custom_meta (buffer, GST_PARTIME_META_NAME);
+  GstStructure *fields = gst_custom_meta_get_structure (meta);
+  GValue tensors = G_VALUE_INIT;
+  GValue sample = G_VALUE_INIT;
+
+  gst_structure_set (fields, "frame", G_TYPE_UINT64, frame,
+      "pts", G_TYPE_UINT64, pts, "age", G_TYPE_UINT64, age,
+      "weights-version", G_TYPE_UINT64, result->weights_version, NULL);
+  /* not a number where the frame had no loss */
+  if (result->loss == result->loss)
+    gst_structure_set (fields, "loss", G_TYPE_DOUBLE, result->loss, NULL);
+
+  gst_value_array_init (&tensors, 1);
+  g_value_init (&sample, GST_TYPE_SAMPLE);
+  g_value_take_boxed (&sample, meta_new_sample (result, caps, info));
+  gst_value_array_append_and_take_value (&tensors, &sample);
+  gst_structure_take_value (fields, "tensors", &tensors);
+}

@@ -1,0 +1,20 @@
+/* SPDX-FileCopyrightText: partimefilter contributors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#pragma once
+
+#include <gst/gst.h>
+#include <partime/partime.h>
+
+G_BEGIN_DECLS
+
+#define GST_PARTIME_META_NAME "GstPartimeMeta"
+
+void gst_partime_meta_register (void);
+void gst_partime_meta_attach (GstBuffer *buffer, PtResult *result,
+    guint64 frame, guint64 age, GstClockTime pts, GstCaps *caps,
+    const GstStructure *info);
+GstStructure *gst_partime_meta_new_info (const gchar *name,
+    const PtShape *shape);
+
+G_END_DECLS

@@ -1,0 +1,479 @@
+/* SPDX-FileCopyrightText: partimefilter contributors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The properties: what the user sets, and how it overrides the network file.
+ * A property that was not set leaves the file's value alone. */
+
+#include <math.h>
+
+#include "gstpartimefilter-private.h"
+
+#define DEFAULT_STATS_INTERVAL GST_SECOND
+
+enum
+{
+  PROP_0,
+  PROP_MODEL,
+  PROP_WEIGHTS,
+  PROP_DEVICES,
+  PROP_STAGES,
+  PROP_LEARNING_MODE,
+  PROP_LEARN,
+  PROP_LOSS,
+  PROP_OPTIMIZER,
+  PROP_LEARNING_RATE,
+  PROP_LEARN_INTERVAL,
+  PROP_LEARN_POLICY,
+  PROP_OUTPUT,
+  PROP_OVERLAY,
+  PROP_TIMING,
+  PROP_CHECKPOINT_LOCATION,
+  PROP_CHECKPOINT_INTERVAL,
+  PROP_SEED,
+  PROP_QOS,
+  PROP_LATENCY_REPORT,
+  PROP_STATS,
+  PROP_STATS_INTERVAL,
+};
+
+static const GEnumValue learning_modes[] = {
+  {FROM_FILE, "As the network file says (its default: partime if it names a "
+        "loss, else off)", "file"},
+  {PT_MODE_OFF, "Inference only", "off"},
+  {PT_MODE_EXACT, "Plain online backpropagation: stages wait for one another",
+      "exact"},
+  {PT_MODE_PARTIME, "Stages never wait; late gradients meet the activations "
+        "of now (for smooth video)", "partime"},
+  {PT_MODE_DELAYED, "Stages never wait; late gradients meet the activations "
+        "of their own frame (for video that jumps)", "delayed"},
+  {0, NULL, NULL},
+};
+
+static const GEnumValue learn_policies[] = {
+  {FROM_FILE, "As the network file says (its default: every)", "file"},
+  {PT_LEARN_EVERY, "Every frame that may learn does, whatever the frame rate",
+      "every"},
+  {PT_LEARN_WHEN_IDLE, "A frame learns only if the stages keep up: updates "
+        "are skipped, frames are not", "when-idle"},
+  {0, NULL, NULL},
+};
+
+static const GEnumValue outputs[] = {
+  {GST_PARTIME_OUTPUT_FRAMES, "The frames that came in, with the result as "
+        "GstPartimeMeta and drawn on them", "frames"},
+  {GST_PARTIME_OUTPUT_NETWORK, "The network's output as a picture, in place "
+        "of the frame", "network"},
+  {0, NULL, NULL},
+};
+
+static const GEnumValue timings[] = {
+  {GST_PARTIME_TIMING_ALIGNED, "A frame waits for its own result", "aligned"},
+  {GST_PARTIME_TIMING_LATEST, "A frame passes at once, with the newest result "
+        "there is; its age is in the metadata", "latest"},
+  {0, NULL, NULL},
+};
+
+#define ENUM_TYPE(Name, name, values)                                        \
+static GType                                                                 \
+properties_##name##_get_type (void)                                          \
+{                                                                            \
+  static gsize type = 0;                                                     \
+                                                                             \
+  if (g_once_init_enter (&type)) {                                           \
+    GType fresh = g_enum_register_static (Name, values);                     \
+                                                                             \
+    gst_type_mark_as_plugin_api (fresh, 0);                                  \
+    g_once_init_leave (&type, fresh);                                        \
+  }                                                                          \
+  return type;                                                               \
+}
+
+ENUM_TYPE ("GstPartimeLearningMode", learning_mode, learning_modes)
+ENUM_TYPE ("GstPartimeLearnPolicy", learn_policy, learn_policies)
+ENUM_TYPE ("GstPartimeOutput", output, outputs)
+ENUM_TYPE ("GstPartimeTiming", timing, timings)
+
+void
+gst_partime_settings_init (GstPartimeSettings *self)
+{
+  *self = (GstPartimeSettings) {
+    .learning_mode = FROM_FILE,
+    .learn = TRUE,
+    .learning_rate = FROM_FILE,
+    .learn_policy = FROM_FILE,
+    .overlay = TRUE,
+    .seed = FROM_FILE,
+    .latency_report = TRUE,
+    .stats_interval = DEFAULT_STATS_INTERVAL,
+  };
+}
+
+void
+gst_partime_settings_clear (GstPartimeSettings *self)
+{
+  g_clear_pointer (&self->model, g_free);
+  g_clear_pointer (&self->weights, g_free);
+  g_clear_pointer (&self->devices, g_free);
+  g_clear_pointer (&self->stages, g_free);
+  g_clear_pointer (&self->loss, g_free);
+  g_clear_pointer (&self->optimizer, g_free);
+  g_clear_pointer (&self->checkpoint_location, g_free);
+}
+
+/* Where the value of @id lives; the type is that of its GParamSpec. */
+static gpointer
+settings_field (GstPartimeSettings *self, guint id)
+{
+  switch (id) {
+    case PROP_MODEL:
+      return &self->model;
+    case PROP_WEIGHTS:
+      return &self->weights;
+    case PROP_DEVICES:
+      return &self->devices;
+    case PROP_STAGES:
+      return &self->stages;
+    case PROP_LEARNING_MODE:
+      return &self->learning_mode;
+    case PROP_LEARN:
+      return &self->learn;
+    case PROP_LOSS:
+      return &self->loss;
+    case PROP_OPTIMIZER:
+      return &self->optimizer;
+    case PROP_LEARNING_RATE:
+      return &self->learning_rate;
+    case PROP_LEARN_INTERVAL:
+      return &self->learn_interval;
+    case PROP_LEARN_POLICY:
+      return &self->learn_policy;
+    case PROP_OUTPUT:
+      return &self->output;
+    case PROP_OVERLAY:
+      return &self->overlay;
+    case PROP_TIMING:
+      return &self->timing;
+    case PROP_CHECKPOINT_LOCATION:
+      return &self->checkpoint_location;
+    case PROP_CHECKPOINT_INTERVAL:
+      return &self->checkpoint_interval;
+    case PROP_SEED:
+      return &self->seed;
+    case PROP_QOS:
+      return &self->qos;
+    case PROP_LATENCY_REPORT:
+      return &self->latency_report;
+    case PROP_STATS_INTERVAL:
+      return &self->stats_interval;
+    default:
+      return NULL;
+  }
+}
+
+static void
+properties_store (gpointer field, const GValue *value)
+{
+  switch (G_TYPE_FUNDAMENTAL (G_VALUE_TYPE (value))) {
+    case G_TYPE_STRING:
+      g_free (*(gchar **) field);
+      *(gchar **) field = g_value_dup_string (value);
+      break;
+    case G_TYPE_ENUM:
+      *(gint *) field = g_value_get_enum (value);
+      break;
+    case G_TYPE_BOOLEAN:
+      *(gboolean *) field = g_value_get_boolean (value);
+      break;
+    case G_TYPE_DOUBLE:
+      *(gdouble *) field = g_value_get_double (value);
+      break;
+    case G_TYPE_UINT:
+      *(guint *) field = g_value_get_uint (value);
+      break;
+    case G_TYPE_INT64:
+      *(gint64 *) field = g_value_get_int64 (value);
+      break;
+    default:
+      *(guint64 *) field = g_value_get_uint64 (value);
+      break;
+  }
+}
+
+static void
+properties_fetch (gconstpointer field, GValue *value)
+{
+  switch (G_TYPE_FUNDAMENTAL (G_VALUE_TYPE (value))) {
+    case G_TYPE_STRING:
+      g_value_set_string (value, *(gchar *const *) field);
+      break;
+    case G_TYPE_ENUM:
+      g_value_set_enum (value, *(const gint *) field);
+      break;
+    case G_TYPE_BOOLEAN:
+      g_value_set_boolean (value, *(const gboolean *) field);
+      break;
+    case G_TYPE_DOUBLE:
+      g_value_set_double (value, *(const gdouble *) field);
+      break;
+    case G_TYPE_UINT:
+      g_value_set_uint (value, *(const guint *) field);
+      break;
+    case G_TYPE_INT64:
+      g_value_set_int64 (value, *(const gint64 *) field);
+      break;
+    default:
+      g_value_set_uint64 (value, *(const guint64 *) field);
+      break;
+  }
+}
+
+static void
+properties_set (GObject *object, guint id, const GValue *value,
+    GParamSpec *pspec)
+{
+  GstPartimeFilter *self = GST_PARTIME_FILTER (object);
+  gpointer field = settings_field (&self->settings, id);
+  g_autoptr (PtPipeline) pipeline = NULL;
+  g_autoptr (PtNetwork) network = NULL;
+
+  if (!field) {
+    G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec);
+    return;
+  }
+  GST_OBJECT_LOCK (self);
+  properties_store (field, value);
+  GST_OBJECT_UNLOCK (self);
+  pipeline = gst_partime_filter_ref_pipeline (self, &network);
+  if (pipeline && (id == PROP_LEARN || id == PROP_LEARNING_RATE
+          || id == PROP_LEARN_INTERVAL || id == PROP_LEARN_POLICY))
+    gst_partime_filter_apply_live (self, network, pipeline);
+}
+
+static void
+properties_get (GObject *object, guint id, GValue *value, GParamSpec *pspec)
+{
+  GstPartimeFilter *self = GST_PARTIME_FILTER (object);
+  gconstpointer field = settings_field (&self->settings, id);
+
+  if (id == PROP_STATS) {
+    g_value_take_boxed (value,
+        gst_partime_filter_new_stats (self, "application/x-partime-stats"));
+    return;
+  }
+  if (!field) {
+    G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec);
+    return;
+  }
+  GST_OBJECT_LOCK (self);
+  properties_fetch (field, value);
+  GST_OBJECT_UNLOCK (self);
+}
+
+#define READY_FLAGS (G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS \
+    | GST_PARAM_MUTABLE_READY)
+#define PLAYING_FLAGS (G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS \
+    | GST_PARAM_MUTABLE_PLAYING)
+
+static void
+properties_install_network (GObjectClass *klass)
+{
+  g_object_class_install_property (klass, PROP_MODEL,
+      g_param_spec_string ("model", "Model",
+          "The network file (.cfg): layers, learning, devices and output. "
+          "Required", NULL, READY_FLAGS));
+  g_object_class_install_property (klass, PROP_WEIGHTS,
+      g_param_spec_string ("weights", "Weights",
+          "A safetensors file with the weights to start from. Unset: random "
+          "weights, drawn by seed", NULL, READY_FLAGS));
+  g_object_class_install_property (klass, PROP_DEVICES,
+      g_param_spec_string ("devices", "Devices",
+          "What to compute on: cpu, cpu:0-3, sim:..., a list with commas, or "
+          "auto (one device per core). Unset: the file's, else auto", NULL,
+          READY_FLAGS));
+  g_object_class_install_property (klass, PROP_STAGES,
+      g_param_spec_string ("stages", "Stages",
+          "Into how many stages the layers are cut, each at work on another "
+          "frame: a count, layers per stage such as 4,6,-1 (-1: the rest), or "
+          "auto (measured at the start). Unset: the file's, else auto", NULL,
+          READY_FLAGS));
+  g_object_class_install_property (klass, PROP_SEED,
+      g_param_spec_int64 ("seed", "Seed",
+          "Random numbers (first weights, dropout) follow from it. -1: the "
+          "file's", FROM_FILE, G_MAXINT64, FROM_FILE, READY_FLAGS));
+}
+
+static void
+properties_install_learning (GObjectClass *klass)
+{
+  g_object_class_install_property (klass, PROP_LEARNING_MODE,
+      g_param_spec_enum ("learning-mode", "Learning mode",
+          "How gradients that arrive frames late are used",
+          properties_learning_mode_get_type (), FROM_FILE, READY_FLAGS));
+  g_object_class_install_property (klass, PROP_LEARN,
+      g_param_spec_boolean ("learn", "Learn",
+          "Whether frames are learned from; turn off and on to pause and "
+          "resume", TRUE, PLAYING_FLAGS | GST_PARAM_CONTROLLABLE));
+  g_object_class_install_property (klass, PROP_LOSS,
+      g_param_spec_string ("loss", "Loss",
+          "What learning makes small, as in the file: a name and its options, "
+          "such as \"optical-flow smoothness=0.1\". Unset: the file's", NULL,
+          READY_FLAGS));
+  g_object_class_install_property (klass, PROP_OPTIMIZER,
+      g_param_spec_string ("optimizer", "Optimizer",
+          "How gradients become updates, as in the file: a name and its "
+          "options, such as \"adam lr=1e-3\". Unset: the file's, else adam",
+          NULL, READY_FLAGS));
+  g_object_class_install_property (klass, PROP_LEARNING_RATE,
+      g_param_spec_double ("learning-rate", "Learning rate",
+          "Replaces the optimizer's learning rate (before staleness and "
+          "warm-up). -1: the file's", FROM_FILE, G_MAXDOUBLE, FROM_FILE,
+          PLAYING_FLAGS | GST_PARAM_CONTROLLABLE));
+  g_object_class_install_property (klass, PROP_LEARN_INTERVAL,
+      g_param_spec_uint ("learn-interval", "Learn interval",
+          "Every so many frames one is learned from. 0: the file's, else 1",
+          0, G_MAXUINT, 0, PLAYING_FLAGS));
+  g_object_class_install_property (klass, PROP_LEARN_POLICY,
+      g_param_spec_enum ("learn-policy", "Learn policy",
+          "What gives way when the machine is too slow: the frame rate, or "
+          "updates", properties_learn_policy_get_type (), FROM_FILE,
+          PLAYING_FLAGS));
+  g_object_class_install_property (klass, PROP_CHECKPOINT_LOCATION,
+      g_param_spec_string ("checkpoint-location", "Checkpoint location",
+          "A safetensors file to save what was learned to: at the interval, "
+          "at EOS, on the signal save-checkpoint. If it is there at the start, "
+          "learning resumes from it", NULL, READY_FLAGS));
+  g_object_class_install_property (klass, PROP_CHECKPOINT_INTERVAL,
+      g_param_spec_uint64 ("checkpoint-interval", "Checkpoint interval",
+          "Time between checkpoints, in nanoseconds. 0: none but at EOS and "
+          "on the signal", 0, G_MAXINT64, 0, READY_FLAGS));
+}
+
+static void
+properties_install_output (GObjectClass *klass)
+{
+  g_object_class_install_property (klass, PROP_OUTPUT,
+      g_param_spec_enum ("output", "Output", "What leaves the source pad",
+          properties_output_get_type (), GST_PARTIME_OUTPUT_FRAMES,
+          READY_FLAGS));
+  g_object_class_install_property (klass, PROP_OVERLAY,
+      g_param_spec_boolean ("overlay", "Overlay",
+          "Draw the result on the frame, in the way of kind= in the file's "
+          "group [output]: flow, heatmap, image", TRUE, PLAYING_FLAGS));
+  g_object_class_install_property (klass, PROP_TIMING,
+      g_param_spec_enum ("timing", "Timing",
+          "Whether frames wait for their results",
+          properties_timing_get_type (), GST_PARTIME_TIMING_ALIGNED,
+          READY_FLAGS));
+  g_object_class_install_property (klass, PROP_QOS,
+      g_param_spec_boolean ("qos", "QoS",
+          "Drop frames that come too late for the sink before working on "
+          "them; they are not learned from either", FALSE, PLAYING_FLAGS));
+  g_object_class_install_property (klass, PROP_LATENCY_REPORT,
+      g_param_spec_boolean ("latency-report", "Latency report",
+          "Answer latency queries from measurement, and tell the pipeline "
+          "when the latency moves", TRUE, PLAYING_FLAGS));
+  g_object_class_install_property (klass, PROP_STATS,
+      g_param_spec_boxed ("stats", "Statistics",
+          "application/x-partime-stats: frames, fps, loss, mean-loss, learned, "
+          "updates, skipped, rollbacks, dropped, in-flight, latency, and "
+          "stages, each with device, layers, forward-ms, backward-ms, "
+          "update-ms, age, learning-rate, memory", GST_TYPE_STRUCTURE,
+          G_PARAM_READABLE | G_PARAM_STATIC_STRINGS));
+  g_object_class_install_property (klass, PROP_STATS_INTERVAL,
+      g_param_spec_uint64 ("stats-interval", "Statistics interval",
+          "Time between partime-learning messages on the bus, in "
+          "nanoseconds; their fields are those of stats. 0: none", 0,
+          G_MAXINT64, DEFAULT_STATS_INTERVAL, PLAYING_FLAGS));
+}
+
+void
+gst_partime_filter_install_properties (GObjectClass *klass)
+{
+  klass->set_property = properties_set;
+  klass->get_property = properties_get;
+  properties_install_network (klass);
+  properties_install_learning (klass);
+  properties_install_output (klass);
+}
+
+/* -- from properties to the library -- */
+
+static gboolean
+settings_override (PtNetwork *network, const gchar *group, const gchar *key,
+    const gchar *value, const gchar *property, GError **error)
+{
+  if (!value || pt_network_set (network, group, key, value, error))
+    return TRUE;
+  g_prefix_error (error, "property %s: ", property);
+  return FALSE;
+}
+
+static const gchar *
+settings_nick (const GEnumValue *values, gint value)
+{
+  if (value == FROM_FILE)
+    return NULL;
+  while (values->value != value)
+    values++;
+  return values->value_nick;
+}
+
+/* Puts the properties that were set over what @network's file says; those that
+ * also change while it runs follow in gst_partime_filter_apply_live(). */
+gboolean
+gst_partime_filter_apply_settings (GstPartimeFilter *self, PtNetwork *network,
+    GError **error)
+{
+  const GstPartimeSettings *s = &self->settings;
+  g_autofree gchar *seed = g_strdup_printf ("%" G_GINT64_FORMAT, s->seed);
+
+  return settings_override (network, "pipeline", "devices", s->devices,
+      "devices", error)
+      && settings_override (network, "pipeline", "stages", s->stages,
+      "stages", error)
+      && settings_override (network, "learning", "mode",
+      settings_nick (learning_modes, s->learning_mode), "learning-mode",
+      error)
+      && settings_override (network, "learning", "loss", s->loss, "loss",
+      error)
+      && settings_override (network, "learning", "optimizer", s->optimizer,
+      "optimizer", error)
+      && settings_override (network, "learning", "seed",
+      s->seed >= 0 ? seed : NULL, "seed", error);
+}
+
+static guint
+settings_file_interval (PtNetwork *network)
+{
+  g_autofree gchar *text = pt_network_get (network, "learning", "interval");
+
+  return text ? g_ascii_strtoull (text, NULL, 10) : 1;
+}
+
+static PtLearnPolicy
+settings_file_policy (PtNetwork *network)
+{
+  g_autofree gchar *text = pt_network_get (network, "learning", "policy");
+
+  return g_strcmp0 (text, "when-idle") == 0 ? PT_LEARN_WHEN_IDLE
+      : PT_LEARN_EVERY;
+}
+
+/* What may change while the pipeline runs. */
+void
+gst_partime_filter_apply_live (GstPartimeFilter *self, PtNetwork *network,
+    PtPipeline *pipeline)
+{
+  GstPartimeSettings s;
+
+  GST_OBJECT_LOCK (self);
+  s = self->settings;
+  GST_OBJECT_UNLOCK (self);
+  pt_pipeline_set_learn (pipeline, s.learn);
+  pt_pipeline_set_learning_rate (pipeline,
+      s.learning_rate >= 0 ? s.learning_rate : NAN);
+  pt_pipeline_set_learn_interval (pipeline, s.learn_interval > 0
+      ? s.learn_interval : settings_file_interval (network));
+  pt_pipeline_set_learn_policy (pipeline, s.learn_policy != FROM_FILE
+      ? (PtLearnPolicy) s.learn_policy : settings_file_policy (network));
+}

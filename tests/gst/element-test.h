@@ -1,0 +1,125 @@
+/* SPDX-FileCopyrightText: partimefilter contributors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* What the tests of the element share: tiny networks, and pipelines run to
+ * their end. */
+
+#pragma once
+
+#include <glib/gstdio.h>
+#include <gst/check/gstharness.h>
+#include <gst/gst.h>
+#include <gst/video/video.h>
+
+/* Two frames of luma, 16x12, to a flow; does not learn. */
+#define NET_FLOW \
+  "[network]\nwidth=16\nheight=12\nchannels=1\nframes=2\n" \
+  "[conv1]\ntype=conv2d\nfilters=4\nkernel=3\npadding=1\nactivation=relu\n" \
+  "[flow]\ntype=conv2d\nfilters=2\nkernel=3\npadding=1\n" \
+  "[output]\nkind=flow\n[pipeline]\nstages=2\n"
+/* One colour frame to itself; learns. */
+#define NET_IMAGE \
+  "[network]\nwidth=16\nheight=12\nchannels=3\n" \
+  "[conv1]\ntype=conv2d\nfilters=4\nkernel=3\npadding=1\n" \
+  "[image]\ntype=conv2d\nfilters=3\nkernel=3\npadding=1\n" \
+  "[learning]\nloss=mse\ntarget=input\noptimizer=sgd lr=1e-3\n" \
+  "[output]\nkind=image\n[pipeline]\nstages=2\n"
+#define NET_HEAT \
+  "[network]\nwidth=16\nheight=12\nchannels=1\nresize=letterbox\n" \
+  "[heat]\ntype=conv2d\nfilters=1\nkernel=3\npadding=1\n" \
+  "[output]\nkind=heatmap\n[pipeline]\nstages=1\n"
+
+#define WAIT (20 * GST_SECOND)
+
+static gchar *folder;
+
+/* Returns: (transfer full): path of a fresh file in the test's folder */
+static inline gchar *
+element_test_write (const gchar *name, const gchar *text)
+{
+  gchar *path = g_build_filename (folder, name, NULL);
+
+  g_assert_true (g_file_set_contents (path, text, -1, NULL));
+  return path;
+}
+
+static inline gchar *
+element_test_path (const gchar *name)
+{
+  return g_build_filename (folder, name, NULL);
+}
+
+static inline void
+element_test_init (int *argc, char ***argv)
+{
+  gst_init (argc, argv);
+  g_test_init (argc, argv, NULL);
+  folder = g_dir_make_tmp ("partimefilter-XXXXXX", NULL);
+  g_assert_nonnull (folder);
+}
+
+static inline int
+element_test_run (void)
+{
+  int failed = g_test_run ();
+  GDir *dir = g_dir_open (folder, 0, NULL);
+  const gchar *name;
+
+  while ((name = g_dir_read_name (dir))) {
+    g_autofree gchar *path = element_test_path (name);
+
+    g_remove (path);
+  }
+  g_dir_close (dir);
+  g_rmdir (folder);
+  g_free (folder);
+  return failed;
+}
+
+/* Returns: (transfer full): a pipeline from a description in which %s is the
+ * path of a file with @network in it */
+static inline GstElement *
+element_test_launch (const gchar *description, const gchar *network)
+{
+  g_autofree gchar *path = element_test_write ("net.cfg", network);
+  g_auto (GStrv) parts = g_strsplit (description, "%s", -1);
+  g_autofree gchar *text = g_strjoinv (path, parts);
+  g_autoptr (GError) error = NULL;
+  GstElement *pipeline = gst_parse_launch (text, &error);
+
+  g_assert_no_error (error);
+  return pipeline;
+}
+
+static inline GstMessage *
+element_test_wait (GstElement *pipeline, GstMessageType types)
+{
+  g_autoptr (GstBus) bus = gst_element_get_bus (pipeline);
+  GstMessage *message = gst_bus_timed_pop_filtered (bus, WAIT, types);
+
+  g_assert_nonnull (message);
+  return message;
+}
+
+/* Plays to the end, which must come without an error. */
+static inline void
+element_test_play (GstElement *pipeline)
+{
+  g_autoptr (GstMessage) message = NULL;
+
+  gst_element_set_state (pipeline, GST_STATE_PLAYING);
+  message = element_test_wait (pipeline, GST_MESSAGE_EOS | GST_MESSAGE_ERROR);
+  if (GST_MESSAGE_TYPE (message) == GST_MESSAGE_ERROR) {
+    g_autoptr (GError) error = NULL;
+
+    gst_message_parse_error (message, &error, NULL);
+    g_assert_no_error (error);
+  }
+}
+
+static inline void
+element_test_free (GstElement *pipeline)
+{
+  gst_element_set_state (pipeline, GST_STATE_NULL);
+  gst_object_unref (pipeline);
+}

@@ -1,0 +1,111 @@
+/* SPDX-FileCopyrightText: partimefilter contributors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Colours against published ones. */
+
+#include "annotators/annotator.h"
+
+static GstPartimeDrawing *
+annotators_new (const gchar *kind, gint channels, const gchar *options)
+{
+  g_autofree gchar *text = g_strdup_printf ("[network]\nwidth=4\nheight=1\n"
+      "mean=0.5\nstd=0.25\n[out]\ntype=conv2d\nfilters=%d\nkernel=1\n"
+      "[output]\nkind=%s\n%s", channels, kind, options);
+  g_autoptr (GError) error = NULL;
+  g_autoptr (PtNetwork) network =
+      pt_network_new_from_data (text, -1, "test.cfg", &error);
+  GstPartimeDrawing *drawing;
+
+  g_assert_no_error (error);
+  drawing = gst_partime_drawing_new (kind, network, &error);
+  g_assert_no_error (error);
+  return drawing;
+}
+
+static void
+annotators_check (const guint8 *bgra, gint r, gint g, gint b, gint a,
+    gint within)
+{
+  g_assert_cmpint (ABS (bgra[0] - b), <=, within);
+  g_assert_cmpint (ABS (bgra[1] - g), <=, within);
+  g_assert_cmpint (ABS (bgra[2] - r), <=, within);
+  g_assert_cmpint (ABS (bgra[3] - a), <=, within);
+}
+
+/* Right is the wheel's first colour, left its 28th: colorcode.cpp of
+ * vision.middlebury.edu/flow, computeColor (1, 0) and (-1, 0). Too fast is as
+ * fast as can be. A level per channel for rounding. */
+static void
+test_flow (void)
+{
+  g_autoptr (GstPartimeDrawing) drawing =
+      annotators_new ("flow", 2, "scale=2\nopacity=0.5\n");
+  const gfloat y[8] = { 2, -2, 0, 7, 0, 0, 0, 0 };
+  guint8 pixels[16];
+
+  drawing->annotator->draw (drawing, y, TRUE, pixels);
+  annotators_check (pixels, 255, 0, 0, 255, 1);
+  annotators_check (pixels + 4, 0, 255 - 255 * 2 / 11, 255, 255, 1);
+  annotators_check (pixels + 8, 255, 255, 255, 255, 1);
+  annotators_check (pixels + 12, 255, 0, 0, 255, 1);
+  drawing->annotator->draw (drawing, y, FALSE, pixels);
+  annotators_check (pixels, 128, 0, 0, 128, 1);
+  annotators_check (pixels + 8, 0, 0, 0, 0, 0);
+}
+
+/* Values of matplotlib's inferno at 0, 0.5 and 1; its fit by polynomials is
+ * within four levels. */
+static void
+test_heatmap (void)
+{
+  g_autoptr (GstPartimeDrawing) drawing =
+      annotators_new ("heatmap", 1, "scale=1\nopacity=1\n");
+  const gfloat y[4] = { 0, 0.5, 1, -3 };
+  guint8 pixels[16];
+
+  drawing->annotator->draw (drawing, y, TRUE, pixels);
+  annotators_check (pixels, 0, 0, 4, 255, 5);
+  annotators_check (pixels + 4, 188, 55, 84, 255, 5);
+  annotators_check (pixels + 8, 252, 255, 164, 255, 5);
+  annotators_check (pixels + 12, 0, 0, 4, 255, 5);
+  drawing->annotator->draw (drawing, y, FALSE, pixels);
+  annotators_check (pixels, 0, 0, 0, 0, 0);
+}
+
+/* 255 (y std + mean) */
+static void
+test_image (void)
+{
+  g_autoptr (GstPartimeDrawing) drawing = annotators_new ("image", 3, "");
+  const gfloat y[12] = { -2, 0, 2, 9, -2, 1, 2, 9, -2, -1, 2, 9 };
+  guint8 pixels[16];
+
+  drawing->annotator->draw (drawing, y, TRUE, pixels);
+  annotators_check (pixels, 0, 0, 0, 255, 0);
+  annotators_check (pixels + 4, 128, 191, 64, 255, 0);
+  annotators_check (pixels + 8, 255, 255, 255, 255, 0);
+  annotators_check (pixels + 12, 255, 255, 255, 255, 0);
+}
+
+/* The range follows: a picture of one speed is at full colour. */
+static void
+test_range (void)
+{
+  g_autoptr (GstPartimeDrawing) drawing = annotators_new ("flow", 2, "");
+  const gfloat y[8] = { 5, 5, 5, 5, 0, 0, 0, 0 };
+
+  g_assert_cmpfloat_with_epsilon (gst_partime_drawing_follow (drawing, y,
+          0.25), 5, 0.05);
+}
+
+int
+main (int argc, char **argv)
+{
+  gst_init (&argc, &argv);
+  g_test_init (&argc, &argv, NULL);
+  g_test_add_func ("/annotators/flow", test_flow);
+  g_test_add_func ("/annotators/heatmap", test_heatmap);
+  g_test_add_func ("/annotators/image", test_image);
+  g_test_add_func ("/annotators/range", test_range);
+  return g_test_run ();
+}
