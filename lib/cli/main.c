@@ -19,7 +19,6 @@ gboolean
 cli_parse (gint argc, gchar ***argv, const GOptionEntry *entries,
     const gchar *usage, const gchar *help, guint n, GError **error)
 {
-  g_autofree gchar *name = g_strdup_printf ("partime-%s", (*argv)[0]);
   g_autoptr (GOptionContext) context = g_option_context_new (usage);
   guint found;
 
@@ -31,7 +30,7 @@ cli_parse (gint argc, gchar ***argv, const GOptionEntry *entries,
   if (found == n)
     return TRUE;
   g_set_error (error, PT_ERROR, PT_ERROR_CONFIG, "%s: found %u argument%s, "
-      "expected %s", name, found, found == 1 ? "" : "s",
+      "expected %s", (*argv)[0], found, found == 1 ? "" : "s",
       n == 0 ? "none" : usage);
   return FALSE;
 }

@@ -109,6 +109,7 @@ static const BadCase bad_words[] = {
   BAD ("count=1 zzz=1", "unknown key \"zzz\"", "one of count, seed"),
   BAD ("count=1 seed=-1", "key seed", "\"-1\"", "whole number"),
   BAD ("count=1 seed=18446744073709551616", "whole number"),
+  BAD ("count=1 seed=5x", "key seed", "\"5x\"", "whole number"),
   BAD ("count=1 rate=nan", "key rate", "\"nan\"", "finite", "from 0 to 10"),
   BAD ("count=1 rate=inf", "finite"),
   BAD ("count=1 rate=1e999", "finite"),

@@ -27,7 +27,7 @@ batch_norm_forward_pd (PtOp *op, const dnnl_memory_desc_t *md,
   if (!desc->batch_statistics)
     flags |= dnnl_use_global_stats;
   status = dnnl_batch_normalization_forward_desc_init (&norm,
-      desc->batch_statistics ? dnnl_forward_training :
+      desc->batch_statistics && op->desc.training ? dnnl_forward_training :
       dnnl_forward_inference, md, desc->eps, flags);
   if (status != dnnl_success)
     return status;
@@ -89,6 +89,13 @@ batch_norm_plan_relu (PtOp *op, const dnnl_memory_desc_t *md, GError **error)
       pt_dnnl_step_add (step, op, DNNL_ARG_DST, md, error);
 }
 
+/* Whether mean and variance are handed over, in or out. */
+static gboolean
+batch_norm_has_statistics (const PtOp *op)
+{
+  return op->desc.training || !op->desc.batch_norm.batch_statistics;
+}
+
 static gboolean
 batch_norm_plan (PtOp *op, GError **error)
 {
@@ -110,11 +117,12 @@ batch_norm_plan (PtOp *op, GError **error)
   if (pd == NULL && !PT_DNNL (batch_norm_forward_pd (op, &md,
               PT_ACTIVATION_NONE, &pd), error))
     return FALSE;
+  /* Without a gradient to come the batch's statistics stay inside. */
   return pt_dnnl_step_init (&self->norm, op, pd, error) &&
       pt_dnnl_step_add (&self->norm, op, DNNL_ARG_SRC, &md, error) &&
       pt_dnnl_step_add (&self->norm, op, DNNL_ARG_DST, &md, error) &&
       batch_norm_add_channels (&self->norm, op, channels,
-      G_N_ELEMENTS (channels), error);
+      batch_norm_has_statistics (op) ? 4 : 2, error);
 }
 
 static void
@@ -160,12 +168,15 @@ batch_norm_run (PtOp *op, const PtOpArgs *args, GError **error)
   if (!pt_dnnl_step_set (step, DNNL_ARG_SRC, args->x->data, error) ||
       !pt_dnnl_step_set (step, DNNL_ARG_DST, args->y->data, error) ||
       !pt_dnnl_step_set (step, DNNL_ARG_SCALE, args->w->data, error) ||
-      !pt_dnnl_step_set (step, DNNL_ARG_SHIFT, args->b->data, error) ||
-      !pt_dnnl_step_set (step, DNNL_ARG_MEAN, mean->data, error) ||
-      !pt_dnnl_step_set (step, DNNL_ARG_VARIANCE, variance->data, error) ||
-      !pt_dnnl_step_run (step, op, error))
+      !pt_dnnl_step_set (step, DNNL_ARG_SHIFT, args->b->data, error))
     return FALSE;
-  if (batch && args->update_running)
+  if (batch_norm_has_statistics (op) &&
+      (!pt_dnnl_step_set (step, DNNL_ARG_MEAN, mean->data, error) ||
+          !pt_dnnl_step_set (step, DNNL_ARG_VARIANCE, variance->data, error)))
+    return FALSE;
+  if (!pt_dnnl_step_run (step, op, error))
+    return FALSE;
+  if (batch && op->desc.training && args->update_running)
     batch_norm_move_running (op, args);
   if (!batch && args->saved_mean != NULL) {
     memcpy (args->saved_mean->data, mean->data, mean->size);
@@ -186,8 +197,8 @@ const PtOpImpl pt_cpu_batch_norm = {
 static gboolean
 batch_norm_backward_plan (PtOp *op, GError **error)
 {
-  static const gint channels[] = { DNNL_ARG_SCALE, DNNL_ARG_MEAN,
-    DNNL_ARG_VARIANCE, DNNL_ARG_DIFF_SCALE, DNNL_ARG_DIFF_SHIFT
+  static const gint channels[] = { DNNL_ARG_SCALE, DNNL_ARG_SHIFT,
+    DNNL_ARG_MEAN, DNNL_ARG_VARIANCE, DNNL_ARG_DIFF_SCALE, DNNL_ARG_DIFF_SHIFT
   };
   BatchNorm *self = op->priv = g_new0 (BatchNorm, 1);
   PtDnnlStep *step = &self->norm;
@@ -216,6 +227,7 @@ batch_norm_backward_plan (PtOp *op, GError **error)
       error);
 }
 
+/* oneDNN asks for the shift, whose value plays no part. */
 static gboolean
 batch_norm_backward_run (PtOp *op, const PtOpArgs *args, GError **error)
 {
@@ -225,6 +237,7 @@ batch_norm_backward_run (PtOp *op, const PtOpArgs *args, GError **error)
       pt_dnnl_step_set (step, DNNL_ARG_DIFF_DST, args->dy->data, error) &&
       pt_dnnl_step_set (step, DNNL_ARG_DIFF_SRC, args->dx->data, error) &&
       pt_dnnl_step_set (step, DNNL_ARG_SCALE, args->w->data, error) &&
+      pt_dnnl_step_set (step, DNNL_ARG_SHIFT, args->w->data, error) &&
       pt_dnnl_step_set (step, DNNL_ARG_MEAN, args->saved_mean->data, error) &&
       pt_dnnl_step_set (step, DNNL_ARG_VARIANCE, args->saved_variance->data,
       error) &&

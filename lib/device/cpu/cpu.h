@@ -60,7 +60,7 @@ extern const PtOpImpl pt_cpu_check_finite;
 
 /* A primitive with its memory objects. All are made while planning; a run
  * changes the addresses in them only. */
-#define PT_DNNL_MAX_ARGS 8
+#define PT_DNNL_MAX_ARGS 10
 
 typedef struct
 {
