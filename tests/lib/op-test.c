@@ -1,0 +1,114 @@
+/* SPDX-FileCopyrightText: partimefilter contributors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "op-test.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "core/rng.h"
+
+PtDevice *
+op_test_device (const gchar *name)
+{
+  g_autoptr (GError) error = NULL;
+  PtDevice *device = pt_device_open (name, &error);
+
+  g_assert_no_error (error);
+  pt_device_enter (device);
+  return device;
+}
+
+gdouble *
+op_test_random (gsize n, guint64 stream)
+{
+  g_autofree gfloat *floats = g_new (gfloat, n);
+  gdouble *values = g_new (gdouble, n);
+
+  pt_rng_fill_uniform (floats, n, -1, 1, 7, stream);
+  for (gsize i = 0; i < n; i++)
+    values[i] = floats[i];
+  return values;
+}
+
+PtTensor *
+op_test_host (const PtShape *shape, const gdouble *values)
+{
+  g_autoptr (GError) error = NULL;
+  PtTensor *host = pt_tensor_new_shaped (PT_F32, shape, &error);
+
+  g_assert_no_error (error);
+  for (gsize i = 0; values != NULL && i < pt_tensor_get_n_elements (host); i++)
+    ((gfloat *) host->data)[i] = values[i];
+  return host;
+}
+
+PtTensor *
+op_test_tensor (PtDevice *device, const PtShape *shape, const gdouble *values)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (PtTensor) host = op_test_host (shape, values);
+  PtTensor *tensor = pt_device_tensor_new (device, PT_F32, shape, &error);
+
+  g_assert_no_error (error);
+  pt_device_upload (device, tensor, host, &error);
+  g_assert_no_error (error);
+  return tensor;
+}
+
+void
+op_test_unset_bytes (PtTensor *tensor)
+{
+  memset (tensor->data, 0xff, tensor->size);
+}
+
+PtTensor *
+op_test_unset (PtDevice *device, const PtShape *shape)
+{
+  PtTensor *tensor = op_test_tensor (device, shape, NULL);
+
+  op_test_unset_bytes (tensor);
+  return tensor;
+}
+
+gdouble *
+op_test_read (PtDevice *device, const PtTensor *tensor)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (PtTensor) host = op_test_host (&tensor->shape, NULL);
+  gsize n = pt_tensor_get_n_elements (host);
+  gdouble *values = g_new (gdouble, n);
+
+  pt_device_download (device, host, tensor, &error);
+  g_assert_no_error (error);
+  for (gsize i = 0; i < n; i++)
+    values[i] = ((gfloat *) host->data)[i];
+  return values;
+}
+
+void
+op_test_near (const gchar *what, const gdouble *a, const gdouble *b, gsize n,
+    gdouble tolerance)
+{
+  gdouble difference = 0, size = 0, relative;
+
+  for (gsize i = 0; i < n; i++) {
+    difference += (a[i] - b[i]) * (a[i] - b[i]);
+    size += b[i] * b[i];
+  }
+  relative = size > 0 ? sqrt (difference / size) : sqrt (difference);
+  if (!(relative <= tolerance)) {
+    g_test_message ("%s: relative difference %g, expected at most %g", what,
+        relative, tolerance);
+    g_test_fail ();
+  }
+}
+
+void
+op_test_run (PtOp *op, const PtOpArgs *args)
+{
+  g_autoptr (GError) error = NULL;
+
+  pt_op_run (op, args, &error);
+  g_assert_no_error (error);
+}
