@@ -63,6 +63,8 @@ test_kind (gconstpointer data)
       g_assert_cmpfloat (fabs (((gfloat *) dx->data)[i] - slope), <=,
           1e-4 * fabs (slope) + 1e-7);
   }
+  g_clear_pointer (&forward, pt_op_free);
+  g_clear_pointer (&backward, pt_op_free);
   pt_workspace_clear (&workspace);
 }
 
