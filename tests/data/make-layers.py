@@ -286,7 +286,7 @@ def optical_flow(flow, target, smoothness, eps):
     right = flow[..., 1:] - flow[..., :-1]
     down = flow[..., 1:, :] - flow[..., :-1, :]
     return charbonnier(older - warped, eps).mean() + smoothness * (
-        charbonnier(right, eps).mean() + charbonnier(down, eps).mean())
+        charbonnier(right, eps).mean() + charbonnier(down, eps).mean()) / 2
 
 
 def number(text):

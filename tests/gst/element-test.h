@@ -101,20 +101,34 @@ element_test_wait (GstElement *pipeline, GstMessageType types)
   return message;
 }
 
-/* Plays to the end, which must come without an error. */
+/* Plays to the end, which must come without an error. Returns: (transfer full)
+ * (nullable): the last element message called @name */
+static inline GstMessage *
+element_test_play_for (GstElement *pipeline, const gchar *name)
+{
+  GstMessage *last = NULL;
+
+  gst_element_set_state (pipeline, GST_STATE_PLAYING);
+  for (;;) {
+    g_autoptr (GstMessage) message = element_test_wait (pipeline,
+        GST_MESSAGE_EOS | GST_MESSAGE_ERROR | GST_MESSAGE_ELEMENT);
+    g_autoptr (GError) error = NULL;
+
+    if (GST_MESSAGE_TYPE (message) == GST_MESSAGE_EOS)
+      return last;
+    if (GST_MESSAGE_TYPE (message) == GST_MESSAGE_ERROR) {
+      gst_message_parse_error (message, &error, NULL);
+      g_assert_no_error (error);
+    }
+    if (gst_message_has_name (message, name))
+      gst_message_replace (&last, message);
+  }
+}
+
 static inline void
 element_test_play (GstElement *pipeline)
 {
-  g_autoptr (GstMessage) message = NULL;
-
-  gst_element_set_state (pipeline, GST_STATE_PLAYING);
-  message = element_test_wait (pipeline, GST_MESSAGE_EOS | GST_MESSAGE_ERROR);
-  if (GST_MESSAGE_TYPE (message) == GST_MESSAGE_ERROR) {
-    g_autoptr (GError) error = NULL;
-
-    gst_message_parse_error (message, &error, NULL);
-    g_assert_no_error (error);
-  }
+  g_autoptr (GstMessage) unused = element_test_play_for (pipeline, "");
 }
 
 static inline void

@@ -13,8 +13,11 @@ frames_new_harness (const gchar *network, const gchar *properties)
   g_autofree gchar *path = element_test_write ("net.cfg", network);
   g_autofree gchar *launch = g_strdup_printf ("partimefilter model=%s %s",
       path, properties);
+  g_autoptr (GError) error = NULL;
+  g_autoptr (GstElement) element = gst_parse_launch (launch, &error);
 
-  return gst_harness_new_parse (launch);
+  g_assert_no_error (error);
+  return gst_harness_new_with_element (element, "sink", "src");
 }
 
 static void

@@ -212,12 +212,12 @@ test_learning_message (void)
   guint64 updates = 0;
   gdouble loss = -1;
 
-  element_test_play (pipeline);
-  do {
-    g_clear_pointer (&message, gst_message_unref);
-    fields = pipelines_wait_element (pipeline, "partime-learning", &message);
-    gst_structure_get_uint64 (fields, "updates", &updates);
-  } while (updates < 25);
+  message = element_test_play_for (pipeline, "partime-learning");
+  g_assert_nonnull (message);
+  fields = gst_message_get_structure (message);
+  gst_structure_get_uint64 (fields, "updates", &updates);
+  /* the statistics are those of the last result, before its own update */
+  g_assert_cmpuint (updates, >=, 29);
   g_assert_true (gst_structure_get_double (fields, "loss", &loss));
   g_assert_true (isfinite (loss) && loss >= 0);
   g_assert_cmpuint (gst_value_array_get_size (gst_structure_get_value (fields,
@@ -240,8 +240,9 @@ test_checkpoint (void)
     const GstStructure *fields;
     gboolean ok = FALSE;
 
-    element_test_play (pipeline);
-    fields = pipelines_wait_element (pipeline, "partime-checkpoint", &message);
+    message = element_test_play_for (pipeline, "partime-checkpoint");
+    g_assert_nonnull (message);
+    fields = gst_message_get_structure (message);
     g_assert_true (gst_structure_get_boolean (fields, "ok", &ok) && ok);
     g_assert_cmpstr (gst_structure_get_string (fields, "path"), ==, location);
     element_test_free (pipeline);
@@ -312,9 +313,9 @@ test_diverged (void)
   gint n = 0;
 
   pipelines_add_probe (pipeline, "p", "src", pipelines_check_finite, &n);
-  element_test_play (pipeline);
+  message = element_test_play_for (pipeline, "partime-diverged");
+  g_assert_nonnull (message);
   g_assert_cmpint (n, ==, 30);
-  pipelines_wait_element (pipeline, "partime-diverged", &message);
   element_test_free (pipeline);
 }
 
