@@ -82,46 +82,53 @@ bench_failed (GError **error)
   return FALSE;
 }
 
-/* Fills the pipeline up to @limit frames in all. */
-static gboolean
-bench_fill (guint64 *pushed, guint64 limit, GError **error)
+/* A thread of its own, so that the pipeline is full however deep it is. */
+static gpointer
+bench_push (gpointer data)
 {
-  while (*pushed < limit) {
-    PtFlow flow = pt_pipeline_push (bench_pipeline, bench_frame,
-        bench_target, PT_PUSH_TRY, error);
+  const guint64 *total = data;
 
-    if (flow == PT_FLOW_FULL)
-      return TRUE;
-    if (flow != PT_FLOW_OK)
-      return bench_failed (error);
-    (*pushed)++;
-  }
-  return TRUE;
+  for (guint64 i = 0; i < *total; i++)
+    if (pt_pipeline_push (bench_pipeline, bench_frame, bench_target,
+            PT_PUSH_NONE, NULL) != PT_FLOW_OK)
+      break;
+  return NULL;
 }
 
-/* Seconds between result first and result last, with the pipeline kept full
- * from before the one to after the other; negative: it failed. */
+/* Seconds between result @first and result @last of @total; negative: it
+ * failed. */
 static gdouble
-bench_run (guint64 first, guint64 last, guint64 total, GError **error)
+bench_pull (guint64 first, guint64 last, guint64 total, GError **error)
 {
-  guint64 pushed = 0;
   gdouble start = 0, end = 0;
 
-  for (guint64 pulled = 0; pulled < total; pulled++) {
+  for (guint64 i = 0; i < total; i++) {
     g_autoptr (PtResult) result = NULL;
 
-    if (!bench_fill (&pushed, total, error))
-      return -1;
     if (pt_pipeline_pull (bench_pipeline, &result, error) != PT_FLOW_OK) {
       bench_failed (error);
       return -1;
     }
-    if (pulled == first)
+    if (i == first)
       start = worker_seconds ();
-    if (pulled == last)
+    if (i == last)
       end = worker_seconds ();
   }
   return end - start;
+}
+
+/* Seconds that @n frames take with @around frames before and after them. */
+static gdouble
+bench_run (guint64 n, guint64 around, GError **error)
+{
+  guint64 total = around + n + 1 + around;
+  GThread *pusher = g_thread_new ("push", bench_push, &total);
+  gdouble seconds = bench_pull (around, around + n, total, error);
+
+  if (seconds < 0)
+    pt_pipeline_set_flushing (bench_pipeline, TRUE);
+  g_thread_join (pusher);
+  return seconds;
 }
 
 static gint
@@ -164,9 +171,7 @@ bench_measure (gchar **words, guint n_words, GError **error)
   pt_pipeline_get_stats (bench_pipeline, &stats);
   if (g_str_equal (words[0], "run")) {
     /* the clock starts and stops while every stage is at work */
-    const guint64 around = 2 * (stats.n_stages - 1);
-
-    value = bench_run (around, around + n, around + n + 1 + around, error);
+    value = bench_run (n, 2 * (stats.n_stages - 1), error);
   } else {
     value = bench_latency (n, worker_count (words[2]), error);
   }

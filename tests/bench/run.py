@@ -208,13 +208,14 @@ class Bench:
             self.peak(1), self.peak(2)]
         return row
 
-    def sim_row(self, layers):
-        row = Row(f'sim {layers}')
+    def sim_row(self, layers, learn):
+        row = Row(f'sim {layers} {"learn" if learn else "forward"}')
         net, device = f'sim-{layers}', 'sim:2000'
+        mode = 'partime' if learn else 'off'
         row.contenders = [
-            self.ours('1 stage', net, device, 1, 'partime'),
+            self.ours('1 stage', net, device, 1, mode),
             self.ours(f'{layers} stages', net, f'{device}*{layers}', layers,
-                      'partime')]
+                      mode)]
         return row
 
     def handover_row(self):
@@ -250,7 +251,9 @@ class Bench:
                 yield (f'{net} {"learn" if learn else "forward"}',
                        lambda n=net, l=learn: self.net_row(n, l))
         for layers in 8, 64:
-            yield f'sim {layers}', lambda n=layers: self.sim_row(n)
+            for learn in False, True:
+                yield (f'sim {layers} {"learn" if learn else "forward"}',
+                       lambda n=layers, l=learn: self.sim_row(n, l))
         yield 'hand-over', self.handover_row
         yield 'element', self.element_row
 
@@ -346,6 +349,9 @@ def goals(row):
         want(f'PyTorch {threads} over {name}',
              ratio(row.find(f'torch {threads}'), row.find(name)), 1)
     for stages, limit in (8, 7.8), (64, 60):
+        if row.name.endswith('learn'):
+            # the first of n layers sends no gradient on: 3n - 1 equal parts
+            limit *= (3 * stages - 1) / (3 * stages)
         want(f'{stages} stages over one',
              ratio(row.find('1 stage'), row.find(f'{stages} stages')), limit)
     if row.find('element') and row.find('library'):
@@ -359,7 +365,7 @@ def show_goals(rows):
     for row in rows:
         for name, text, value, limit, good in goals(row):
             print(f'  {"reached" if good else "MISSED ":8} {name:25} {text:28}'
-                  f' {value:8.3f}  (goal {limit})')
+                  f' {value:8.3f}  (goal {limit:.4g})')
         for text in 'spinning', 'sleeping':
             one, two = row.find(f'1 {text}'), row.find(f'2 {text}')
             if one and two:
