@@ -1,0 +1,115 @@
+#!/usr/bin/python3
+# SPDX-FileCopyrightText: partimefilter contributors
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Writes the network files of the benchmarks into a folder."""
+
+import pathlib
+import sys
+
+LEARNING = """[learning]
+mode={mode}
+loss=mse
+target=labels
+# small, so that nothing saturates while it is timed
+optimizer=adam lr=1e-6
+warmup=0
+"""
+
+
+class Net:
+    """The text of a network file, layer by layer."""
+
+    def __init__(self, width, height, channels=3):
+        self.text = [f'[network]\nwidth={width}\nheight={height}\n'
+                     f'channels={channels}\n']
+
+    def layer(self, name, kind, **options):
+        lines = [f'[{name}]', f'type={kind}']
+        lines += [f'{key}={value}' for key, value in options.items()]
+        self.text.append('\n'.join(lines) + '\n')
+        return name
+
+    def write(self, path):
+        path.write_text('\n'.join(self.text + [
+            LEARNING.format(mode='partime'), '[output]\nkind=raw\n']))
+
+
+def chain(size, widths, kernel, last='relu'):
+    """Same-size convolutions, one per entry of widths."""
+    net = Net(size, size)
+    for i, filters in enumerate(widths):
+        end = i == len(widths) - 1
+        net.layer(f'conv{i + 1}', 'conv2d', filters=filters, kernel=kernel,
+                  padding=kernel // 2, activation=last if end else 'relu')
+    return net
+
+
+def norm(net, name, side, **options):
+    """One pixel has no statistics of its own."""
+    return net.layer(name, 'batch-norm',
+                     statistics='batch' if side > 1 else 'running', **options)
+
+
+def bottleneck(net, name, above, side, width, stride, project):
+    """ResNet's 1x1, 3x3, 1x1 block; the stride is on the 3x3."""
+    short, out = above, (side + stride - 1) // stride
+    if project:
+        short = net.layer(f'{name}down', 'conv2d', filters=4 * width,
+                          kernel=1, stride=stride, bias='false',
+                          inputs=above)
+        short = norm(net, f'{name}downnorm', out)
+    net.layer(f'{name}conv1', 'conv2d', filters=width, kernel=1,
+              bias='false', inputs=above)
+    norm(net, f'{name}norm1', side, activation='relu')
+    net.layer(f'{name}conv2', 'conv2d', filters=width, kernel=3,
+              stride=stride, padding=1, bias='false')
+    norm(net, f'{name}norm2', out, activation='relu')
+    net.layer(f'{name}conv3', 'conv2d', filters=4 * width, kernel=1,
+              bias='false')
+    last = norm(net, f'{name}norm3', out)
+    net.layer(f'{name}add', 'add', inputs=f'{last};{short}')
+    return net.layer(f'{name}relu', 'relu'), out
+
+
+def resnet50(size):
+    net = Net(size, size)
+    net.layer('conv1', 'conv2d', filters=64, kernel=7, stride=2, padding=3,
+              bias='false')
+    norm(net, 'norm1', size // 2, activation='relu')
+    above = net.layer('pool1', 'max-pool2d', kernel=3, stride=2, padding=1)
+    side = size // 4
+    for group, blocks in enumerate([3, 4, 6, 3]):
+        for block in range(blocks):
+            stride = 2 if group > 0 and block == 0 else 1
+            above, side = bottleneck(net, f'g{group + 1}b{block + 1}', above,
+                                     side, 64 << group, stride, block == 0)
+    net.layer('pool2', 'global-avg-pool')
+    net.layer('flatten', 'flatten')
+    net.layer('classes', 'linear', units=1000)
+    return net
+
+
+def main():
+    folder = pathlib.Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    nets = {
+        # PARTIME (arXiv 2210.09147), experiment A
+        'experiment-a': chain(256, [32] * 30 + [1], 5, 'sigmoid'),
+        'conv20-64x64x16': chain(64, [16] * 20, 3),
+        'conv20-32x32x16': chain(32, [16] * 20, 3),
+        'conv20-16x16x8': chain(16, [8] * 20, 3),
+        'resnet50-224': resnet50(224),
+        'resnet50-32': resnet50(32),
+        # equal layers, for devices that only take time
+        'sim-2': chain(8, [3] * 2, 1),
+        'sim-8': chain(8, [3] * 8, 1),
+        'sim-64': chain(8, [3] * 64, 1),
+        # little work, so that what is around it shows
+        'small': chain(96, [8, 2], 3),
+    }
+    for name, net in nets.items():
+        net.write(folder / f'{name}.cfg')
+
+
+if __name__ == '__main__':
+    main()
