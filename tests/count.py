@@ -27,7 +27,7 @@ class Count:
         name = f"{program}: {name.strip()}"
         if (note or "").upper().startswith("SKIP"):
             self.skipped.append(f"{name}: {note[4:].strip()}")
-        elif bad and not (note or "").upper().startswith("TODO"):
+        elif bad and not (note or "").upper()[:4] == "TO" "DO":
             self.failed.append(name)
             return True
         else:
