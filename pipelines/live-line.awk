@@ -35,8 +35,11 @@ function stages (rest, out, n, i, total, parts, value) {
     loss == "" ? "-" : sprintf ("%.5f", loss), field("updates"), stages())
   printf terminal ? "\r%-78s" : "%s\n", line
   fflush ()
-  if (loss != "")
+  # in order: a message may be overtaken
+  if (loss != "" && field("frame") + 0 > newest) {
+    newest = field("frame") + 0
     print field("frame") "\t" loss > losses
+  }
   last = line
   next
 }

@@ -26,13 +26,13 @@ case "${1:-}" in
     source="filesrc location=$1" ;;
 esac
 
-build () {
-  cd "$root" || return 1
+build () (
+  cd "$root" || exit 1
   [ -f build/build.ninja ] || meson setup build -Db_lundef=false \
-    >/dev/null || return 1
+    >/dev/null || exit 1
   echo "== building"
-  ninja -C build >build/compile.log || { cat build/compile.log; return 1; }
-}
+  ninja -C build >build/compile.log || { cat build/compile.log; exit 1; }
+)
 
 install_deps build run || exit 1
 build || { echo "error: it does not build" >&2; exit 1; }
@@ -76,7 +76,8 @@ if [ "$(tail -n 1 "$work/log")" != "status 0" ] || ! [ -s flow.mkv ]; then
   exit 1
 fi
 frames=$(find "$work" -name 'frame-*.png' | sort | awk '{ f[NR] = $0 }
-  END { print f[1 + int((NR - 1) / 4)], f[1 + int((NR - 1) / 2)], f[NR] }')
+  END { if (NR) print "-f", f[1 + int((NR - 1) / 4)],
+    "-f", f[1 + int((NR - 1) / 2)], "-f", f[NR] }')
 # shellcheck disable=SC2086
 "$root/build/lib/cli/partime" plot "$work/loss.tsv" $frames -o flow.png \
   || exit 1

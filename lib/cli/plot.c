@@ -11,7 +11,7 @@
 
 #define PLOT_WIDTH 1200
 #define PLOT_CURVE 260
-#define PLOT_LEFT 70
+#define PLOT_LEFT 90
 #define PLOT_EDGE 30
 
 typedef struct
