@@ -111,8 +111,13 @@ element_load_library (const gchar *file, GError **error)
       shape->dims[3], shape->dims[2]);
   element_net_frame = gst_buffer_new_allocate (NULL,
       GST_VIDEO_INFO_SIZE (&element_net_info), NULL);
+  /* as the element asks for */
   element_converter = gst_video_converter_new (&element_info,
-      &element_net_info, NULL);
+      &element_net_info, gst_structure_new ("options",
+          GST_VIDEO_CONVERTER_OPT_RESAMPLER_METHOD,
+          GST_TYPE_VIDEO_RESAMPLER_METHOD, GST_VIDEO_RESAMPLER_METHOD_LINEAR,
+          GST_VIDEO_CONVERTER_OPT_DITHER_METHOD, GST_TYPE_VIDEO_DITHER_METHOD,
+          GST_VIDEO_DITHER_NONE, NULL));
   element_pipeline = pt_pipeline_new (network, error);
   return element_pipeline && pt_pipeline_start (element_pipeline, error);
 }
