@@ -9,9 +9,10 @@
 
 /* How long a measurement runs, and frames it takes at least, the first ones
  * for warming up. */
-#define PLACEMENT_TIME (300 * G_GINT64_CONSTANT (1000000))
+#define PLACEMENT_TIME (200 * G_GINT64_CONSTANT (1000000))
 #define PLACEMENT_WARM_UP 1
 #define PLACEMENT_FRAMES 2
+#define PLACEMENT_ROUNDS 3
 
 /* A choice whose predicted time is within this of the best is tried out. */
 #define PLACEMENT_DOUBT 1.3
@@ -275,7 +276,7 @@ placement_balance (PtPlacement *self, Search *search, guint n, gdouble *time,
   return TRUE;
 }
 
-/* ns per frame of the choice as it really runs, the best of two trials. */
+/* ns per frame of the choice as it really runs, the best of a few trials. */
 static gdouble
 placement_try (PtNetwork *network, const PtPlacement *placement,
     gdouble *latency, GError **error)
@@ -306,7 +307,7 @@ placement_try_choices (Search *search, GArray *choices, GError **error)
 
   for (guint i = 0; i < choices->len; i++)
     best = MIN (best, g_array_index (choices, Choice, i).predicted);
-  for (guint round = 0; round < 2; round++) {
+  for (guint round = 0; round < PLACEMENT_ROUNDS; round++) {
     for (guint i = 0; i < choices->len; i++) {
       Choice *c = &g_array_index (choices, Choice, i);
       gdouble time;

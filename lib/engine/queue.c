@@ -74,11 +74,12 @@ pt_queue_has_room (PtQueue *self)
   return (guint) g_atomic_int_get (&self->n_frames) < self->capacity;
 }
 
-/* Waits until @ready, first spinning, then asleep. FALSE when flushing. */
+/* Waits until @ready, first spinning for @spin ns, then asleep. FALSE when
+ * flushing. */
 static gboolean
-queue_wait (PtQueue *self, gboolean (*ready) (PtQueue *))
+queue_wait (PtQueue *self, gboolean (*ready) (PtQueue *), gint64 spin)
 {
-  gint64 end = self->spin > 0 ? pt_clock_now () + self->spin : 0;
+  gint64 end = spin > 0 ? pt_clock_now () + spin : 0;
 
   while (!ready (self) && !g_atomic_int_get (&self->flushing)) {
     if (end == 0 || pt_clock_now () >= end) {
@@ -96,11 +97,13 @@ queue_wait (PtQueue *self, gboolean (*ready) (PtQueue *))
   return !g_atomic_int_get (&self->flushing);
 }
 
-/* Waits until one more frame would fit. FALSE when flushing. */
+/* Waits until one more frame would fit. FALSE when flushing. Who waits for
+ * room is ahead of the others and in no hurry; it must not spin on the core
+ * of a stage. */
 gboolean
 pt_queue_wait_room (PtQueue *self)
 {
-  return queue_wait (self, pt_queue_has_room);
+  return queue_wait (self, pt_queue_has_room, 0);
 }
 
 static void
@@ -139,7 +142,7 @@ pt_queue_put (PtQueue *self, const PtMessage *message)
 gboolean
 pt_queue_take (PtQueue *self, PtMessage *message)
 {
-  if (!queue_wait (self, queue_has_message))
+  if (!queue_wait (self, queue_has_message, self->spin))
     return FALSE;
   g_mutex_lock (&self->lock);
   *message = g_array_index (self->ring, PtMessage, self->head);
