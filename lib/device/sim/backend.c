@@ -105,6 +105,8 @@ sim_sleep (PtOp *op, const PtOpArgs *args, GError **error)
   struct timespec at;
   gint64 ns;
 
+  if (op->workspace->device->priv == NULL)
+    return TRUE;
   clock_gettime (CLOCK_MONOTONIC, &at);
   ns = at.tv_nsec + 1000 * (gint64) GPOINTER_TO_SIZE
       (op->workspace->device->priv);

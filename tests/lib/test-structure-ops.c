@@ -1,0 +1,180 @@
+/* SPDX-FileCopyrightText: partimefilter contributors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "op-test.h"
+
+#include <math.h>
+#include <string.h>
+
+/* What the layers' tests do not reach: places of NaN, parts left out, sums in
+ * place, masks. The rest is held against PyTorch there. */
+
+typedef struct
+{
+  PtDevice *device;
+  PtWorkspace workspace;
+} Rig;
+
+static void
+rig_init (Rig *rig)
+{
+  rig->device = op_test_device ("cpu");
+  pt_workspace_init (&rig->workspace, rig->device, TRUE);
+}
+
+static PtOp *
+rig_plan (Rig *rig, const PtOpDesc *desc)
+{
+  g_autoptr (GError) error = NULL;
+  PtOp *op = pt_op_new (&rig->workspace, desc, &error);
+
+  g_assert_no_error (error);
+  pt_workspace_ready (&rig->workspace, &error);
+  g_assert_no_error (error);
+  return op;
+}
+
+static void
+rig_clear (Rig *rig, PtOp *op)
+{
+  pt_op_free (op);
+  pt_workspace_clear (&rig->workspace);
+  pt_device_unref (rig->device);
+}
+
+static void
+test_check_finite (void)
+{
+  static const gfloat bad[] = { NAN, -NAN, INFINITY, -INFINITY };
+  PtShape shape = PT_SHAPE (1, 3, 11, 13);
+  gsize n = pt_shape_get_n_elements (&shape);
+  g_autofree gdouble *values = op_test_random (n, 1);
+  Rig rig;
+  PtOp *op;
+  g_autoptr (PtTensor) x = NULL;
+  gboolean finite;
+
+  rig_init (&rig);
+  x = op_test_tensor (rig.device, &shape, values);
+  op = rig_plan (&rig, &(PtOpDesc) { .type = PT_OP_CHECK_FINITE, .x = shape });
+  ((gfloat *) x->data)[7] = 3.4e38f;
+  op_test_run (op, &(PtOpArgs) { .x = x, .finite = &finite });
+  g_assert_true (finite);
+  for (gsize i = 0; i < n; i++) {
+    gfloat kept = ((gfloat *) x->data)[i];
+
+    ((gfloat *) x->data)[i] = bad[i % 4];
+    op_test_run (op, &(PtOpArgs) { .x = x, .finite = &finite });
+    g_assert_false (finite);
+    ((gfloat *) x->data)[i] = kept;
+  }
+  rig_clear (&rig, op);
+}
+
+/* dy (1, 2 + 1 + 4, 3, 5), the middle part not wanted. */
+static void
+test_split_leaves_out (void)
+{
+  PtShape whole = PT_SHAPE (1, 7, 3, 5), first = PT_SHAPE (1, 2, 3, 5);
+  PtShape middle = PT_SHAPE (1, 1, 3, 5), last = PT_SHAPE (1, 4, 3, 5);
+  g_autofree gdouble *values = op_test_random (7 * 15, 2);
+  g_autofree gdouble *a = NULL, *c = NULL;
+  g_autoptr (PtTensor) dy = NULL, dx_first = NULL, dx_last = NULL;
+  PtTensor *dxs[3];
+  Rig rig;
+  PtOp *op;
+
+  rig_init (&rig);
+  dy = op_test_tensor (rig.device, &whole, values);
+  dxs[0] = dx_first = op_test_unset (rig.device, &first);
+  dxs[1] = NULL;
+  dxs[2] = dx_last = op_test_unset (rig.device, &last);
+  op = rig_plan (&rig, &(PtOpDesc) { .type = PT_OP_SPLIT, .x = first,
+      .y = whole, .n_xs = 3, .xs = { first, middle, last } });
+  op_test_run (op, &(PtOpArgs) { .dy = dy, .dxs = dxs });
+  a = op_test_read (rig.device, dx_first);
+  c = op_test_read (rig.device, dx_last);
+  for (guint i = 0; i < 30; i++)
+    g_assert_cmpfloat (a[i], ==, (gfloat) values[i]);
+  for (guint i = 0; i < 60; i++)
+    g_assert_cmpfloat (c[i], ==, (gfloat) values[45 + i]);
+  rig_clear (&rig, op);
+}
+
+/* The engine adds gradients in place. */
+static void
+test_add_in_place (gconstpointer data)
+{
+  guint place = GPOINTER_TO_UINT (data);
+  PtShape shape = PT_SHAPE (1, 16, 70, 65);
+  gsize n = pt_shape_get_n_elements (&shape);
+  g_autofree gdouble *a = op_test_random (n, 3), *b = op_test_random (n, 4);
+  g_autofree gdouble *sum = NULL;
+  PtTensor *xs[2];
+  Rig rig;
+  PtOp *op;
+
+  rig_init (&rig);
+  xs[0] = op_test_tensor (rig.device, &shape, a);
+  xs[1] = op_test_tensor (rig.device, &shape, b);
+  op = rig_plan (&rig, &(PtOpDesc) { .type = PT_OP_ADD, .x = shape,
+      .y = shape, .n_xs = 2, .xs = { shape, shape } });
+  op_test_run (op, &(PtOpArgs) { .xs = xs, .y = xs[place] });
+  sum = op_test_read (rig.device, xs[place]);
+  for (gsize i = 0; i < n; i++)
+    g_assert_cmpfloat (sum[i], ==, (gfloat) a[i] + (gfloat) b[i]);
+  pt_tensor_unref (xs[0]);
+  pt_tensor_unref (xs[1]);
+  rig_clear (&rig, op);
+}
+
+/* The share of zeros, the scale of the rest, the seed. */
+static void
+test_dropout (void)
+{
+  PtShape shape = PT_SHAPE (1, 8, 50, 50);
+  gsize n = pt_shape_get_n_elements (&shape), zeros = 0, changed = 0;
+  g_autofree gdouble *values = op_test_random (n, 5);
+  g_autofree gdouble *first = NULL, *again = NULL, *other = NULL;
+  g_autoptr (PtTensor) x = NULL, y = NULL, mask = NULL;
+  Rig rig;
+  PtOp *op;
+
+  rig_init (&rig);
+  x = op_test_tensor (rig.device, &shape, values);
+  y = op_test_unset (rig.device, &shape);
+  mask = op_test_unset (rig.device, &shape);
+  op = rig_plan (&rig, &(PtOpDesc) { .type = PT_OP_DROPOUT, .x = shape,
+      .y = shape, .dropout = { .p = 0.25 } });
+  op_test_run (op, &(PtOpArgs) { .x = x, .y = y, .mask = mask, .seed = 9 });
+  first = op_test_read (rig.device, y);
+  op_test_run (op, &(PtOpArgs) { .x = x, .y = y, .mask = mask, .seed = 9 });
+  again = op_test_read (rig.device, y);
+  op_test_run (op, &(PtOpArgs) { .x = x, .y = y, .mask = mask, .seed = 10 });
+  other = op_test_read (rig.device, y);
+  for (gsize i = 0; i < n; i++) {
+    zeros += first[i] == 0;
+    changed += first[i] != other[i];
+    g_assert_cmpfloat (first[i], ==, again[i]);
+    if (first[i] != 0)
+      g_assert_cmpfloat_with_epsilon (first[i], values[i] / 0.75, 1e-6);
+  }
+  /* 20000 draws: five standard deviations are 0.016 */
+  g_assert_cmpfloat_with_epsilon (zeros / (gdouble) n, 0.25, 0.016);
+  g_assert_cmpfloat_with_epsilon (changed / (gdouble) n, 0.375, 0.02);
+  rig_clear (&rig, op);
+}
+
+int
+main (int argc, char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+  g_test_add_func ("/structure-ops/check-finite", test_check_finite);
+  g_test_add_func ("/structure-ops/split-leaves-out", test_split_leaves_out);
+  g_test_add_data_func ("/structure-ops/add/into-first", GUINT_TO_POINTER (0),
+      test_add_in_place);
+  g_test_add_data_func ("/structure-ops/add/into-second", GUINT_TO_POINTER (1),
+      test_add_in_place);
+  g_test_add_func ("/structure-ops/dropout", test_dropout);
+  return g_test_run ();
+}
