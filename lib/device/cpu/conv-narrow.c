@@ -19,6 +19,10 @@ typedef gfloat VecAt __attribute__ ((vector_size (4 * LANES), aligned (4),
 #define VEC(p) (*(const VecAt *) (p))
 #define UNROLL _Pragma ("GCC unroll 16")
 
+/* Sums kept at once: enough to hide the latency of a multiply-add, and with
+ * their operands not too many for 16 registers. */
+#define SUMS 12
+
 typedef struct
 {
   const PtConvNarrow *narrow;
@@ -26,12 +30,20 @@ typedef struct
   gfloat *y, *dw, *db;
 } NarrowJob;
 
+static gint64
+narrow_get_run (const PtOpDesc *desc)
+{
+  return pt_shape_c (&desc->x) *
+      (desc->conv.dilation[1] == 1 ? desc->conv.kernel[1] : 1);
+}
+
 gboolean
 pt_conv_narrow_suits (const PtOpDesc *desc)
 {
   return desc->conv.groups == 1 &&
       pt_shape_get_dim (&desc->x, 0) == 1 &&
-      pt_shape_c (&desc->y) <= PT_CONV_NARROW_MAX;
+      pt_shape_c (&desc->y) <= PT_CONV_NARROW_MAX &&
+      narrow_get_run (desc) >= LANES;
 }
 
 /* Columns [0] to [1] of the output see no padding. */
@@ -62,7 +74,7 @@ pt_conv_narrow_init (PtConvNarrow *narrow, const PtOp *op, GError **error)
   };
   narrow_find_inner (narrow);
   narrow->n_runs = is_dense ? 1 : desc->kernel[1];
-  narrow->run = narrow->in_c * (is_dense ? desc->kernel[1] : 1);
+  narrow->run = narrow_get_run (&op->desc);
   narrow->run_step = narrow->in_c * desc->dilation[1];
   narrow->n_weights = narrow->out_c * desc->kernel[0] * desc->kernel[1]
       * narrow->in_c;
@@ -125,29 +137,51 @@ narrow_sum_lanes (Vec v[LANES])
       + __builtin_shuffle (v[0], v[4], high4);
 }
 
-/* @sum[p][o] += x . w over one run, @count pixels @step apart. */
+/* The last vector of a run begins early enough to be whole. Keeps of it what
+ * the ones before have not had, @left lanes. */
 PT_INLINE void
-narrow_dot (Vec *sum, gfloat *rest, const gfloat *x, const gfloat *w,
-    gint64 step, gint64 w_step, gint64 run, const gint outs, const gint count)
+narrow_mask (Vec *v, gint64 left)
 {
-  gint64 l = 0;
+  static const gint32 mask[2 * LANES] = { 0, 0, 0, 0, 0, 0, 0, 0,
+    -1, -1, -1, -1, -1, -1, -1, -1
+  };
+  VecMask keep;
 
-  for (; l + LANES <= run; l += LANES) {
-    Vec k[PT_CONV_NARROW_MAX];
+  memcpy (&keep, mask + left, sizeof keep);
+  *v = (Vec) ((VecMask) *v & keep);
+}
+
+/* @sum[p][o] += x . w over @left lanes of a vector, @count pixels @step
+ * apart. */
+PT_INLINE void
+narrow_dot (Vec *sum, const gfloat *x, const gfloat *w, gint64 step,
+    gint64 w_step, gint64 left, const gint outs, const gint count)
+{
+  Vec k[PT_CONV_NARROW_MAX];
+
+  UNROLL for (gint o = 0; o < outs; o++) {
+    k[o] = VEC (w + o * w_step);
+    if (left < LANES)
+      narrow_mask (&k[o], left);
+  }
+  UNROLL for (gint p = 0; p < count; p++) {
+    Vec v = VEC (x + p * step);
 
     UNROLL for (gint o = 0; o < outs; o++)
-      k[o] = VEC (w + o * w_step + l);
-    UNROLL for (gint p = 0; p < count; p++) {
-      Vec v = VEC (x + p * step + l);
-
-      UNROLL for (gint o = 0; o < outs; o++)
-        sum[p * outs + o] += v * k[o];
-    }
+      sum[p * outs + o] += v * k[o];
   }
-  for (; l < run; l++)
-    UNROLL for (gint p = 0; p < count; p++)
-      UNROLL for (gint o = 0; o < outs; o++)
-        rest[p * outs + o] += x[p * step + l] * w[o * w_step + l];
+}
+
+PT_INLINE void
+narrow_dot_run (Vec *sum, const gfloat *x, const gfloat *w, gint64 step,
+    gint64 w_step, gint64 run, const gint outs, const gint count)
+{
+  gint64 last = run - LANES, left = run % LANES;
+
+  for (gint64 l = 0; l <= last; l += LANES)
+    narrow_dot (sum, x + l, w + l, step, w_step, LANES, outs, count);
+  if (left > 0)
+    narrow_dot (sum, x + last, w + last, step, w_step, left, outs, count);
 }
 
 /* @count neighbouring pixels whose windows lie inside. */
@@ -158,25 +192,21 @@ narrow_inner (const NarrowJob *job, gint64 oy, gint64 ox,
   const PtConvNarrow *n = job->narrow;
   gint64 step = n->desc.stride[1] * n->in_c, row = n->n_runs * n->run;
   gfloat *y = job->y + (oy * n->out_w + ox) * outs;
-  gfloat rest[16] = { 0, };
-  Vec sum[16] = { {0,}, };
+  Vec sum[2 * LANES] = { {0,}, };
 
-  if (job->b != NULL)
-    UNROLL for (gint i = 0; i < count * outs; i++)
-      rest[i] = job->b[i % outs];
   for (gint64 ky = rows[0]; ky < rows[1]; ky++) {
     const gfloat *x = job->x + narrow_row (n, oy, ky)
         + (ox * n->desc.stride[1] - n->desc.padding[1]) * n->in_c;
 
     for (gint64 r = 0; r < n->n_runs; r++)
-      narrow_dot (sum, rest, x + r * n->run_step,
+      narrow_dot_run (sum, x + r * n->run_step,
           job->w + ky * row + r * n->run, step, n->desc.kernel[0] * row,
           n->run, outs, count);
   }
   UNROLL for (gint i = 0; i < count * outs; i += LANES) {
     narrow_sum_lanes (sum + i);
     UNROLL for (gint k = i; k < MIN (i + LANES, count * outs); k++)
-      y[k] = sum[i][k - i] + rest[k];
+      y[k] = sum[i][k - i] + (job->b != NULL ? job->b[k % outs] : 0);
   }
 }
 
@@ -231,18 +261,18 @@ narrow_forward (const NarrowJob *job, gint64 oy, const gint outs,
     narrow_inner (job, oy, MIN (ox, end - count), rows, outs, count);
 }
 
-#define NARROW_FORWARD(outs, count) \
+#define NARROW_FORWARD(outs) \
 static PT_CLONES void \
 narrow_forward_##outs (gconstpointer data, gint64 begin, gint64 end) \
 { \
   for (gint64 oy = begin; oy < end; oy++) \
-    narrow_forward (data, oy, outs, count); \
+    narrow_forward (data, oy, outs, SUMS / outs); \
 }
 
-NARROW_FORWARD (1, 8)
-NARROW_FORWARD (2, 4)
-NARROW_FORWARD (3, 4)
-NARROW_FORWARD (4, 2)
+NARROW_FORWARD (1)
+NARROW_FORWARD (2)
+NARROW_FORWARD (3)
+NARROW_FORWARD (4)
 
 static const PtRangeFunc narrow_forwards[PT_CONV_NARROW_MAX] = {
   narrow_forward_1, narrow_forward_2, narrow_forward_3, narrow_forward_4,
@@ -273,66 +303,69 @@ pt_conv_narrow_forward (const PtConvNarrow *narrow, const PtOp *op,
       narrow_forward_rows, &job);
 }
 
-/* @dw[o][l] += sum over inner pixels of dy x, @count vectors of one run. */
+/* @sum[c][o] += dy x of one pixel. */
 PT_INLINE void
-narrow_outer (const NarrowJob *job, const gfloat *x, const gfloat *dy,
-    gfloat *dw, gint64 w_step, const gint outs, const gint count)
+narrow_outer_pixel (Vec *sum, const gfloat *x, const gfloat *dy,
+    const gint outs, const gint count)
 {
-  const PtConvNarrow *n = job->narrow;
-  gint64 step = n->desc.stride[1] * n->in_c;
-  Vec sum[16] = { {0,}, };
-
-  for (gint64 ox = n->inner[0]; ox < n->inner[1]; ox++, x += step, dy += outs)
-    UNROLL for (gint c = 0; c < count; c++)
-      UNROLL for (gint o = 0; o < outs; o++)
-        sum[c * outs + o] += VEC (x + c * LANES) * dy[o];
   UNROLL for (gint c = 0; c < count; c++)
     UNROLL for (gint o = 0; o < outs; o++)
-      *(VecAt *) (dw + o * w_step + c * LANES) += sum[c * outs + o];
+      sum[c * outs + o] += VEC (x + c * LANES) * dy[o];
 }
 
+/* @dw[o][l] += sum of dy x over the inner pixels, @count vectors of one run,
+ * @left lanes of the last. A few vectors alone would wait for their own sums,
+ * so that these are kept in several copies. */
 PT_INLINE void
-narrow_outer_rest (const NarrowJob *job, const gfloat *x, const gfloat *dy,
-    gfloat *dw, gint64 w_step, const gint outs)
+narrow_outer (const NarrowJob *job, const gfloat *x, const gfloat *dy,
+    gfloat *dw, gint64 w_step, gint64 left, const gint outs, const gint count)
 {
   const PtConvNarrow *n = job->narrow;
+  const gint n_sums = outs * count, copies = SUMS / n_sums;
   gint64 step = n->desc.stride[1] * n->in_c;
-  gfloat sum[PT_CONV_NARROW_MAX] = { 0, };
+  gint64 width = n->inner[1] - n->inner[0], i = 0;
+  Vec sum[SUMS] = { {0,}, };
 
-  for (gint64 ox = n->inner[0]; ox < n->inner[1]; ox++, x += step, dy += outs)
-    UNROLL for (gint o = 0; o < outs; o++)
-      sum[o] += x[0] * dy[o];
-  UNROLL for (gint o = 0; o < outs; o++)
-    dw[o * w_step] += sum[o];
+  for (; i + copies <= width; i += copies)
+    UNROLL for (gint k = 0; k < copies; k++)
+      narrow_outer_pixel (sum + k * n_sums, x + (i + k) * step,
+          dy + (i + k) * outs, outs, count);
+  for (; i < width; i++)
+    narrow_outer_pixel (sum, x + i * step, dy + i * outs, outs, count);
+  UNROLL for (gint k = n_sums; k < copies * n_sums; k++)
+    sum[k % n_sums] += sum[k];
+  UNROLL for (gint k = 0; k < n_sums; k++) {
+    VecAt *to = (VecAt *) (dw + k % outs * w_step + k / outs * LANES);
+
+    if (left < LANES)
+      narrow_mask (&sum[k], left);
+    *to += sum[k];
+  }
 }
 
 /* One run over one row; @x at the first inner pixel. */
 PT_INLINE void
 narrow_weights_run (const NarrowJob *job, const gfloat *x, const gfloat *dy,
-    gfloat *dw, gint64 w_step, const gint outs, const gint count)
+    gfloat *dw, gint64 w_step, const gint outs)
 {
-  gint64 l = 0, run = job->narrow->run;
+  const gint most = SUMS / outs;
+  gint64 l = 0, run = job->narrow->run, left = run % LANES;
 
-  for (; l + count * LANES <= run; l += count * LANES)
-    narrow_outer (job, x + l, dy, dw + l, w_step, outs, count);
-  if (count > 4 && l + 4 * LANES <= run) {
-    narrow_outer (job, x + l, dy, dw + l, w_step, outs, 4);
-    l += 4 * LANES;
-  }
-  if (count > 3 && l + 3 * LANES <= run) {
-    narrow_outer (job, x + l, dy, dw + l, w_step, outs, 3);
-    l += 3 * LANES;
-  }
-  if (count > 2 && l + 2 * LANES <= run) {
-    narrow_outer (job, x + l, dy, dw + l, w_step, outs, 2);
-    l += 2 * LANES;
-  }
-  if (l + LANES <= run) {
-    narrow_outer (job, x + l, dy, dw + l, w_step, outs, 1);
-    l += LANES;
-  }
-  for (; l < run; l++)
-    narrow_outer_rest (job, x + l, dy, dw + l, w_step, outs);
+#define TAKE(count) \
+  if (count <= most) \
+    for (; l + count * LANES <= run; l += count * LANES) \
+      narrow_outer (job, x + l, dy, dw + l, w_step, LANES, outs, count)
+  TAKE (12);
+  TAKE (8);
+  TAKE (6);
+  TAKE (4);
+  TAKE (3);
+  TAKE (2);
+  TAKE (1);
+#undef TAKE
+  l = run - LANES;
+  if (left > 0)
+    narrow_outer (job, x + l, dy, dw + l, w_step, left, outs, 1);
 }
 
 PT_INLINE void
@@ -360,8 +393,7 @@ narrow_weights_edge (const NarrowJob *job, const gfloat *row,
 }
 
 PT_INLINE void
-narrow_weights (const NarrowJob *job, gint64 oy, const gint outs,
-    const gint count)
+narrow_weights (const NarrowJob *job, gint64 oy, const gint outs)
 {
   const PtConvNarrow *n = job->narrow;
   gint64 rows[2], kernel_row = n->n_runs * n->run;
@@ -381,7 +413,7 @@ narrow_weights (const NarrowJob *job, gint64 oy, const gint outs,
     if (n->inner[1] > begin)
       for (gint64 r = 0; r < n->n_runs; r++)
         narrow_weights_run (job, row + first * n->in_c + r * n->run_step,
-            dy + begin * outs, dw + r * n->run, w_step, outs, count);
+            dy + begin * outs, dw + r * n->run, w_step, outs);
   }
 }
 
@@ -399,23 +431,23 @@ narrow_bias (const NarrowJob *job, gint64 oy, const gint outs)
     job->db[o] += sum[o];
 }
 
-#define NARROW_WEIGHTS(outs, count) \
+#define NARROW_WEIGHTS(outs) \
 static PT_CLONES void \
 narrow_weights_##outs (gconstpointer data, gint64 begin, gint64 end) \
 { \
   const NarrowJob *job = data; \
 \
   for (gint64 oy = begin; oy < end; oy++) { \
-    narrow_weights (job, oy, outs, count); \
+    narrow_weights (job, oy, outs); \
     if (job->db != NULL) \
       narrow_bias (job, oy, outs); \
   } \
 }
 
-NARROW_WEIGHTS (1, 8)
-NARROW_WEIGHTS (2, 4)
-NARROW_WEIGHTS (3, 4)
-NARROW_WEIGHTS (4, 3)
+NARROW_WEIGHTS (1)
+NARROW_WEIGHTS (2)
+NARROW_WEIGHTS (3)
+NARROW_WEIGHTS (4)
 
 static const PtRangeFunc narrow_weights_rows[PT_CONV_NARROW_MAX] = {
   narrow_weights_1, narrow_weights_2, narrow_weights_3, narrow_weights_4,
