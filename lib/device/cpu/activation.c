@@ -158,6 +158,14 @@ static const PtRangeFunc activation_backward[PT_N_ACTIVATIONS] = {
   activation_gelu_tanh_dx, activation_silu_dx,
 };
 
+void
+pt_cpu_activate (PtActivation kind, gfloat alpha, gfloat *y, gint64 n)
+{
+  ActivationJob job = { alpha, y, NULL, y };
+
+  activation_forward[kind] (&job, 0, n);
+}
+
 /* A transcendental is worth about ten plain elements. */
 static gint64
 activation_cost (const PtOp *op)

@@ -2,12 +2,13 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include "core/tensor.h"
+#include "device/cpu/conv-narrow.h"
 #include "device/cpu/cpu.h"
 
 /* Activations are channels-last at every border; the layout of the weights
- * is oneDNN's choice for the forward pass. The gradient operations find it
- * by asking the same question, and go through a reordered copy where their
- * own kernels want another one. */
+ * is oneDNN's choice for the forward pass, or ours where our kernels do it.
+ * The gradient operations find it by asking the same question, and go through
+ * a reordered copy where their own kernels want another one. */
 
 typedef struct
 {
@@ -15,6 +16,8 @@ typedef struct
   PtDnnlStep conv;
   PtDnnlStep reorder;           /* of w before, or of dw after; may be empty */
   PtTensor *buffer;             /* w or dw as the kernel wants it */
+  gboolean is_narrow;           /* not oneDNN's, but this: */
+  PtConvNarrow narrow;
 } Conv;
 
 /* A convolution in oneDNN's words. */
@@ -22,6 +25,7 @@ typedef struct
 {
   dnnl_memory_desc_t x, y, w, b;
   dnnl_memory_desc_t plain;     /* w, row-major */
+  dnnl_memory_desc_t packed;    /* w, as parameters are kept */
   dnnl_dims_t stride, dilation, padding;
 } ConvGeometry;
 
@@ -72,8 +76,14 @@ conv_forward_pd (PtOp *op, const ConvGeometry *geometry, gboolean bias,
           pt_cpu (op)->engine, NULL), error);
 }
 
-/* The forward pass without bias and activation, which settles the layout of
- * the weights and is the hint that the gradients need. */
+static const dnnl_memory_desc_t *
+conv_weights_md (const_dnnl_primitive_desc_t pd)
+{
+  return dnnl_primitive_desc_query_md (pd, dnnl_query_weights_md, 0);
+}
+
+/* Settles the layout of the weights by planning the forward pass without bias
+ * and activation, which is the hint that the gradients need. */
 static gboolean
 conv_prepare (PtOp *op, ConvGeometry *geometry, dnnl_primitive_desc_t *hint,
     GError **error)
@@ -87,14 +97,16 @@ conv_prepare (PtOp *op, ConvGeometry *geometry, dnnl_primitive_desc_t *hint,
         conv->groups, in, out);
     return FALSE;
   }
-  return conv_geometry_init (geometry, &op->desc, error) &&
-      conv_forward_pd (op, geometry, FALSE, PT_ACTIVATION_NONE, hint, error);
-}
-
-static const dnnl_memory_desc_t *
-conv_weights_md (const_dnnl_primitive_desc_t pd)
-{
-  return dnnl_primitive_desc_query_md (pd, dnnl_query_weights_md, 0);
+  if (!conv_geometry_init (geometry, &op->desc, error) ||
+      !conv_forward_pd (op, geometry, FALSE, PT_ACTIVATION_NONE, hint, error))
+    return FALSE;
+  geometry->packed = *conv_weights_md (*hint);
+  if (pt_conv_narrow_suits (&op->desc) &&
+      !PT_DNNL (dnnl_memory_desc_init_by_tag (&geometry->packed, 4,
+              geometry->plain.dims, dnnl_f32, dnnl_ohwi), error))
+    return FALSE;
+  op->weights_size = dnnl_memory_desc_get_size (&geometry->packed);
+  return TRUE;
 }
 
 static void
@@ -107,8 +119,18 @@ conv_clear (PtOp *op)
   pt_dnnl_packing_clear (&self->packing);
   pt_dnnl_step_clear (&self->conv);
   pt_dnnl_step_clear (&self->reorder);
+  pt_conv_narrow_clear (&self->narrow);
   g_clear_pointer (&self->buffer, pt_tensor_unref);
   g_free (self);
+}
+
+static gboolean
+conv_plan_narrow (PtOp *op, GError **error)
+{
+  Conv *self = op->priv;
+
+  self->is_narrow = TRUE;
+  return pt_conv_narrow_init (&self->narrow, op, error);
 }
 
 static gboolean
@@ -120,12 +142,14 @@ conv_plan (PtOp *op, GError **error)
   g_auto (PtDnnlPd) pd = NULL;
   ConvGeometry geometry;
 
-  if (!conv_prepare (op, &geometry, &hint, error))
+  if (!conv_prepare (op, &geometry, &hint, error) ||
+      !pt_dnnl_packing_init (&self->packing, op, &geometry.plain,
+          &geometry.packed, error))
     return FALSE;
-  geometry.w = *conv_weights_md (hint);
+  if (pt_conv_narrow_suits (&op->desc))
+    return conv_plan_narrow (op, error);
+  geometry.w = geometry.packed;
   return conv_forward_pd (op, &geometry, desc->bias, desc->activation, &pd,
-      error) &&
-      pt_dnnl_packing_init (&self->packing, op, &geometry.plain, &geometry.w,
       error) &&
       pt_dnnl_step_init (&self->conv, op, pd, error) &&
       pt_dnnl_step_add (&self->conv, op, DNNL_ARG_SRC, &geometry.x, error) &&
@@ -139,8 +163,13 @@ conv_plan (PtOp *op, GError **error)
 static gboolean
 conv_run (PtOp *op, const PtOpArgs *args, GError **error)
 {
-  PtDnnlStep *step = &((Conv *) op->priv)->conv;
+  Conv *self = op->priv;
+  PtDnnlStep *step = &self->conv;
 
+  if (self->is_narrow) {
+    pt_conv_narrow_forward (&self->narrow, op, args);
+    return TRUE;
+  }
   return pt_dnnl_step_set (step, DNNL_ARG_SRC, args->x->data, error) &&
       pt_dnnl_step_set (step, DNNL_ARG_WEIGHTS, args->w->data, error) &&
       (!op->desc.conv.bias ||
@@ -209,8 +238,7 @@ conv_data_plan (PtOp *op, GError **error)
               pt_cpu (op)->engine, hint), error))
     return FALSE;
   w = conv_weights_md (pd);
-  op->weights_size = dnnl_memory_desc_get_size (conv_weights_md (hint));
-  return conv_plan_reorder (op, conv_weights_md (hint), w, w, error) &&
+  return conv_plan_reorder (op, &geometry.packed, w, w, error) &&
       pt_dnnl_step_init (&self->conv, op, pd, error) &&
       pt_dnnl_step_add (&self->conv, op, DNNL_ARG_DIFF_DST, &geometry.y,
       error) &&
@@ -258,8 +286,11 @@ conv_weights_plan (PtOp *op, GError **error)
   ConvGeometry geometry;
 
   attr = pt_dnnl_attr_new (PT_ACTIVATION_NONE, 0, error);
-  if (attr == NULL || !conv_prepare (op, &geometry, &hint, error) ||
-      !PT_DNNL (dnnl_dilated_convolution_backward_weights_desc_init (&conv,
+  if (attr == NULL || !conv_prepare (op, &geometry, &hint, error))
+    return FALSE;
+  if (pt_conv_narrow_suits (&op->desc))
+    return conv_plan_narrow (op, error);
+  if (!PT_DNNL (dnnl_dilated_convolution_backward_weights_desc_init (&conv,
               dnnl_convolution_direct, &geometry.x, &geometry.w,
               bias ? &geometry.b : NULL, &geometry.y, geometry.stride,
               geometry.dilation, geometry.padding, geometry.padding), error) ||
@@ -267,8 +298,7 @@ conv_weights_plan (PtOp *op, GError **error)
               pt_cpu (op)->engine, hint), error))
     return FALSE;
   dw = dnnl_primitive_desc_query_md (pd, dnnl_query_diff_weights_md, 0);
-  op->weights_size = dnnl_memory_desc_get_size (conv_weights_md (hint));
-  return conv_plan_reorder (op, dw, conv_weights_md (hint), dw, error) &&
+  return conv_plan_reorder (op, dw, &geometry.packed, dw, error) &&
       pt_dnnl_step_init (&self->conv, op, pd, error) &&
       pt_dnnl_step_add (&self->conv, op, DNNL_ARG_SRC, &geometry.x, error) &&
       pt_dnnl_step_add (&self->conv, op, DNNL_ARG_DIFF_DST, &geometry.y,
@@ -285,6 +315,10 @@ conv_weights_run (PtOp *op, const PtOpArgs *args, GError **error)
   PtDnnlStep *step = &self->conv;
   gpointer dw = self->buffer != NULL ? self->buffer->data : args->dw->data;
 
+  if (self->is_narrow) {
+    pt_conv_narrow_weights (&self->narrow, op, args);
+    return TRUE;
+  }
   if (!pt_dnnl_step_set (step, DNNL_ARG_SRC, args->x->data, error) ||
       !pt_dnnl_step_set (step, DNNL_ARG_DIFF_DST, args->dy->data, error) ||
       !pt_dnnl_step_set (step, DNNL_ARG_DIFF_WEIGHTS, dw, error) ||

@@ -45,6 +45,9 @@ pt_cpu_for (const PtOp *op, gint64 n, gint64 cost, PtRangeFunc func,
     func (data, n * i / parts, n * (i + 1) / parts);
 }
 
+/* y[i] = activation (y[i]), activation.c */
+void pt_cpu_activate (PtActivation kind, gfloat alpha, gfloat *y, gint64 n);
+
 /* What these kernels need is known when they run. */
 static inline gboolean
 pt_cpu_plan_nothing (PtOp *op, GError **error)
