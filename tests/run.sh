@@ -21,9 +21,11 @@ suites=""
 while [ $# -gt 0 ]; do
   case "$1" in
     # Python is not built for the sanitizers: its tests stay out
-    --asan) folder=build-asan options="-Db_sanitize=address,undefined"
+    --asan) folder=build-asan
+      options="-Db_sanitize=address,undefined -Db_lundef=false"
       suites="--no-suite python" ;;
-    --tsan) folder=build-tsan options="-Db_sanitize=thread"
+    --tsan) folder=build-tsan
+      options="-Db_sanitize=thread -Db_lundef=false"
       suites="--no-suite python" ;;
     --also) also="$also $2"; shift ;;
     --help) sed -n '5,11s/^# \{0,1\}//p' "$0"; exit 0 ;;
@@ -44,7 +46,7 @@ install_deps build run test || fail "error: the packages are not all there"
 if [ ! -f $folder/build.ninja ]; then
   echo "== setting up $folder"
   # shellcheck disable=SC2086
-  meson setup $folder -Db_lundef=false $options >$folder.log 2>&1 || {
+  meson setup $folder $options >$folder.log 2>&1 || {
     cat $folder.log
     fail "error: meson could not set up $folder"
   }
@@ -63,6 +65,7 @@ export TSAN_OPTIONS="${TSAN_OPTIONS:-suppressions=$PWD/tests/tsan.supp:halt_on_e
 rm -f $folder/meson-logs/testlog.json
 # shellcheck disable=SC2086
 meson test -C $folder --no-rebuild --print-errorlogs $suites "$@"
+status=$?
 [ -f $folder/meson-logs/testlog.json ] || fail "error: no test ran"
 # shellcheck disable=SC2086
-/usr/bin/python3 tests/count.py $folder/meson-logs/testlog.json $also
+/usr/bin/python3 tests/count.py $status $folder/meson-logs/testlog.json $also
