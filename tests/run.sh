@@ -23,10 +23,10 @@ while [ $# -gt 0 ]; do
     # Python is not built for the sanitizers: its tests stay out
     --asan) folder=build-asan
       options="-Db_sanitize=address,undefined -Db_lundef=false"
-      suites="--no-suite python" ;;
+      suites="--no-suite python --timeout-multiplier 3" ;;
     --tsan) folder=build-tsan
       options="-Db_sanitize=thread -Db_lundef=false"
-      suites="--no-suite python" ;;
+      suites="--no-suite python --timeout-multiplier 3" ;;
     --also) also="$also $2"; shift ;;
     --help) sed -n '5,11s/^# \{0,1\}//p' "$0"; exit 0 ;;
     -*) echo "error: unknown option $1, expected --asan, --tsan or --also" >&2
@@ -62,6 +62,8 @@ echo "== running the tests; what they say is in $folder/meson-logs/testlog.txt"
 export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1}"
 export LSAN_OPTIONS="${LSAN_OPTIONS:-suppressions=$PWD/tests/lsan.supp:print_suppressions=0}"
 export TSAN_OPTIONS="${TSAN_OPTIONS:-suppressions=$PWD/tests/tsan.supp:halt_on_error=0}"
+# slices of GLib would hide who owned a piece of memory before
+export G_SLICE=always-malloc
 rm -f $folder/meson-logs/testlog.json
 # shellcheck disable=SC2086
 meson test -C $folder --no-rebuild --print-errorlogs $suites "$@"
