@@ -28,8 +28,7 @@ esac
 
 build () (
   cd "$root" || exit 1
-  [ -f build/build.ninja ] || meson setup build -Db_lundef=false \
-    >/dev/null || exit 1
+  [ -f build/build.ninja ] || meson setup build >/dev/null || exit 1
   echo "== building"
   ninja -C build >build/compile.log || { cat build/compile.log; exit 1; }
 )

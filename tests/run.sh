@@ -21,10 +21,12 @@ suites=""
 while [ $# -gt 0 ]; do
   case "$1" in
     # Python is not built for the sanitizers: its tests stay out
-    --asan) folder=build-asan options="-Db_sanitize=address,undefined"
-      suites="--no-suite python" ;;
-    --tsan) folder=build-tsan options="-Db_sanitize=thread"
-      suites="--no-suite python" ;;
+    --asan) folder=build-asan
+      options="-Db_sanitize=address,undefined -Db_lundef=false"
+      suites="--no-suite python --timeout-multiplier 3" ;;
+    --tsan) folder=build-tsan
+      options="-Db_sanitize=thread -Db_lundef=false"
+      suites="--no-suite python --timeout-multiplier 3" ;;
     --also) also="$also $2"; shift ;;
     --help) sed -n '5,11s/^# \{0,1\}//p' "$0"; exit 0 ;;
     -*) echo "error: unknown option $1, expected --asan, --tsan or --also" >&2
@@ -44,7 +46,7 @@ install_deps build run test || fail "error: the packages are not all there"
 if [ ! -f $folder/build.ninja ]; then
   echo "== setting up $folder"
   # shellcheck disable=SC2086
-  meson setup $folder -Db_lundef=false $options >$folder.log 2>&1 || {
+  meson setup $folder $options >$folder.log 2>&1 || {
     cat $folder.log
     fail "error: meson could not set up $folder"
   }
@@ -60,9 +62,12 @@ echo "== running the tests; what they say is in $folder/meson-logs/testlog.txt"
 export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1}"
 export LSAN_OPTIONS="${LSAN_OPTIONS:-suppressions=$PWD/tests/lsan.supp:print_suppressions=0}"
 export TSAN_OPTIONS="${TSAN_OPTIONS:-suppressions=$PWD/tests/tsan.supp:halt_on_error=0}"
+# slices of GLib would hide who owned a piece of memory before
+export G_SLICE=always-malloc
 rm -f $folder/meson-logs/testlog.json
 # shellcheck disable=SC2086
 meson test -C $folder --no-rebuild --print-errorlogs $suites "$@"
+status=$?
 [ -f $folder/meson-logs/testlog.json ] || fail "error: no test ran"
 # shellcheck disable=SC2086
-/usr/bin/python3 tests/count.py $folder/meson-logs/testlog.json $also
+/usr/bin/python3 tests/count.py $status $folder/meson-logs/testlog.json $also

@@ -22,13 +22,17 @@ typedef struct
 static inline void
 bad_case_check (const BadCase *bad, const GError *error)
 {
+  g_autofree gchar *name = g_strescape (bad->name, "\"");
+  g_autofree gchar *message = NULL;
+
   if (error == NULL)
-    g_error ("%s: accepted", bad->name);
-  g_test_message ("%s: %s", bad->name, error->message);
+    g_error ("%s: accepted", name);
+  /* the test's own log must stay UTF-8 whatever was quoted */
+  message = g_strescape (error->message, "\"");
+  g_test_message ("%s: %s", name, message);
   g_assert_cmpstr (g_quark_to_string (error->domain), ==, "pt-error-quark");
   g_assert_cmpint (error->code, ==, bad->code);
   for (guint i = 0; bad->parts[i] != NULL; i++)
     if (strstr (error->message, bad->parts[i]) == NULL)
-      g_error ("%s: \"%s\" does not hold \"%s\"", bad->name, error->message,
-          bad->parts[i]);
+      g_error ("%s: \"%s\" does not hold \"%s\"", name, message, bad->parts[i]);
 }
