@@ -118,6 +118,42 @@ def errors(outputs, flow):
         epe.mean((1, 2))[1:], 6)]
 
 
+# The network file's settings, but for frames that are not brought to a
+# contrast of 1: smoothness in proportion, and a longer warm-up for depth.
+SETTINGS = ["learning.loss=optical-flow smoothness=0.04",
+            "learning.warmup=100"]
+RUNS = {
+    "exact": ["learning.mode=exact", "pipeline.stages=-1"],
+    "partime 2": ["learning.mode=partime", "pipeline.stages=3,-1"],
+    "partime 4": ["learning.mode=partime", "pipeline.stages=2,3,3,-1"],
+    "partime 9": ["learning.mode=partime",
+                  "pipeline.stages=1,1,1,1,1,2,2,2,-1"],
+    # shown, not promised: at this rate it wants a smoother start
+    "delayed 4": ["learning.mode=delayed", "pipeline.stages=2,3,3,-1"],
+}
+SEEDS = (0, 1, 2)
+
+
+def learn_all(tap, frames, flow):
+    """The errors of every run, each sixth the median of the seeds."""
+    devices = "cpu:0,cpu:1" if os.cpu_count() > 1 else "cpu:0"
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        rig = rigs.Rig(sys.argv[1], folder)
+        net = rig.write_network("flow.cfg", resized(
+            [f"network.width={WIDTH}", f"network.height={HEIGHT}"]))
+        for name, settings in RUNS.items():
+            sixths = []
+            for seed in SEEDS:
+                first = rig.init(net, seed)
+                outputs = rig.learn(net, SETTINGS + settings + [
+                    f"pipeline.devices={devices}"], frames, first)[1]
+                sixths.append(errors(outputs, flow))
+            found[name] = np.median(sixths, axis=0)
+            tap.say(f"{name:10}" + " ".join(f"{e:6.2f}" for e in found[name]))
+    return found
+
+
 def main():
     tap = Tap()
     photo, reason = find_photo()
@@ -126,33 +162,20 @@ def main():
         tap.end()
     frames, flow = make_stream(photo)
     check_truth(tap, frames, flow)
-    found = {"zero": errors(np.zeros_like(flow), flow)}
-    devices = "cpu:0,cpu:1" if os.cpu_count() > 1 else "cpu:0"
-    with tempfile.TemporaryDirectory() as folder:
-        rig = rigs.Rig(sys.argv[1], folder)
-        size = [f"network.width={WIDTH}", f"network.height={HEIGHT}"]
-        sized = rig.write_network("flow.cfg", resized(size))
-        first = rig.init(sized)
-        for name, mode, stages in (
-                ("exact", "exact", "-1"), ("partime 2", "partime", "3,-1"),
-                ("partime 4", "partime", "2,3,3,-1"),
-                ("partime 9", "partime", "1,1,1,1,1,2,2,2,-1")):
-            used = "cpu:0" if stages == "-1" else devices
-            outputs = rig.learn(sized, [
-                f"learning.mode={mode}", f"pipeline.stages={stages}",
-                f"pipeline.devices={used}"], frames, first)[1]
-            found[name] = errors(outputs, flow)
-    for name, sixths in found.items():
-        tap.say(f"{name:10}" + " ".join(f"{e:6.2f}" for e in sixths))
+    zero = errors(np.zeros_like(flow), flow)
+    tap.say("mean end-point error in px by sixths, medians of three seeds")
+    tap.say(f"{'zero flow':10}" + " ".join(f"{e:6.2f}" for e in zero))
+    found = learn_all(tap, frames, flow)
     last = {k: (v[4] + v[5]) / 2 for k, v in found.items()}
-    # one run from one seed: bounds leave room for another
-    tap.check(last["exact"] < .25 * last["zero"], "exact learns")
-    tap.check(last["partime 2"] <= 1.25 * last["exact"] + .05,
-              "two stages learn as well as exact")
-    tap.check(last["partime 4"] < .75 * last["zero"],
-              "four stages see motion")
-    tap.check(last["partime 9"] < last["zero"],
-              "nine stages are better than no flow")
+    # Measured: 0.9, 2.3 and 2.9 times exact; the bounds leave room for other
+    # processors, whose last bits send a run elsewhere.
+    tap.check(last["exact"] < .15 * (zero[4] + zero[5]) / 2, "exact learns")
+    for name, factor in (("partime 2", 1.5), ("partime 4", 3.5),
+                         ("partime 9", 5)):
+        tap.check(last[name] <= factor * last["exact"],
+                  f"{name} ends within {factor} times exact")
+        tap.check(all(found[name][2:] < zero[2:]),
+                  f"{name} is better than no flow from the third sixth on")
     tap.end()
 
 
