@@ -303,8 +303,10 @@ pt_arena_step (PtArena *self, gdouble rate, gboolean *applied, GError **error)
     .rate = rate, .step = self->updates + 1 };
 
   *applied = TRUE;
-  if (self->update == NULL)
+  if (self->update == NULL) {
+    self->updates++;            /* nothing to learn here: counted all the same */
     return TRUE;
+  }
   if (!pt_op_run (self->check, &(PtOpArgs) { .x = self->gradients,
           .finite = applied }, error))
     return FALSE;
@@ -325,6 +327,8 @@ pt_arena_watch (PtArena *self, guint64 sequence, guint64 about, GError **error)
 {
   PtDevice *device = self->span->device;
 
+  if (self->learned_bytes == 0)
+    return TRUE;
   if (self->has_candidate && about > self->candidate_sequence) {
     PtTensor *good = self->good;
 

@@ -273,27 +273,32 @@ pt_pipeline_save (PtPipeline *self, const gchar *path, GError **error)
 
   if (!self->running)
     return pt_network_save_weights (self->network, path, error);
+  g_mutex_lock (&self->push_lock);
   marker = pt_marker_new (self, snapshot_run,
       snapshot_new (self, path, FALSE), snapshot_free);
-  return pt_pipeline_run_marker (self, marker, error)
+  pt_pipeline_send_marker (self, marker);
+  g_mutex_unlock (&self->push_lock);
+  return pt_pipeline_wait_marker (self, marker, error)
       && snapshot_write (marker->data, error);
 }
 
-/* How many updates the weights of @stage have had, by the file. */
+/* How many updates the weights of @stage have had, by the file: those of its
+ * first layer that learns. */
 static guint64
 checkpoint_get_steps (PtTensorFile *file, const PtStage *stage)
 {
   const gchar *text = pt_tensor_file_get_metadata (file, "steps");
   g_auto (GStrv) words = g_strsplit (text != NULL ? text : "", ";", -1);
-  const gchar *name =
-      stage->wiring->network->nodes[stage->span->first].layer->name;
+  const gchar *name;
+  gsize n;
 
-  for (guint i = 0; words[i] != NULL; i++) {
-    gsize n = strlen (name);
-
+  if (stage->arena.learned_bytes == 0)
+    return 0;
+  name = checkpoint_get_layer (stage, &stage->arena.parameters[0])->name;
+  n = strlen (name);
+  for (guint i = 0; words[i] != NULL; i++)
     if (strncmp (words[i], name, n) == 0 && words[i][n] == '=')
       return g_ascii_strtoull (words[i] + n + 1, NULL, 10);
-  }
   return 0;
 }
 

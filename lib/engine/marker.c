@@ -67,14 +67,13 @@ pt_pipeline_send_marker (PtPipeline *self, PtMarker *marker)
       .marker = marker });
 }
 
-/* Sends @marker and waits until every stage has run it. Fails if a stage has
- * failed; then others may still be at it. */
+/* Waits until every stage has run @marker. Fails if a stage has failed; then
+ * others may still be at it. */
 gboolean
-pt_pipeline_run_marker (PtPipeline *self, PtMarker *marker, GError **error)
+pt_pipeline_wait_marker (PtPipeline *self, PtMarker *marker, GError **error)
 {
   gboolean finished;
 
-  pt_pipeline_send_marker (self, marker);
   g_mutex_lock (&self->marker_lock);
   while (!marker->finished && !g_atomic_int_get (&self->failed))
     g_cond_wait (&self->marker_changed, &self->marker_lock);
@@ -86,4 +85,11 @@ pt_pipeline_run_marker (PtPipeline *self, PtMarker *marker, GError **error)
   g_propagate_error (error, g_error_copy (self->error));
   g_mutex_unlock (&self->error_lock);
   return FALSE;
+}
+
+gboolean
+pt_pipeline_run_marker (PtPipeline *self, PtMarker *marker, GError **error)
+{
+  pt_pipeline_send_marker (self, marker);
+  return pt_pipeline_wait_marker (self, marker, error);
 }

@@ -352,8 +352,9 @@ pipeline_finish_markers (PtPipeline *self)
  * @self: a pipeline
  *
  * Drops the frames inside, waits for checkpoints under way, ends the threads.
- * The network then has the weights as they are. Nobody may be inside push or
- * pull, unless the pipeline flushes.
+ * The network then has the weights as they are; after a failure, those of the
+ * stages that did not fail. Nobody may be inside push or pull: flush and wait
+ * for them first.
  */
 void
 pt_pipeline_stop (PtPipeline *self)

@@ -72,6 +72,8 @@ void pt_marker_unref (PtMarker *marker);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (PtMarker, pt_marker_unref)
 void pt_marker_finish (PtMarker *marker);
 void pt_pipeline_send_marker (PtPipeline *self, PtMarker *marker);
+gboolean pt_pipeline_wait_marker (PtPipeline *self, PtMarker *marker,
+    GError **error);
 gboolean pt_pipeline_run_marker (PtPipeline *self, PtMarker *marker,
     GError **error);
 

@@ -276,20 +276,18 @@ placement_balance (PtPlacement *self, Search *search, guint n, gdouble *time,
   return TRUE;
 }
 
-/* ns per frame of the choice as it really runs, the best of a few trials. */
+/* ns per frame of the choice as it really runs. */
 static gdouble
 placement_try (PtNetwork *network, const PtPlacement *placement,
     gdouble *latency, GError **error)
 {
   g_autoptr (PtPipeline) pipeline = placement_start_trial (network, placement,
       error);
-  PtPipelineStats stats;
   gdouble time;
 
   if (pipeline == NULL)
     return 0;
   time = placement_run (pipeline, error);
-  pt_pipeline_get_stats (pipeline, &stats);
   *latency = time * placement->n_stages;
   return time;
 }

@@ -142,9 +142,14 @@ pt_queue_put (PtQueue *self, const PtMessage *message)
 gboolean
 pt_queue_take (PtQueue *self, PtMessage *message)
 {
-  if (!queue_wait (self, queue_has_message, self->spin))
-    return FALSE;
-  g_mutex_lock (&self->lock);
+  for (;;) {
+    if (!queue_wait (self, queue_has_message, self->spin))
+      return FALSE;
+    g_mutex_lock (&self->lock);
+    if (queue_has_message (self))
+      break;
+    g_mutex_unlock (&self->lock);       /* it was filtered out meanwhile */
+  }
   *message = g_array_index (self->ring, PtMessage, self->head);
   self->head = (self->head + 1) % self->ring->len;
   if (message->type != PT_MESSAGE_MARKER)
@@ -177,9 +182,10 @@ pt_queue_set_flushing (PtQueue *self, gboolean flushing)
 void
 pt_queue_filter (PtQueue *self, PtQueueKeepFunc keep)
 {
-  guint n = self->n_messages, kept = 0, frames = 0;
+  guint n, kept = 0, frames = 0;
 
   g_mutex_lock (&self->lock);
+  n = self->n_messages;
   for (guint i = 0; i < n; i++) {
     PtMessage message = g_array_index (self->ring, PtMessage,
         (self->head + i) % self->ring->len);

@@ -305,20 +305,26 @@ stage_step (PtStage *self, const PtMessage *message, GError **error)
 }
 
 /* After the last frame: the tokens still to come wait for frames that never
- * come. A rollback among them counts. */
+ * come, and are dropped. But a rollback among them reaches every stage: what
+ * a stage takes here it passes on, so each takes as many as all the stages
+ * after it have left over. */
 static gboolean
 stage_drain (PtStage *self, GError **error)
 {
-  guint n = MIN (self->n_frames, self->token_delay);
+  guint n = MIN (self->n_frames, self->token_delay)
+      * (self->wiring->n_stages - 1 - self->index);
   PtMessageType token;
 
-  if (self->learning->mode == PT_MODE_OFF || self->tokens_in == NULL)
+  if (self->learning->mode == PT_MODE_OFF)
     n = 0;
   self->n_initial_tokens = 0;
-  while (n-- > 0 && stage_take_token (self, &token))
-    if (token == PT_MESSAGE_TOKEN_ROLLBACK
-        && !pt_arena_roll_back (&self->arena, error))
+  while (n-- > 0 && stage_take_token (self, &token)) {
+    if (token != PT_MESSAGE_TOKEN_ROLLBACK)
+      token = PT_MESSAGE_TOKEN_NONE;
+    else if (!pt_arena_roll_back (&self->arena, error))
       return FALSE;
+    stage_send_token (self, token, 0);
+  }
   self->n_initial_tokens = self->token_delay;
   self->n_frames = 0;
   return TRUE;
@@ -342,7 +348,7 @@ stage_run_marker (PtStage *self, const PtMessage *message, GError **error)
 
 /* Room in the queue after comes first: see wiring.h. */
 static gboolean
-stage_take (PtStage *self, PtMessage *message, GError **error)
+stage_take (PtStage *self, PtMessage *message)
 {
   if (self->out != NULL && !pt_queue_wait_room (self->out))
     return FALSE;
@@ -386,7 +392,7 @@ stage_run (PtStage *self, GError **error)
   do {
     gboolean going = TRUE;
 
-    while (going && *error == NULL && stage_take (self, &message, error))
+    while (going && *error == NULL && stage_take (self, &message))
       going = message.type == PT_MESSAGE_MARKER ?
           stage_run_marker (self, &message, error) :
           stage_step (self, &message, error);

@@ -44,6 +44,26 @@ test_resume_is_exact (gconstpointer optimizer)
       stream_hash_weights (second));
 }
 
+/* A layer without weights first in a stage knows no count of updates. */
+static void
+test_resume_cut_at_activation (void)
+{
+  g_autofree gchar *path = get_path ("resume.safetensors");
+  g_autoptr (PtNetwork) first = stream_network ("exact", "cpu:0", "2,1,4");
+  g_autoptr (PtNetwork) second = stream_network ("exact", "cpu:0", "2,5");
+  g_autoptr (PtPipeline) a = stream_start (first), b = stream_start (second);
+
+  stream_run (a, 0, 20);
+  g_assert_true (pt_pipeline_save (a, path, NULL));
+  g_assert_true (pt_pipeline_load (b, path, NULL));
+  stream_run (a, 20, 20);
+  stream_run (b, 20, 20);
+  pt_pipeline_stop (a);
+  pt_pipeline_stop (b);
+  g_assert_cmpuint (stream_hash_weights (first), ==,
+      stream_hash_weights (second));
+}
+
 static void
 on_event (PtPipeline *pipeline, const PtEvent *event, gpointer data)
 {
@@ -180,6 +200,8 @@ main (int argc, char **argv)
       "sgd lr=1e-2 momentum=0.9", test_resume_is_exact);
   g_test_add_data_func ("/checkpoint/resume/rmsprop",
       "rmsprop lr=1e-3 centered=true momentum=0.1", test_resume_is_exact);
+  g_test_add_func ("/checkpoint/resume/cut-at-activation",
+      test_resume_cut_at_activation);
   g_test_add_func ("/checkpoint/async", test_async_does_not_disturb);
   g_test_add_func ("/checkpoint/unwritable", test_unwritable);
   g_test_add_func ("/checkpoint/refused", test_refused);

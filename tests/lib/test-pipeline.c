@@ -212,6 +212,30 @@ test_divergence_is_rolled_back (gconstpointer mode)
   g_assert_cmpuint (stream_run (pipeline, 0, 3).invalid, ==, 0);
 }
 
+/* At a rate of 1e30 every second frame that learns is rolled back, here 5, 15,
+ * 25. When that is under way at the end, no stage may keep what the update
+ * before has made of its weights. */
+static void
+test_rollback_before_drain (void)
+{
+  for (guint n = 6; n < 31; n += n % 10 == 0 ? 6 : 1) {
+    g_autoptr (PtNetwork) network = stream_network ("partime", "cpu:0",
+        "1,1,1,2,2");
+    g_autoptr (PtPipeline) pipeline = NULL;
+
+    pt_network_set (network, "learning", "optimizer", "sgd lr=1e30", NULL);
+    pt_network_set (network, "learning", "warmup", "0", NULL);
+    pt_network_set (network, "learning", "interval", "5", NULL);
+    pipeline = stream_start (network);
+    stream_run (pipeline, 0, n);
+    pt_pipeline_stop (pipeline);
+    for (guint k = 0; k < network->n_nodes; k++)
+      for (guint i = 0; i < network->nodes[k].layer->n_weights; i++)
+        g_assert_cmpfloat (fabsf (*(gfloat *)
+                network->nodes[k].weights[i]->data), <, 10);
+  }
+}
+
 static void
 test_bad_frames (void)
 {
@@ -316,6 +340,8 @@ main (int argc, char **argv)
       test_divergence_is_rolled_back);
   g_test_add_data_func ("/pipeline/rolled-back/delayed", "delayed",
       test_divergence_is_rolled_back);
+  g_test_add_func ("/pipeline/rolled-back/before-drain",
+      test_rollback_before_drain);
   g_test_add_func ("/pipeline/bad-frames", test_bad_frames);
   g_test_add_func ("/pipeline/bad-settings", test_bad_settings);
   g_test_add_func ("/pipeline/auto", test_auto);
