@@ -266,7 +266,7 @@ static PT_CLONES void \
 narrow_forward_##outs (gconstpointer data, gint64 begin, gint64 end) \
 { \
   for (gint64 oy = begin; oy < end; oy++) \
-    narrow_forward (data, oy, outs, SUMS / outs); \
+    narrow_forward (data, oy, outs, MIN (SUMS / outs, LANES)); \
 }
 
 NARROW_FORWARD (1)
