@@ -75,8 +75,8 @@ if [ "$(tail -n 1 "$work/log")" != "status 0" ] || ! [ -s flow.mkv ]; then
   exit 1
 fi
 frames=$(find "$work" -name 'frame-*.png' | sort | awk '{ f[NR] = $0 }
-  END { if (NR) print "-f", f[1 + int((NR - 1) / 4)],
-    "-f", f[1 + int((NR - 1) / 2)], "-f", f[NR] }')
+  END { if (NR) print "-f", f[1 + int((NR - 1) * 0.35)],
+    "-f", f[1 + int((NR - 1) * 0.8)], "-f", f[NR] }')
 # shellcheck disable=SC2086
 "$root/build/lib/cli/partime" plot "$work/loss.tsv" $frames -o flow.png \
   || exit 1

@@ -128,7 +128,7 @@ plot_axes (cairo_t *cr, const PlotCurve *curve, gdouble top, gdouble bottom)
   plot_text (cr, PLOT_LEFT - 6, bottom, 1, least);
   plot_text (cr, PLOT_LEFT, bottom + 18, 0, "0");
   plot_text (cr, PLOT_WIDTH - PLOT_EDGE, bottom + 18, 1, frames);
-  plot_text (cr, PLOT_LEFT + 10, top + 10, 0, "loss");
+  plot_text (cr, PLOT_WIDTH - 40, top + 10, 0, "loss");
 }
 
 static void
@@ -137,6 +137,7 @@ plot_line (cairo_t *cr, const PlotCurve *curve, gdouble top, gdouble bottom)
   gdouble width = PLOT_WIDTH - PLOT_LEFT - PLOT_EDGE;
   gdouble range = MAX (curve->y_max - curve->y_min, 1e-12);
 
+  cairo_new_path (cr);          /* text leaves a point behind */
   for (guint i = 0; i < curve->x->len; i++) {
     gdouble x = g_array_index (curve->x, gdouble, i);
     gdouble y = g_array_index (curve->y, gdouble, i);
