@@ -59,7 +59,7 @@ ninja -C $folder >$folder/compile.log 2>&1 || {
 }
 echo "== running the tests; what they say is in $folder/meson-logs/testlog.txt"
 # OpenMP's own threads are not built for the thread sanitizer either
-export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1}"
+export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1:fast_unwind_on_malloc=0}"
 export LSAN_OPTIONS="${LSAN_OPTIONS:-suppressions=$PWD/tests/lsan.supp:print_suppressions=0}"
 export TSAN_OPTIONS="${TSAN_OPTIONS:-suppressions=$PWD/tests/tsan.supp:halt_on_error=0}"
 # slices of GLib would hide who owned a piece of memory before

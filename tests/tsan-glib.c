@@ -1,9 +1,10 @@
 /* SPDX-FileCopyrightText: partimefilter contributors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* ThreadSanitizer does not see inside GLib, whose locks are futexes of its
- * own, and would call everything they guard a race. These stand before GLib's
- * functions in a test program and tell it what they order. */
+/* ThreadSanitizer does not see inside GLib and GStreamer, whose locks and
+ * counts are atomics of their own, and would call everything they guard a
+ * race. These stand before their functions in a test program and tell it what
+ * they order. */
 
 #include <dlfcn.h>
 #include <glib.h>
@@ -80,4 +81,57 @@ gboolean
 (g_atomic_ref_count_dec) (gatomicrefcount *count)
 {
   return __atomic_sub_fetch (count, 1, __ATOMIC_ACQ_REL) == 0;
+}
+
+void
+g_async_queue_push (GAsyncQueue *queue, gpointer data)
+{
+  NEXT (g_async_queue_push)
+  __tsan_release (queue);
+  next (queue, data);
+}
+
+gpointer
+g_async_queue_pop (GAsyncQueue *queue)
+{
+  gpointer data;
+
+  NEXT (g_async_queue_pop)
+  data = next (queue);
+  __tsan_acquire (queue);
+  return data;
+}
+
+gpointer
+g_async_queue_try_pop (GAsyncQueue *queue)
+{
+  gpointer data;
+
+  NEXT (g_async_queue_try_pop)
+  data = next (queue);
+  __tsan_acquire (queue);
+  return data;
+}
+
+gpointer
+g_async_queue_timeout_pop (GAsyncQueue *queue, guint64 timeout)
+{
+  gpointer data;
+
+  NEXT (g_async_queue_timeout_pop)
+  data = next (queue, timeout);
+  __tsan_acquire (queue);
+  return data;
+}
+
+/* Here for programs with GStreamer: buffers, events, messages, caps. */
+void gst_mini_object_unref (gpointer object);
+
+void
+gst_mini_object_unref (gpointer object)
+{
+  NEXT (gst_mini_object_unref)
+  __tsan_release (object);
+  __tsan_acquire (object);
+  next (object);
 }
