@@ -50,6 +50,34 @@ g_mutex_unlock (GMutex *mutex)
   next (mutex);
 }
 
+/* Recursive: an inner unlock orders more than it does, which hides nothing
+ * that the outer one does not. */
+void
+g_rec_mutex_lock (GRecMutex *mutex)
+{
+  NEXT (g_rec_mutex_lock)
+  next (mutex);
+  __tsan_acquire (mutex);
+}
+
+gboolean
+g_rec_mutex_trylock (GRecMutex *mutex)
+{
+  NEXT (g_rec_mutex_trylock)
+  if (!next (mutex))
+    return FALSE;
+  __tsan_acquire (mutex);
+  return TRUE;
+}
+
+void
+g_rec_mutex_unlock (GRecMutex *mutex)
+{
+  NEXT (g_rec_mutex_unlock)
+  __tsan_release (mutex);
+  next (mutex);
+}
+
 void
 g_cond_wait (GCond *cond, GMutex *mutex)
 {
