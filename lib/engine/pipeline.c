@@ -361,9 +361,12 @@ pt_pipeline_stop (PtPipeline *self)
 {
   if (!self->running)
     return;
+  g_mutex_lock (&self->push_lock);
+  self->stopping = TRUE;
+  g_mutex_unlock (&self->push_lock);
   pipeline_finish_markers (self);
   pt_checkpoint_finish_writing (self);
-  self->running = FALSE;
+  self->running = self->stopping = FALSE;
   pt_pipeline_set_queues_flushing (self, TRUE);
   pipeline_unprepare (self);
   g_ptr_array_set_size (self->markers, 0);
