@@ -460,6 +460,12 @@ pt_pipeline_get_stats (PtPipeline *self, PtPipelineStats *stats)
 {
   pt_stats_get (&self->stats, stats);
   stats->n_stages = self->n_stages;
+  if (self->n_stages > 0) {
+    PtStageStats last;
+
+    pt_stage_get_stats (self->stages[self->n_stages - 1], &last);
+    stats->updates = last.updates;
+  }
   stats->in_flight = g_atomic_int_get (&self->n_pushed)
       - g_atomic_int_get (&self->n_finished);
 }
