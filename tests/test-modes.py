@@ -198,6 +198,8 @@ POLICIES = [
     ["a.lr_scale=0.5", "b.lr_scale=3", "d.lr_scale=0"],
     ["learning.schedule=step step_size=7 gamma=0.5", "learning.warmup=5"],
     ["learning.schedule=cosine T_max=12 eta_min=1e-5"],
+    ["learning.schedule=plateau window=3 patience=1 factor=0.5 "
+     "threshold=0.2 cooldown=1 min_factor=0.2"],
     ["learning.schedule=cosine T_max=9 restarts=true",
      "learning.accumulate=2"],
 ]

@@ -268,13 +268,15 @@ stage_compare (PtStage *self, const PtMessage *message, PtTensor *output,
 /* Everybody goes back to the last good state. Until the stages before have
  * heard of it, frames still run through the weights that went wrong. */
 static void
-stage_roll_back (PtStage *self, const PtMessage *message, gdouble average,
-    gdouble best)
+stage_roll_back (PtStage *self, const PtMessage *message)
 {
+  const PtGuard *guard = &self->guard;
+
+
   self->quiet_until = message->sequence + 1 + self->token_delay * self->index;
   if (self->was_valid)
-    self->hooks.diverged (self->hooks.data, message->frame, average, best,
-        self->guard.scale);
+    self->hooks.diverged (self->hooks.data, message->frame, guard->why[0],
+        guard->why[1], guard->scale);
 }
 
 /* What is to be sent back of a frame with that @loss. */
@@ -283,14 +285,12 @@ stage_judge (PtStage *self, const PtMessage *message, gboolean valid,
     gdouble loss, PtMessage *token)
 {
   gboolean learns = message->learn && self->learning->mode != PT_MODE_OFF;
-  gdouble average = pt_guard_get_average (&self->guard);
-  gdouble best = self->guard.best;
   PtGuardVerdict verdict = PT_GUARD_SKIP;
 
   if (message->sequence >= self->quiet_until)
     verdict = pt_guard_look (&self->guard, valid, learns, loss);
   if (verdict == PT_GUARD_ROLL_BACK) {
-    stage_roll_back (self, message, average, best);
+    stage_roll_back (self, message);
     token->type = PT_MESSAGE_TOKEN_ROLLBACK;
   } else if (verdict != PT_GUARD_SKIP) {
     token->type = PT_MESSAGE_TOKEN_GRADIENT;

@@ -186,6 +186,32 @@ def make_optimizer(text, params):
     return kind(params, **arguments)
 
 
+class Plateau:
+    """torch.optim.lr_scheduler.ReduceLROnPlateau, of the mean loss of each
+    window of frames."""
+
+    def __init__(self, text):
+        name, options = words(text)
+        self.on, self.losses = name == "plateau", []
+        number = {k: float(v) for k, v in options.items() if self.on}
+        self.window = int(number.get("window", 100))
+        self.optimizer = torch.optim.SGD([torch.zeros(1)], lr=1)
+        self.schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
+            self.optimizer, factor=number.get("factor", 0.1),
+            patience=int(number.get("patience", 10)),
+            threshold=number.get("threshold", 1e-4),
+            cooldown=int(number.get("cooldown", 0)),
+            min_lr=number.get("min_factor", 0), eps=0)
+
+    def look(self, loss):
+        """What rates are multiplied by."""
+        self.losses.append(loss)
+        if self.on and len(self.losses) == self.window:
+            self.schedule.step(sum(self.losses) / self.window)
+            self.losses = []
+        return self.optimizer.param_groups[0]["lr"]
+
+
 class Stage:
     """Layers first..last of the network, and time as this stage sees it."""
 
@@ -226,8 +252,9 @@ class Stage:
         self.runs[f] = (inner, params, out)
         return out
 
-    def backward(self, f, through, gradients):
-        """@gradients: {layer index: dL/dy}. Updates; leaves a token."""
+    def backward(self, f, through, gradients, scale):
+        """@gradients: {layer index: dL/dy}; @scale: of the rate, by the last
+        stage. Updates; leaves a token."""
         inner, params, out = self.runs[through]
         keys = [k for k in out if k in gradients and out[k].requires_grad]
         froms = [v for k, v in inner.items() if k != INPUT]
@@ -238,9 +265,10 @@ class Stage:
             retain_graph=True) if froms + leaves else []
         found = [torch.zeros_like(v) if g is None else g
                  for g, v in zip(found, froms + leaves)]
-        self.sent[f] = dict(zip([k for k in inner if k != INPUT], found))
+        self.sent[f] = (dict(zip([k for k in inner if k != INPUT], found)),
+                        scale)
         if self.learned:
-            self.update(found[len(froms):])
+            self.update(found[len(froms):], scale)
 
     def accumulate(self, gradients):
         """The mean of as many as make an update, or None before."""
@@ -264,12 +292,12 @@ class Stage:
         self.means[key] = momentum * mean + (1 - momentum) * g
         return u
 
-    def update(self, gradients):
+    def update(self, gradients, scale):
         model = self.model
         gradients = self.accumulate(gradients)
         if gradients is None:
             return
-        rate = scheduled(model.schedule, self.rate, self.updates) / \
+        rate = scale * scheduled(model.schedule, self.rate, self.updates) / \
             model.divisor(self.index)
         if model.warmup > 0:
             rate *= min(1.0, (self.updates + 1) / model.warmup)
@@ -317,6 +345,7 @@ class Model:
         self.clip_norm = float(learning.get("clip-norm", 0))
         self.orthogonal = float(learning.get("orthogonal", 0))
         self.schedule = learning.get("schedule", "constant")
+        self.plateau = Plateau(self.schedule)
         self.freeze = [p for p in learning.get("freeze", "").split(";") if p]
         self.read_cut(options.get("pipeline", {}).get("stages", "-1"))
         self.read_staleness(learning)
@@ -406,7 +435,7 @@ class Model:
             token = self.stages[i + 1].sent.get(f - self.delay)
             if token is not None:
                 through = f - self.age(i) if self.mode == "delayed" else f
-                stage.backward(f, through, token)
+                stage.backward(f, through, *token)
             return None
         if not learns:
             return None
@@ -414,7 +443,8 @@ class Model:
         leaf = y.detach().requires_grad_()
         loss = self.loss(leaf, wanted)
         (g,) = torch.autograd.grad(loss, leaf)
-        stage.backward(f, f, {len(self.layers) - 1: g})
+        stage.backward(f, f, {len(self.layers) - 1: g},
+                       self.plateau.look(float(loss)))
         return float(loss)
 
     def run(self, frames, labels=None):
