@@ -12,7 +12,7 @@ typedef struct
 #define SSIM_MAX_WINDOW 255
 
 static const PtParam ssim_params[] = {
-  {"window", PT_PARAM_INT, G_STRUCT_OFFSET (SsimOptions, window), "11", 1,
+  {"window", PT_PARAM_INT, G_STRUCT_OFFSET (SsimOptions, window), "11", 3,
         SSIM_MAX_WINDOW, NULL, "side of the Gaussian window in pixels, odd"},
   {"sigma", PT_PARAM_DOUBLE, G_STRUCT_OFFSET (SsimOptions, sigma), "1.5",
       0.01, 1e3, NULL, "standard deviation of the window in pixels"},

@@ -59,7 +59,7 @@ ssim @ 1x3x13x17 1x3x13x17 image
 ssim @ 1x2x24x12 1x2x24x12 near
 ssim @ 1x1x19x23 1x1x19x23
 ssim window=7 sigma=1 data_range=2 @ 1x5x9x10 1x5x9x10 image
-ssim window=1 @ 1x2x3x4 1x2x3x4 image
+ssim window=3 sigma=0.5 @ 1x2x3x4 1x2x3x4 image
 ssim window=3 alpha=0.84 @ 1x3x8x7 1x3x8x7 image
 ssim alpha=0 @ 1x2x11x13 1x2x11x13 image
 optical-flow @ 1x2x6x7 1x2x6x7

@@ -56,7 +56,8 @@ classes_weigh_range (gconstpointer data, gint64 begin, gint64 end)
   }
 }
 
-/* dx = x - the largest score of each pixel */
+/* Vectors along a pixel's few classes would be slower, and do not matter where
+ * there is one pixel of many. dx = x - the largest score of each pixel. */
 PT_INLINE void
 classes_shift (const Classes *self, ClassesBlock *block, gint64 first,
     gint64 n)
