@@ -6,6 +6,7 @@
 #include "device/backend.h"
 #include "golden.h"
 #include "losses/loss.h"
+#include "stream.h"
 
 /* Lines of tests/data/make-losses.py: a loss, " @ ", and shapes. */
 static GPtrArray *
@@ -307,6 +308,49 @@ test_check_target (gconstpointer data)
   assert_says (error->message, item->words);
 }
 
+static PtFlow
+push (PtPipeline *pipeline, guint64 f, PtTensor *target, GError **error)
+{
+  g_autoptr (PtTensor) frame = stream_frame (f);
+
+  return pt_pipeline_push (pipeline, frame, target, 0, error);
+}
+
+/* A wrong label in a stream: the push says so, and the stream goes on. */
+static void
+test_push (void)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (PtNetwork) network = stream_network ("exact", "cpu:0", "1");
+  g_autoptr (PtTensor) target = pt_tensor_new_shaped (PT_I32,
+      &PT_SHAPE (1, STREAM_HEIGHT, STREAM_WIDTH), NULL);
+  g_autoptr (PtPipeline) pipeline = NULL;
+  StreamSums sums = { 0 };
+
+  pt_network_set (network, "g", "filters", "3", &error);
+  g_assert_no_error (error);
+  pt_network_set (network, "learning", "loss",
+      "cross-entropy ignore_index=255 weight=1;2;0.5", &error);
+  g_assert_no_error (error);
+  pipeline = stream_start (network);
+  for (guint f = 0; f < 3; f++) {
+    gint32 *last = (gint32 *) target->data + STREAM_HEIGHT * STREAM_WIDTH - 1;
+
+    *last = 3;
+    g_assert_cmpint (push (pipeline, f, target, &error), ==, PT_FLOW_ERROR);
+    g_assert_error (error, PT_ERROR, PT_ERROR_SHAPE);
+    assert_says (error->message,
+        "pushing a target|label 3|row 9, column 11|3 classes|or 255");
+    g_clear_error (&error);
+    *last = f == 1 ? 255 : 2;
+    g_assert_cmpint (push (pipeline, f, target, &error), ==, PT_FLOW_OK);
+    g_assert_no_error (error);
+    stream_take (pipeline, &sums);
+  }
+  g_assert_cmpuint (sums.learned, ==, 3);
+  g_assert_cmpuint (sums.invalid, ==, 0);
+}
+
 static void
 test_registry (void)
 {
@@ -336,6 +380,7 @@ main (int argc, char **argv)
 
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/losses/registry", test_registry);
+  g_test_add_func ("/losses/push", test_push);
   for (guint i = 0; i < lines->len; i++) {
     g_autofree gchar *path =
         g_strdup_printf ("/losses/golden/%s", (gchar *) lines->pdata[i]);
