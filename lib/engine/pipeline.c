@@ -9,6 +9,10 @@
  * thread has a core of its own: a sleep and a wake-up cost about 20 us. */
 #define PIPELINE_SPIN 50000
 
+/* Number of the first frame: those before it, which a checkpoint brings back,
+ * have numbers too. */
+#define PIPELINE_FIRST 1048576
+
 /* Results that may wait to be pulled, besides one for each stage. */
 #define PIPELINE_RESULTS 2
 
@@ -323,7 +327,8 @@ pt_pipeline_start (PtPipeline *self, GError **error)
   g_atomic_int_set (&self->failed, FALSE);
   g_atomic_int_set (&self->flushing, FALSE);
   pt_stats_reset (&self->stats);
-  self->sequence = self->frame = 0;
+  self->sequence = PIPELINE_FIRST;
+  self->frame = 0;
   self->n_pushed = self->n_finished = 0;
   if (!pipeline_prepare (self, error)) {
     if (self->in != NULL)

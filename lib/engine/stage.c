@@ -163,6 +163,7 @@ stage_send_token (PtStage *self, const PtMessage *token, guint64 sequence)
   PtMessage message = *token;
 
   message.sequence = sequence;
+  self->sent[sequence % PT_STAGE_MAX_DELAY] = message;
   if (self->tokens_out != NULL)
     pt_queue_put (self->tokens_out, &message);
 }
