@@ -23,7 +23,7 @@ static const PtParam binary_focal_params[] = {
         -1, 1, NULL,
       "weight of what is there, 1 - alpha of what is not; below 0: none"},
   {"gamma", PT_PARAM_DOUBLE, G_STRUCT_OFFSET (BinaryOptions, gamma), "2", 0,
-      100, NULL, "how little the easy ones count"},
+      100, NULL, "power of 1 - p_t, by which the easy ones count less"},
   {NULL}
 };
 

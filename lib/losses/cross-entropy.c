@@ -22,7 +22,7 @@ static const PtParam cross_entropy_params[] = {
       NULL, "share of the target that is spread over all classes"},
   {"gamma", PT_PARAM_DOUBLE, G_STRUCT_OFFSET (CrossEntropyOptions, gamma),
         "0", 0, 100, NULL,
-      "above 0: focal loss, how little the easy ones count"},
+      "above 0: focal loss, power of 1 - p_t, by which the easy count less"},
   {NULL}
 };
 

@@ -77,8 +77,8 @@ ssim_describe (const PtLoss *loss, const PtShape *output,
 
 const PtLossKind pt_loss_ssim = {
   .name = "ssim",
-  .summary = "1 - mean structural similarity over the windows that lie inside "
-      "the image, as pytorch-msssim",
+  .summary = "1 - mean structural similarity (Wang et al. 2004) over the "
+      "windows that lie inside the image, as pytorch-msssim",
   .options_size = sizeof (SsimOptions),
   .params = ssim_params,
   .target = PT_TARGET_INPUT,
