@@ -166,12 +166,17 @@ stream_check_label (PtPipeline *self, const PtTensor *label, GError **error)
   const PtLearning *learning = &self->learning;
 
   if (label == NULL || learning->mode == PT_MODE_OFF
-      || learning->target != PT_TARGET_LABELS
-      || stream_same_elements (label, learning->target_dtype,
-          &learning->target_shape))
+      || learning->target != PT_TARGET_LABELS)
     return PT_FLOW_OK;
-  return stream_refuse ("target", label, learning->target_dtype,
-      &learning->target_shape, error);
+  if (!stream_same_elements (label, learning->target_dtype,
+          &learning->target_shape))
+    return stream_refuse ("target", label, learning->target_dtype,
+        &learning->target_shape, error);
+  if (pt_loss_check_target (learning->loss,
+          pt_network_get_output_shape (self->network), label, error))
+    return PT_FLOW_OK;
+  g_prefix_error (error, "pushing a target: ");
+  return PT_FLOW_ERROR;
 }
 
 /**
@@ -192,7 +197,8 @@ stream_check_label (PtPipeline *self, const PtTensor *label, GError **error)
  *
  * Returns: %PT_FLOW_OK; %PT_FLOW_FULL; %PT_FLOW_FLUSHING; %PT_FLOW_ERROR with
  *   the error of the stage that failed, or %PT_ERROR_SHAPE for a target that
- *   does not fit (nothing is pushed then)
+ *   does not fit: its shape, a label that is no class, a probability outside
+ *   0 to 1 (nothing is pushed then)
  */
 PtFlow
 pt_pipeline_push_pixels (PtPipeline *self, const guint8 *pixels, gsize stride,
