@@ -47,6 +47,7 @@ struct _PtPipeline
   gint n_pushed, n_finished;    /* atomic, wrap around alike */
   gint learn;                   /* atomic */
   gint interval, policy;        /* atomic */
+  gint checkpoint_keep;         /* atomic */
   gdouble rate;                 /* under settings_lock */
   gdouble asked_rate;           /* set by the user; NaN: the settings' */
   GMutex settings_lock;

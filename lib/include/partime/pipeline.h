@@ -229,6 +229,7 @@ PT_API void pt_pipeline_set_learn_interval (PtPipeline *self, guint interval);
 PT_API void pt_pipeline_set_learn_policy (PtPipeline *self,
     PtLearnPolicy policy);
 
+PT_API void pt_pipeline_set_checkpoint_keep (PtPipeline *self, guint keep);
 PT_API gboolean pt_pipeline_save (PtPipeline *self, const gchar *path,
     GError **error);
 PT_API void pt_pipeline_save_async (PtPipeline *self, const gchar *path);
