@@ -251,7 +251,9 @@ label_pad_event (GstPad *pad, GstObject *parent, GstEvent *event)
   GstPartimeFilter *self = GST_PARTIME_FILTER (parent);
   gboolean done = TRUE;
 
-  if (GST_EVENT_IS_SERIALIZED (event)) {
+  /* an application may start a stream here and leave it to a thread */
+  if (GST_EVENT_IS_SERIALIZED (event)
+      && GST_EVENT_TYPE (event) != GST_EVENT_STREAM_START) {
     g_mutex_lock (&self->lock);
     self->targets.thread = g_thread_self ();
     g_mutex_unlock (&self->lock);

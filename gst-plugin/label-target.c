@@ -302,14 +302,12 @@ target_read_video (const GstPartimeTarget *self,
   if (!gst_video_frame_map (&frame, &format->format->info, buffer,
           GST_MAP_READ)) {
     g_set_error (error, PT_ERROR, PT_ERROR_SHAPE, "label: found a buffer of %"
-        G_GSIZE_FORMAT " bytes, expected %" G_GSIZE_FORMAT " as its caps say",
-        gst_buffer_get_size (buffer), format->format->info.size);
+        G_GSIZE_FORMAT " bytes, expected %" G_GSIZE_FORMAT " as its caps say "
+        "(rows of %d)", gst_buffer_get_size (buffer),
+        format->format->info.size, format->format->info.stride[0]);
     return FALSE;
   }
-  if (format->kind == GST_PARTIME_LABEL_CLASS)
-    good = target_read_class (self,
-        *(guint8 *) GST_VIDEO_FRAME_PLANE_DATA (&frame, 0), tensor, error);
-  else if (format->kind == GST_PARTIME_LABEL_MAP)
+  if (format->kind == GST_PARTIME_LABEL_MAP)
     good = target_read_map (self, &format->format->view, &frame, tensor,
         error);
   else
@@ -317,6 +315,20 @@ target_read_video (const GstPartimeTarget *self,
             &frame), tensor);
   gst_video_frame_unmap (&frame);
   return good;
+}
+
+/* One byte is enough, whatever GStreamer would pad the row to. */
+static gboolean
+target_read_pixel (const GstPartimeTarget *self, GstBuffer *buffer,
+    PtTensor *tensor, GError **error)
+{
+  guint8 value;
+
+  if (gst_buffer_extract (buffer, 0, &value, 1) == 1)
+    return target_read_class (self, value, tensor, error);
+  g_set_error (error, PT_ERROR, PT_ERROR_SHAPE, "label: found an empty buffer, "
+      "expected one byte, the class");
+  return FALSE;
 }
 
 /* @buffer of the caps of @format. */
@@ -327,6 +339,8 @@ gst_partime_target_read_buffer (const GstPartimeTarget *self,
 {
   if (format->kind == GST_PARTIME_LABEL_TEXT)
     return target_read_text (self, buffer, tensor, error);
+  if (format->kind == GST_PARTIME_LABEL_CLASS)
+    return target_read_pixel (self, buffer, tensor, error);
   return target_read_video (self, format, buffer, tensor, error);
 }
 
