@@ -80,7 +80,8 @@ label_test_new_class (guint value, GstClockTime pts)
 static inline GstBuffer *
 label_test_new_text (const gchar *text, GstClockTime pts)
 {
-  return label_test_stamp (gst_buffer_new_memdup (text, strlen (text)), pts);
+  return label_test_stamp (gst_buffer_new_memdup (text,
+          MAX (strlen (text), 1)), pts);
 }
 
 static inline gchar *
