@@ -10,6 +10,7 @@
 
 #define MAX_SAMPLES 1024        /* of a picture, to find its range */
 #define N_BINS 256
+#define LEAST_ALPHA 0.03        /* what nobody sees is not blended: that costs */
 #define FOLLOW 0.1              /* how fast the range follows the picture */
 
 static const GstPartimeAnnotator *const annotators[] = {
@@ -33,11 +34,11 @@ gst_partime_annotator_known (const gchar *kind)
   return annotator_find (kind) != NULL;
 }
 
-/* Premultiplied, as one word in memory order B, G, R, A. */
-guint32
-gst_partime_bgra (gdouble r, gdouble g, gdouble b, gdouble alpha)
+/* Four parts of 0 to 1, as one word in memory order. */
+static guint32
+drawing_word (gdouble first, gdouble second, gdouble third, gdouble fourth)
 {
-  const gdouble parts[] = { b * alpha, g * alpha, r * alpha, alpha };
+  const gdouble parts[] = { first, second, third, fourth };
   guint8 bytes[4];
   guint32 word;
 
@@ -45,6 +46,42 @@ gst_partime_bgra (gdouble r, gdouble g, gdouble b, gdouble alpha)
     bytes[i] = CLAMP (parts[i], 0.0, 1.0) * 255.0 + 0.5;
   memcpy (&word, bytes, sizeof word);
   return word;
+}
+
+/* Room for @n_colours in each paint. */
+void
+gst_partime_drawing_make_tables (GstPartimeDrawing *self, guint n_colours)
+{
+  for (guint paint = 0; paint < GST_PARTIME_N_PAINTS; paint++)
+    self->tables[paint] = g_new (guint32, n_colours);
+}
+
+/* AYUV, BT.601 with the range of video, as blending takes it. */
+static guint32
+drawing_ayuv (const gdouble rgb[3], gdouble alpha)
+{
+  gdouble kr, kb, y, u, v;
+
+  gst_video_color_matrix_get_Kr_Kb (GST_VIDEO_COLOR_MATRIX_BT601, &kr, &kb);
+  y = kr * rgb[0] + (1 - kr - kb) * rgb[1] + kb * rgb[2];
+  u = (rgb[2] - y) / (2 - 2 * kb);
+  v = (rgb[0] - y) / (2 - 2 * kr);
+  return drawing_word (alpha, (16 + 219 * y) / 255, (128 + 224 * u) / 255,
+      (128 + 224 * v) / 255);
+}
+
+/* Colour @index of every table: @rgb, of @alpha where frames shine through. */
+void
+gst_partime_drawing_set_colour (GstPartimeDrawing *self, guint index,
+    const gdouble rgb[3], gdouble alpha)
+{
+  if (alpha < LEAST_ALPHA)
+    alpha = 0;
+  self->tables[GST_PARTIME_PAINT_RGB][index] = drawing_word (rgb[2], rgb[1],
+      rgb[0], alpha);
+  self->tables[GST_PARTIME_PAINT_YUV][index] = drawing_ayuv (rgb, alpha);
+  self->tables[GST_PARTIME_PAINT_OPAQUE][index] = drawing_word (rgb[2],
+      rgb[1], rgb[0], 1);
 }
 
 /* Length of the vector of channels at pixel @i. */
@@ -180,13 +217,14 @@ gst_partime_drawing_free (GstPartimeDrawing *self)
   if (self->pool)
     gst_buffer_pool_set_active (self->pool, FALSE);
   gst_clear_object (&self->pool);
-  g_free (self->tables[0]);
-  g_free (self->tables[1]);
+  for (guint paint = 0; paint < GST_PARTIME_N_PAINTS; paint++)
+    g_free (self->tables[paint]);
   g_free (self);
 }
 
 static GstBuffer *
-drawing_paint (GstPartimeDrawing *self, const gfloat *y, gboolean opaque)
+drawing_paint (GstPartimeDrawing *self, const gfloat *y,
+    GstPartimePaint paint)
 {
   GstBuffer *picture = NULL;
   GstMapInfo map;
@@ -198,9 +236,22 @@ drawing_paint (GstPartimeDrawing *self, const gfloat *y, gboolean opaque)
     gst_buffer_unref (picture);
     return NULL;
   }
-  self->annotator->draw (self, y, opaque, map.data);
+  self->annotator->draw (self, y, paint, map.data);
   gst_buffer_unmap (picture, &map);
+  gst_buffer_get_video_meta (picture)->format =
+      paint == GST_PARTIME_PAINT_YUV ? GST_VIDEO_OVERLAY_COMPOSITION_FORMAT_YUV
+      : GST_VIDEO_OVERLAY_COMPOSITION_FORMAT_RGB;
   return picture;
+}
+
+static GstPartimePaint
+drawing_choose_paint (const GstPartimeDrawing *self,
+    const GstVideoFrame *frame)
+{
+  if (self->annotator->inset)
+    return GST_PARTIME_PAINT_OPAQUE;
+  return GST_VIDEO_INFO_IS_RGB (&frame->info) ? GST_PARTIME_PAINT_RGB :
+      GST_PARTIME_PAINT_YUV;
 }
 
 /* Where on the frame the picture goes. */
@@ -236,7 +287,7 @@ gst_partime_drawing_over (GstPartimeDrawing *self, const gfloat *y,
     const GstVideoRectangle *view, GstVideoFrame *frame)
 {
   g_autoptr (GstBuffer) picture =
-      drawing_paint (self, y, self->annotator->inset);
+      drawing_paint (self, y, drawing_choose_paint (self, frame));
   GstVideoRectangle place = drawing_place (self, view, frame);
   GstVideoOverlayRectangle *rectangle;
   GstVideoOverlayComposition *composition;
@@ -244,8 +295,9 @@ gst_partime_drawing_over (GstPartimeDrawing *self, const gfloat *y,
 
   if (!picture)
     return FALSE;
+  /* not premultiplied: GStreamer 1.22 forgets that it is when it scales */
   rectangle = gst_video_overlay_rectangle_new_raw (picture, place.x, place.y,
-      place.w, place.h, GST_VIDEO_OVERLAY_FORMAT_FLAG_PREMULTIPLIED_ALPHA);
+      place.w, place.h, GST_VIDEO_OVERLAY_FORMAT_FLAG_NONE);
   composition = gst_video_overlay_composition_new (rectangle);
   done = gst_video_overlay_composition_blend (composition, frame);
   gst_video_overlay_composition_unref (composition);
@@ -273,7 +325,8 @@ gboolean
 gst_partime_drawing_picture (GstPartimeDrawing *self, const gfloat *y,
     GstVideoFrame *picture)
 {
-  g_autoptr (GstBuffer) painted = drawing_paint (self, y, TRUE);
+  g_autoptr (GstBuffer) painted = drawing_paint (self, y,
+      GST_PARTIME_PAINT_OPAQUE);
   gboolean grey =
       GST_VIDEO_FRAME_FORMAT (picture) == GST_VIDEO_FORMAT_GRAY8;
   guint8 *to = GST_VIDEO_FRAME_PLANE_DATA (picture, 0);

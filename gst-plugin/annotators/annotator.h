@@ -11,13 +11,30 @@ G_BEGIN_DECLS
 typedef struct _GstPartimeDrawing GstPartimeDrawing;
 
 /**
+ * GstPartimePaint:
+ * @GST_PARTIME_PAINT_RGB: BGRA, for frames of red, green, blue;
+ *   transparent where there is nothing to see
+ * @GST_PARTIME_PAINT_YUV: the same as AYUV, for frames with luma
+ * @GST_PARTIME_PAINT_OPAQUE: opaque BGRA
+ *
+ * What a picture is painted with: of the kind of the frame under it, which it
+ * is then blended with as it is.
+ */
+typedef enum
+{
+  GST_PARTIME_PAINT_RGB,
+  GST_PARTIME_PAINT_YUV,
+  GST_PARTIME_PAINT_OPAQUE,
+  GST_PARTIME_N_PAINTS,
+} GstPartimePaint;
+
+/**
  * GstPartimeAnnotator:
  * @name: the kind of [output] it draws
  * @inset: the picture goes into the lower right third of the frame, not over
  *   all of it
  * @prepare: checks the shape of the output and makes the tables it needs
- * @draw: paints the output as premultiplied BGRA, rows packed. Transparent
- *   where there is nothing to see, or opaque if @opaque
+ * @draw: paints the output in the words of @paint, rows packed
  *
  * How one kind of output becomes a picture.
  */
@@ -26,8 +43,8 @@ typedef struct
   const gchar *name;
   gboolean inset;
     gboolean (*prepare) (GstPartimeDrawing *self, GError **error);
-  void (*draw) (GstPartimeDrawing *self, const gfloat *y, gboolean opaque,
-      guint8 *pixels);
+  void (*draw) (GstPartimeDrawing *self, const gfloat *y,
+      GstPartimePaint paint, guint8 *pixels);
 } GstPartimeAnnotator;
 
 /* One annotator at work on the output of one network. */
@@ -39,8 +56,8 @@ struct _GstPartimeDrawing
   gdouble opacity;
   gdouble scale;                /* value at full colour; 0: from the picture */
   gdouble range;                /* what @scale follows when it is 0 */
-  guint32 *tables[2];           /* colours: see-through, opaque */
-  GstBufferPool *pool;          /* BGRA pictures */
+  guint32 *tables[GST_PARTIME_N_PAINTS];        /* colours */
+  GstBufferPool *pool;          /* of pictures, four bytes a pixel */
 };
 
 extern const GstPartimeAnnotator gst_partime_annotator_flow;
@@ -59,7 +76,10 @@ gboolean gst_partime_drawing_picture (GstPartimeDrawing *self,
 /* For annotators. */
 gdouble gst_partime_drawing_follow (GstPartimeDrawing *self,
     const gfloat *y, gdouble least);
-guint32 gst_partime_bgra (gdouble r, gdouble g, gdouble b, gdouble alpha);
+void gst_partime_drawing_make_tables (GstPartimeDrawing *self,
+    guint n_colours);
+void gst_partime_drawing_set_colour (GstPartimeDrawing *self, guint index,
+    const gdouble rgb[3], gdouble alpha);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (GstPartimeDrawing, gst_partime_drawing_free)
 

@@ -60,8 +60,7 @@ flow_make_tables (GstPartimeDrawing *self)
   gdouble wheel[N_COLOURS][3];
 
   flow_make_wheel (wheel);
-  for (guint t = 0; t < 2; t++)
-    self->tables[t] = g_new (guint32, SIDE * SIDE);
+  gst_partime_drawing_make_tables (self, SIDE * SIDE);
   for (gint i = 0; i < SIDE * SIDE; i++) {
     gdouble u = (gdouble) (i % SIDE - HALF) / HALF;
     gdouble v = (gdouble) (i / SIDE - HALF) / HALF;
@@ -69,9 +68,7 @@ flow_make_tables (GstPartimeDrawing *self)
     gdouble rgb[3];
 
     flow_colour (wheel, u, v, rgb);
-    self->tables[0][i] = gst_partime_bgra (rgb[0], rgb[1], rgb[2],
-        self->opacity * speed);
-    self->tables[1][i] = gst_partime_bgra (rgb[0], rgb[1], rgb[2], 1);
+    gst_partime_drawing_set_colour (self, i, rgb, self->opacity * speed);
   }
 }
 
@@ -89,11 +86,11 @@ flow_prepare (GstPartimeDrawing *self, GError **error)
 }
 
 static void
-flow_draw (GstPartimeDrawing *self, const gfloat *y, gboolean opaque,
+flow_draw (GstPartimeDrawing *self, const gfloat *y, GstPartimePaint paint,
     guint8 *pixels)
 {
   gsize n = (gsize) self->width * self->height;
-  const guint32 *table = self->tables[opaque ? 1 : 0];
+  const guint32 *table = self->tables[paint];
   const gfloat per = HALF / gst_partime_drawing_follow (self, y, LEAST);
   guint32 *to = (guint32 *) pixels;
 

@@ -23,8 +23,7 @@ static const gdouble inferno[7][3] = {
 static void
 heatmap_make_tables (GstPartimeDrawing *self)
 {
-  for (guint t = 0; t < 2; t++)
-    self->tables[t] = g_new (guint32, N_COLOURS);
+  gst_partime_drawing_make_tables (self, N_COLOURS);
   for (gint i = 0; i < N_COLOURS; i++) {
     gdouble x = (gdouble) i / (N_COLOURS - 1);
     gdouble rgb[3] = { 0, 0, 0 };
@@ -34,9 +33,7 @@ heatmap_make_tables (GstPartimeDrawing *self)
         rgb[c] = rgb[c] * x + inferno[power][c];
     for (gint c = 0; c < 3; c++)
       rgb[c] = CLAMP (rgb[c], 0, 1);
-    self->tables[0][i] = gst_partime_bgra (rgb[0], rgb[1], rgb[2],
-        self->opacity * x);
-    self->tables[1][i] = gst_partime_bgra (rgb[0], rgb[1], rgb[2], 1);
+    gst_partime_drawing_set_colour (self, i, rgb, self->opacity * x);
   }
 }
 
@@ -54,11 +51,11 @@ heatmap_prepare (GstPartimeDrawing *self, GError **error)
 }
 
 static void
-heatmap_draw (GstPartimeDrawing *self, const gfloat *y, gboolean opaque,
-    guint8 *pixels)
+heatmap_draw (GstPartimeDrawing *self, const gfloat *y,
+    GstPartimePaint paint, guint8 *pixels)
 {
   gsize n = (gsize) self->width * self->height;
-  const guint32 *table = self->tables[opaque ? 1 : 0];
+  const guint32 *table = self->tables[paint];
   const gfloat per =
       (N_COLOURS - 1) / gst_partime_drawing_follow (self, y, LEAST);
   guint32 *to = (guint32 *) pixels;

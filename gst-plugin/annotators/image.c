@@ -19,7 +19,7 @@ image_prepare (GstPartimeDrawing *self, GError **error)
 }
 
 static void
-image_draw (GstPartimeDrawing *self, const gfloat *y, gboolean opaque,
+image_draw (GstPartimeDrawing *self, const gfloat *y, GstPartimePaint paint,
     guint8 *pixels)
 {
   gsize n = (gsize) self->width * self->height;

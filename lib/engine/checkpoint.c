@@ -199,13 +199,17 @@ checkpoint_write_all (gpointer data)
   return NULL;
 }
 
-static void
-checkpoint_start_writing (PtPipeline *self)
+static gboolean
+checkpoint_start_writing (PtPipeline *self, GError **error)
 {
   if (self->writer != NULL)
-    return;
+    return TRUE;
   self->to_write = pt_queue_new (1, 0);
-  self->writer = g_thread_new ("pt-checkpoint", checkpoint_write_all, self);
+  self->writer = g_thread_try_new ("pt-checkpoint", checkpoint_write_all,
+      self, error);
+  if (self->writer == NULL)
+    g_clear_pointer (&self->to_write, pt_queue_free);
+  return self->writer != NULL;
 }
 
 /* Waits until what is under way is written. */
@@ -241,17 +245,23 @@ snapshot_done (PtMarker *marker)
 void
 pt_pipeline_save_async (PtPipeline *self, const gchar *path)
 {
-  PtMarker *marker;
+  g_autoptr (GMutexLocker) locker = NULL;
+  g_autoptr (GError) error = NULL;
+  g_autoptr (PtMarker) marker = NULL;
+  Snapshot *snapshot;
 
+  locker = g_mutex_locker_new (&self->push_lock);
   g_return_if_fail (self->running);
-  g_mutex_lock (&self->push_lock);
-  checkpoint_start_writing (self);
-  marker = pt_marker_new (self, snapshot_run,
-      snapshot_new (self, path, TRUE), snapshot_free);
+  if (self->stopping)
+    return;
+  snapshot = snapshot_new (self, path, TRUE);
+  marker = pt_marker_new (self, snapshot_run, snapshot, snapshot_free);
+  if (!checkpoint_start_writing (self, &error)) {
+    snapshot_tell (snapshot, error);
+    return;
+  }
   marker->done = snapshot_done;
   pt_pipeline_send_marker (self, marker);
-  g_mutex_unlock (&self->push_lock);
-  pt_marker_unref (marker);
 }
 
 /**
@@ -442,6 +452,7 @@ pt_pipeline_load (PtPipeline *self, const gchar *path, GError **error)
     return TRUE;
   marker = pt_marker_new (self, checkpoint_restore,
       resume ? g_steal_pointer (&file) : NULL, checkpoint_free_file);
+  marker->drains = TRUE;        /* old gradients are not for new weights */
   return pt_pipeline_run_marker (self, marker, error);
 }
 
@@ -465,5 +476,6 @@ pt_pipeline_reset (PtPipeline *self, GError **error)
   if (!self->running)
     return TRUE;
   marker = pt_marker_new (self, checkpoint_restore, NULL, NULL);
+  marker->drains = TRUE;
   return pt_pipeline_run_marker (self, marker, error);
 }

@@ -361,9 +361,12 @@ pt_pipeline_stop (PtPipeline *self)
 {
   if (!self->running)
     return;
+  g_mutex_lock (&self->push_lock);
+  self->stopping = TRUE;
+  g_mutex_unlock (&self->push_lock);
   pipeline_finish_markers (self);
   pt_checkpoint_finish_writing (self);
-  self->running = FALSE;
+  self->running = self->stopping = FALSE;
   pt_pipeline_set_queues_flushing (self, TRUE);
   pipeline_unprepare (self);
   g_ptr_array_set_size (self->markers, 0);
@@ -480,6 +483,12 @@ pt_pipeline_get_stats (PtPipeline *self, PtPipelineStats *stats)
 {
   pt_stats_get (&self->stats, stats);
   stats->n_stages = self->n_stages;
+  if (self->n_stages > 0) {
+    PtStageStats last;
+
+    pt_stage_get_stats (self->stages[self->n_stages - 1], &last);
+    stats->updates = last.updates;
+  }
   stats->in_flight = g_atomic_int_get (&self->n_pushed)
       - g_atomic_int_get (&self->n_finished);
 }

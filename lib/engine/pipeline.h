@@ -21,7 +21,8 @@ struct _PtPipeline
   gdouble target_fps;
 
   /* set between start and stop */
-  gboolean running;             /* under push_lock */
+  gboolean running;
+  gboolean stopping;            /* under push_lock: no more checkpoints */
   PtLearning learning;
   PtPlacement placement;
   PtWiring wiring;

@@ -327,6 +327,7 @@ stage_drain (PtStage *self, GError **error)
   }
   self->n_initial_tokens = self->token_delay;
   self->n_frames = 0;
+  self->was_valid = TRUE;
   return TRUE;
 }
 
@@ -381,6 +382,7 @@ stage_park (PtStage *self)
   g_mutex_unlock (&self->lock);
   self->n_initial_tokens = self->token_delay;
   self->n_frames = 0;
+  self->was_valid = TRUE;
   return !stop;
 }
 
@@ -436,7 +438,9 @@ pt_stage_start (PtStage *self)
 {
   g_autofree gchar *name = g_strdup_printf ("pt-stage-%u", self->index);
 
-  self->thread = g_thread_new (name, stage_main, self);
+  self->thread = g_thread_try_new (name, stage_main, self, &self->error);
+  if (self->thread == NULL)
+    self->state = PT_STAGE_FAILED;
 }
 
 /* Waits until the stage has planned; its error if it could not. */

@@ -49,14 +49,13 @@ stats_count_rate (PtStats *self)
 }
 
 void
-pt_stats_add_result (PtStats *self, const PtResult *result, guint64 updates)
+pt_stats_add_result (PtStats *self, const PtResult *result)
 {
   PtPipelineStats *now = &self->now;
 
   g_mutex_lock (&self->lock);
   now->frames++;
   now->learned += result->learned;
-  now->updates = updates;
   if (isfinite (result->loss)) {
     now->loss = result->loss;
     now->mean_loss = isnan (now->mean_loss) ? result->loss :
@@ -86,7 +85,7 @@ pt_stats_add_rollback (PtStats *self)
   g_mutex_unlock (&self->lock);
 }
 
-/* All but in_flight and n_stages, which the pipeline knows. Before the first
+/* All but updates, in_flight and n_stages, which the pipeline knows. Before the first
  * full second the rate is that of the time there has been. */
 void
 pt_stats_get (PtStats *self, PtPipelineStats *stats)

@@ -19,8 +19,7 @@ typedef struct
 void pt_stats_init (PtStats *self);
 void pt_stats_clear (PtStats *self);
 void pt_stats_reset (PtStats *self);
-void pt_stats_add_result (PtStats *self, const PtResult *result,
-    guint64 updates);
+void pt_stats_add_result (PtStats *self, const PtResult *result);
 void pt_stats_add_skipped (PtStats *self);
 void pt_stats_add_rollback (PtStats *self);
 void pt_stats_get (PtStats *self, PtPipelineStats *stats);

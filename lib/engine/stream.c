@@ -234,7 +234,7 @@ pt_pipeline_result (gpointer data, const PtMessage *message, PtTensor *output,
   result->loss = loss;
   result->weights_version = version;
   result->latency = pt_clock_now () - message->entered;
-  pt_stats_add_result (&self->stats, result, version);
+  pt_stats_add_result (&self->stats, result);
   out.result = result;
   if (pt_queue_wait_room (self->out))
     pt_queue_put (self->out, &out);

@@ -4,7 +4,7 @@
 /* The same frames through the element, and through the library after
  * GstVideoConverter alone, as a worker.
  *
- * load FILE element|library    answers which
+ * load FILE element|overlay|library    answers which
  * run N                        answers the seconds that N frames took */
 
 #include "worker.h"
@@ -67,12 +67,12 @@ element_probe (GstPad *pad, GstPadProbeInfo *info, gpointer data)
 }
 
 static gboolean
-element_load (const gchar *file, GError **error)
+element_load (const gchar *file, gboolean overlay, GError **error)
 {
   g_autofree gchar *text = g_strdup_printf ("appsrc name=source format=time "
       "block=true max-buffers=2 ! partimefilter model=\"%s\" devices=cpu:0 "
-      "stages=1 learning-mode=off overlay=false ! fakesink name=sink "
-      "sync=false", file);
+      "stages=1 learning-mode=off overlay=%s ! fakesink name=sink "
+      "sync=false", file, overlay ? "true" : "false");
   g_autoptr (GstCaps) caps = gst_video_info_to_caps (&element_info);
   g_autoptr (GstElement) sink = NULL;
   g_autoptr (GstPad) pad = NULL;
@@ -219,9 +219,9 @@ static gchar *
 element_command (gchar **words, guint n_words, GError **error)
 {
   if (g_str_equal (words[0], "load") && n_words == 3) {
-    gboolean element = g_str_equal (words[2], "element");
-    gboolean done = element ? element_load (words[1], error)
-        : element_load_library (words[1], error);
+    gboolean done = g_str_equal (words[2], "library") ?
+        element_load_library (words[1], error) : element_load (words[1],
+        g_str_equal (words[2], "overlay"), error);
 
     return done ? g_strdup (words[2]) : NULL;
   }

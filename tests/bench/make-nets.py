@@ -19,7 +19,8 @@ warmup=0
 class Net:
     """The text of a network file, layer by layer."""
 
-    def __init__(self, width, height, channels=3):
+    def __init__(self, width, height, channels=3, kind='raw'):
+        self.kind = kind
         self.text = [f'[network]\nwidth={width}\nheight={height}\n'
                      f'channels={channels}\n']
 
@@ -31,12 +32,13 @@ class Net:
 
     def write(self, path):
         path.write_text('\n'.join(self.text + [
-            LEARNING.format(mode='partime'), '[output]\nkind=raw\n']))
+            LEARNING.format(mode='partime'),
+            f'[output]\nkind={self.kind}\n']))
 
 
-def chain(size, widths, kernel, last='relu'):
+def chain(size, widths, kernel, last='relu', kind='raw'):
     """Same-size convolutions, one per entry of widths."""
-    net = Net(size, size)
+    net = Net(size, size, kind=kind)
     for i, filters in enumerate(widths):
         end = i == len(widths) - 1
         net.layer(f'conv{i + 1}', 'conv2d', filters=filters, kernel=kernel,
@@ -105,7 +107,7 @@ def main():
         'sim-8': chain(8, [3] * 8, 1),
         'sim-64': chain(8, [3] * 64, 1),
         # little work, so that what is around it shows
-        'small': chain(96, [8, 2], 3),
+        'small': chain(96, [8, 2], 3, kind='flow'),
     }
     for name, net in nets.items():
         net.write(folder / f'{name}.cfg')

@@ -1,14 +1,17 @@
 /* SPDX-FileCopyrightText: partimefilter contributors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The most floating-point operations a second that the cores give: fused
- * multiply-adds on registers, in as many chains as hide their latency.
+/* The limits of the machine. The most floating-point operations a second that
+ * the cores give: fused multiply-adds on registers, in as many chains as hide
+ * their latency. The most bytes a second that they read from memory.
  *
- * run CORES SECONDS    answers FLOP/s with the fastest vector width */
+ * run CORES SECONDS     answers FLOP/s with the fastest vector width
+ * read CORES SECONDS    answers bytes/s read from memory */
 
 #include "worker.h"
 
 #include <sched.h>
+#include <string.h>
 
 typedef gdouble (*PeakLoop) (guint64 n);
 
@@ -44,28 +47,73 @@ __attribute__ ((target ("avx2,fma")))
 PEAK_LOOP (peak_avx2, 32)
 #endif
 
+/* Each core's own memory, more than any cache holds. */
+#define PEAK_READ_BYTES ((gsize) 256 << 20)
+
 typedef struct
 {
-  PeakLoop loop;
+  PeakLoop loop;                /* NULL: read memory */
   guint core;
   guint bytes;
   gdouble seconds;
-  gdouble flops;                /* per second, out */
+  gdouble rate;                 /* FLOP/s or bytes/s, out */
 } PeakTask;
 
+static void
+peak_stay_on (guint core)
+{
+  cpu_set_t set;
+
+  CPU_ZERO (&set);
+  CPU_SET (core, &set);
+  sched_setaffinity (0, sizeof set, &set);
+}
+
+static guint64
+peak_sum (const guint64 *words, gsize n)
+{
+  guint64 sums[8] = { 0 };
+
+  for (gsize i = 0; i < n; i += 8)
+    for (guint k = 0; k < 8; k++)
+      sums[k] += words[i + k];
+  return sums[0] + sums[1] + sums[2] + sums[3] + sums[4] + sums[5] + sums[6]
+      + sums[7];
+}
+
 static gpointer
-peak_run (gpointer data)
+peak_read (gpointer data)
+{
+  PeakTask *task = data;
+  g_autofree guint64 *words = NULL;
+  volatile guint64 sink;
+  guint64 done = 0;
+  gdouble start, now;
+
+  peak_stay_on (task->core);
+  words = g_malloc (PEAK_READ_BYTES);
+  memset (words, 1, PEAK_READ_BYTES);
+  start = now = worker_seconds ();
+  while (now - start < task->seconds) {
+    sink = peak_sum (words, PEAK_READ_BYTES / sizeof *words);
+    done += PEAK_READ_BYTES;
+    now = worker_seconds ();
+  }
+  (void) sink;
+  task->rate = done / (now - start);
+  return NULL;
+}
+
+static gpointer
+peak_compute (gpointer data)
 {
   PeakTask *task = data;
   const guint64 n = 100000;
   volatile gdouble sink;
   guint64 done = 0;
   gdouble start, now;
-  cpu_set_t set;
 
-  CPU_ZERO (&set);
-  CPU_SET (task->core, &set);
-  sched_setaffinity (0, sizeof set, &set);
+  peak_stay_on (task->core);
   start = now = worker_seconds ();
   while (now - start < task->seconds) {
     sink = task->loop (n);
@@ -73,7 +121,7 @@ peak_run (gpointer data)
     now = worker_seconds ();
   }
   (void) sink;
-  task->flops = done * (2.0 * PEAK_CHAINS * task->bytes / 4) / (now - start);
+  task->rate = done * (2.0 * PEAK_CHAINS * task->bytes / 4) / (now - start);
   return NULL;
 }
 
@@ -89,11 +137,12 @@ peak_measure (PeakLoop loop, guint bytes, guint n_cores, gdouble seconds)
     tasks[i].core = i;
     tasks[i].bytes = bytes;
     tasks[i].seconds = seconds;
-    threads[i] = g_thread_new ("peak", peak_run, &tasks[i]);
+    threads[i] = g_thread_new ("peak", loop ? peak_compute : peak_read,
+        &tasks[i]);
   }
   for (guint i = 0; i < n_cores; i++) {
     g_thread_join (threads[i]);
-    sum += tasks[i].flops;
+    sum += tasks[i].rate;
   }
   return sum;
 }
@@ -117,7 +166,12 @@ peak_best (guint n_cores, gdouble seconds)
 static gchar *
 peak_command (gchar **words, guint n_words, GError **error)
 {
-  if (n_words != 3 || !g_str_equal (words[0], "run"))
+  if (n_words != 3)
+    return NULL;
+  if (g_str_equal (words[0], "read"))
+    return g_strdup_printf ("%.6g", peak_measure (NULL, 0,
+            worker_count (words[1]), g_ascii_strtod (words[2], NULL)));
+  if (!g_str_equal (words[0], "run"))
     return NULL;
   return g_strdup_printf ("%.6g", peak_best (worker_count (words[1]),
           g_ascii_strtod (words[2], NULL)));

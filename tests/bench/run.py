@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-FileCopyrightText: partimefilter contributors
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Runs the benchmarks: things compared take turns in one sitting.
+"""Runs the benchmarks: things compared take turns in one sitting, with the
+machine's own limits (peak FLOP/s, bytes read from memory) among them.
 
 Each contender is a process of its own, asleep (SIGSTOP) while it is not its
 turn, so that none spins on another's time. A sample during which other
@@ -124,6 +125,13 @@ class Peak(Contender):
         return float(self.worker.ask('run', self.cores, self.seconds)) * 1e-9
 
 
+class Reading(Peak):
+    unit = 'GB/s'
+
+    def value(self):
+        return float(self.worker.ask('read', self.cores, self.seconds)) * 1e-9
+
+
 class Latency(Contender):
     unit = 'us'
 
@@ -188,8 +196,8 @@ class Bench:
             contender.error = str(failure)
         return contender
 
-    def peak(self, cores):
-        return Peak(f'peak {cores}', Worker(
+    def limit(self, kind, name, cores):
+        return kind(f'{name} {cores}', Worker(
             [self.build / 'tests/bench/peak'], all_cores()), cores)
 
     # rows
@@ -205,7 +213,9 @@ class Bench:
             self.ours('auto', net, 'auto', 'auto', mode),
             self.torch(1, net, learn),
             self.torch(2, net, learn),
-            self.peak(1), self.peak(2)]
+            self.limit(Peak, 'peak', 1), self.limit(Peak, 'peak', 2),
+            self.limit(Reading, 'memory', 1),
+            self.limit(Reading, 'memory', 2)]
         return row
 
     def sim_row(self, layers, learn):
@@ -231,7 +241,7 @@ class Bench:
 
     def element_row(self):
         row = Row('element')
-        for kind in 'library', 'element':
+        for kind in 'library', 'element', 'overlay':
             worker = Worker([self.build / 'tests/bench/element'], '0', {
                 'GST_PLUGIN_PATH': str(self.build / 'gst-plugin'),
                 'GST_REGISTRY': str(self.build / 'bench-registry.bin')})
@@ -366,6 +376,9 @@ def show_goals(rows):
         for name, text, value, limit, good in goals(row):
             print(f'  {"reached" if good else "MISSED ":8} {name:25} {text:28}'
                   f' {value:8.3f}  (goal {limit:.4g})')
+        if row.find('overlay') and row.find('element'):
+            print('           an overlay that is everywhere adds '
+                  f'{row.find("overlay") - row.find("element"):.3f} ms')
         for text in 'spinning', 'sleeping':
             one, two = row.find(f'1 {text}'), row.find(f'2 {text}')
             if one and two:

@@ -43,14 +43,15 @@ test_flow (void)
   const gfloat y[8] = { 2, -2, 0, 7, 0, 0, 0, 0 };
   guint8 pixels[16];
 
-  drawing->annotator->draw (drawing, y, TRUE, pixels);
+  drawing->annotator->draw (drawing, y, GST_PARTIME_PAINT_OPAQUE,
+      pixels);
   annotators_check (pixels, 255, 0, 0, 255, 1);
   annotators_check (pixels + 4, 0, 255 - 255 * 2 / 11, 255, 255, 1);
   annotators_check (pixels + 8, 255, 255, 255, 255, 1);
   annotators_check (pixels + 12, 255, 0, 0, 255, 1);
-  drawing->annotator->draw (drawing, y, FALSE, pixels);
-  annotators_check (pixels, 128, 0, 0, 128, 1);
-  annotators_check (pixels + 8, 0, 0, 0, 0, 0);
+  drawing->annotator->draw (drawing, y, GST_PARTIME_PAINT_RGB, pixels);
+  annotators_check (pixels, 255, 0, 0, 128, 1);
+  annotators_check (pixels + 8, 255, 255, 255, 0, 0);
 }
 
 /* Values of matplotlib's inferno at 0, 0.5 and 1; its fit by polynomials is
@@ -63,13 +64,14 @@ test_heatmap (void)
   const gfloat y[4] = { 0, 0.5, 1, -3 };
   guint8 pixels[16];
 
-  drawing->annotator->draw (drawing, y, TRUE, pixels);
+  drawing->annotator->draw (drawing, y, GST_PARTIME_PAINT_OPAQUE,
+      pixels);
   annotators_check (pixels, 0, 0, 4, 255, 5);
   annotators_check (pixels + 4, 188, 55, 84, 255, 5);
   annotators_check (pixels + 8, 252, 255, 164, 255, 5);
   annotators_check (pixels + 12, 0, 0, 4, 255, 5);
-  drawing->annotator->draw (drawing, y, FALSE, pixels);
-  annotators_check (pixels, 0, 0, 0, 0, 0);
+  drawing->annotator->draw (drawing, y, GST_PARTIME_PAINT_RGB, pixels);
+  g_assert_cmpint (pixels[3], ==, 0);
 }
 
 /* 255 (y std + mean) */
@@ -80,7 +82,8 @@ test_image (void)
   const gfloat y[12] = { -2, 0, 2, 9, -2, 1, 2, 9, -2, -1, 2, 9 };
   guint8 pixels[16];
 
-  drawing->annotator->draw (drawing, y, TRUE, pixels);
+  drawing->annotator->draw (drawing, y, GST_PARTIME_PAINT_OPAQUE,
+      pixels);
   annotators_check (pixels, 0, 0, 0, 255, 0);
   annotators_check (pixels + 4, 128, 191, 64, 255, 0);
   annotators_check (pixels + 8, 255, 255, 255, 255, 0);
@@ -98,6 +101,65 @@ test_range (void)
           0.25), 5, 0.05);
 }
 
+/* A grey frame of @format with @drawing's picture over it, as RGB. */
+static void
+annotators_draw_over (GstPartimeDrawing *drawing, const gfloat *y,
+    GstVideoFormat format, guint8 *rgb)
+{
+  const GstVideoRectangle view = { 0, 0, 64, 48 };
+  GstVideoInfo info, out_info;
+  g_autoptr (GstBuffer) buffer = NULL, out = NULL;
+  GstVideoFrame frame, out_frame;
+  GstVideoConverter *converter;
+
+  gst_video_info_set_format (&info, format, view.w, view.h);
+  gst_video_info_set_format (&out_info, GST_VIDEO_FORMAT_RGB, view.w, view.h);
+  buffer = gst_buffer_new_allocate (NULL, info.size, NULL);
+  out = gst_buffer_new_allocate (NULL, out_info.size, NULL);
+  gst_buffer_memset (buffer, 0, 128, info.size);
+  g_assert_true (gst_video_frame_map (&frame, &info, buffer,
+          GST_MAP_READWRITE));
+  g_assert_true (gst_video_frame_map (&out_frame, &out_info, out,
+          GST_MAP_WRITE));
+  g_assert_true (gst_partime_drawing_over (drawing, y, &view, &frame));
+  converter = gst_video_converter_new (&info, &out_info, NULL);
+  gst_video_converter_frame (converter, &frame, &out_frame);
+  memcpy (rgb, GST_VIDEO_FRAME_PLANE_DATA (&out_frame, 0), 64 * 48 * 3);
+  gst_video_converter_free (converter);
+  gst_video_frame_unmap (&frame);
+  gst_video_frame_unmap (&out_frame);
+}
+
+/* One motion everywhere looks alike over every kind of frame: colours are
+ * 8 bit, YUV's of video range, and its grey of 128 is RGB's 130. */
+static void
+test_over (void)
+{
+  static const GstVideoFormat formats[] = { GST_VIDEO_FORMAT_I420,
+    GST_VIDEO_FORMAT_NV12, GST_VIDEO_FORMAT_YUY2, GST_VIDEO_FORMAT_BGR };
+  static const gfloat motions[][2] = { {2, 0}, {-2, 0}, {0, 2}, {-1, -1} };
+  g_autoptr (GstPartimeDrawing) drawing =
+      annotators_new ("flow", 2, "scale=2\nopacity=0.6\n");
+  guint8 expected[64 * 48 * 3], found[64 * 48 * 3];
+
+  for (guint m = 0; m < G_N_ELEMENTS (motions); m++) {
+    const gfloat u = motions[m][0], v = motions[m][1];
+    const gfloat y[8] = { u, u, u, u, v, v, v, v };
+
+    annotators_draw_over (drawing, y, GST_VIDEO_FORMAT_RGB, expected);
+    for (guint i = 0; i < G_N_ELEMENTS (formats); i++) {
+      annotators_draw_over (drawing, y, formats[i], found);
+      for (guint at = 0; at < sizeof found; at++)
+        g_assert_cmpint (ABS (found[at] - expected[at]), <=, 5);
+    }
+    if (m == 0) {
+      /* red at full speed: 0.6 of it over grey */
+      g_assert_cmpint (ABS (expected[0] - 204), <=, 2);
+      g_assert_cmpint (ABS (expected[1] - 51), <=, 2);
+    }
+  }
+}
+
 int
 main (int argc, char **argv)
 {
@@ -106,6 +168,7 @@ main (int argc, char **argv)
   g_test_add_func ("/annotators/flow", test_flow);
   g_test_add_func ("/annotators/heatmap", test_heatmap);
   g_test_add_func ("/annotators/image", test_image);
+  g_test_add_func ("/annotators/over", test_over);
   g_test_add_func ("/annotators/range", test_range);
   return g_test_run ();
 }

@@ -102,30 +102,48 @@ stream_take (PtPipeline *pipeline, StreamSums *sums)
   sums->hash = stream_hash (sums->hash, &result->loss, sizeof result->loss);
 }
 
-/* Frames @first to @first + @n - 1, then a drain; all results are taken. */
-static inline StreamSums
-stream_run (PtPipeline *pipeline, guint64 first, guint n)
+/* Frames @first to @first + @n - 1 of the pattern; all results are taken, no
+ * end is marked. */
+static inline void
+stream_feed (PtPipeline *pipeline, StreamSums *sums, guint64 first, guint n)
 {
-  StreamSums sums = { 0, };
-  g_autoptr (PtResult) none = NULL;
-  g_autoptr (GError) error = NULL;
+  guint end = sums->frames + n;
 
   for (guint i = 0; i < n;) {
     g_autoptr (PtTensor) frame = stream_frame (first + i);
+    g_autoptr (GError) error = NULL;
     PtFlow flow = pt_pipeline_push (pipeline, frame, NULL, PT_PUSH_TRY,
         &error);
 
     g_assert_no_error (error);
     if (flow == PT_FLOW_FULL)
-      stream_take (pipeline, &sums);
+      stream_take (pipeline, sums);
     else
       i++;
   }
+  while (sums->frames < end)
+    stream_take (pipeline, sums);
+}
+
+/* Every update of the frames so far is applied then. */
+static inline void
+stream_drain (PtPipeline *pipeline)
+{
+  g_autoptr (PtResult) none = NULL;
+  g_autoptr (GError) error = NULL;
+
   g_assert_cmpint (pt_pipeline_drain (pipeline, &error), ==, PT_FLOW_OK);
-  while (sums.frames < n)
-    stream_take (pipeline, &sums);
   g_assert_cmpint (pt_pipeline_pull (pipeline, &none, &error), ==,
       PT_FLOW_DRAINED);
+}
+
+static inline StreamSums
+stream_run (PtPipeline *pipeline, guint64 first, guint n)
+{
+  StreamSums sums = { 0, };
+
+  stream_feed (pipeline, &sums, first, n);
+  stream_drain (pipeline);
   return sums;
 }
 

@@ -165,10 +165,10 @@ test_refused (void)
 
 /* Weights alone: the optimizer starts anew. Reset: everything does. */
 static void
-test_weights_and_reset (void)
+test_weights_and_reset (gconstpointer mode)
 {
   g_autofree gchar *path = get_path ("weights.safetensors");
-  g_autoptr (PtNetwork) network = stream_network ("exact", "cpu:0", "2");
+  g_autoptr (PtNetwork) network = stream_network (mode, "cpu:0", "2,3,2");
   g_autoptr (PtPipeline) pipeline = NULL;
   g_autoptr (GError) error = NULL;
   StreamSums first, again;
@@ -183,6 +183,35 @@ test_weights_and_reset (void)
   g_assert_true (pt_pipeline_reset (pipeline, &error));
   again = stream_run (pipeline, 0, 10);
   g_assert_cmpuint (first.hash, ==, again.hash);
+}
+
+/* Gradients that old weights left under way between stages are not for new
+ * ones: the weights after 10 frames more depend on those frames alone. */
+static void
+test_load_drops_gradients (gconstpointer mode)
+{
+  g_autofree gchar *path = get_path ("weights.safetensors");
+  g_autoptr (GError) error = NULL;
+  guint64 found[2];
+
+  for (guint late = 0; late < 2; late++) {
+    g_autoptr (PtNetwork) network = stream_network (mode, "cpu:0", "2,3,2");
+    g_autoptr (PtPipeline) pipeline = NULL;
+    StreamSums sums = { 0 };
+
+    pt_network_init_weights (network, 7);
+    g_assert_true (pt_network_save_weights (network, path, &error));
+    pipeline = stream_start (network);
+    stream_feed (pipeline, &sums, 40, late ? 12 : 1);
+    g_assert_true (pt_pipeline_load (pipeline, path, &error));
+    stream_feed (pipeline, &sums, 60, 1);
+    g_assert_true (pt_pipeline_load (pipeline, path, &error));
+    stream_feed (pipeline, &sums, 61, 10);
+    stream_drain (pipeline);
+    pt_pipeline_stop (pipeline);
+    found[late] = stream_hash_weights (network);
+  }
+  g_assert_cmpuint (found[0], ==, found[1]);
 }
 
 int
@@ -202,10 +231,19 @@ main (int argc, char **argv)
       "rmsprop lr=1e-3 centered=true momentum=0.1", test_resume_is_exact);
   g_test_add_func ("/checkpoint/resume/cut-at-activation",
       test_resume_cut_at_activation);
+  g_test_add_data_func ("/checkpoint/load-drops-gradients/partime", "partime",
+      test_load_drops_gradients);
+  g_test_add_data_func ("/checkpoint/load-drops-gradients/delayed", "delayed",
+      test_load_drops_gradients);
   g_test_add_func ("/checkpoint/async", test_async_does_not_disturb);
   g_test_add_func ("/checkpoint/unwritable", test_unwritable);
   g_test_add_func ("/checkpoint/refused", test_refused);
-  g_test_add_func ("/checkpoint/weights-and-reset", test_weights_and_reset);
+  g_test_add_data_func ("/checkpoint/weights-and-reset/exact", "exact",
+      test_weights_and_reset);
+  g_test_add_data_func ("/checkpoint/weights-and-reset/partime", "partime",
+      test_weights_and_reset);
+  g_test_add_data_func ("/checkpoint/weights-and-reset/delayed", "delayed",
+      test_weights_and_reset);
   result = g_test_run ();
   for (const gchar *const *n = (const gchar *[]) { "resume", "async", "sgd",
           "cut", "weights", NULL }; *n != NULL; n++) {
