@@ -13,6 +13,35 @@
  * travels on its frame as #GstCustomMeta "GstPartimeMeta", with the fields
  * frame, pts, age, loss, weights-version and tensors, and is drawn on it.
  *
+ * ## Labels
+ *
+ * With target=labels a frame learns from the label it has, and one without
+ * only passes. Labels come by the request pad "label", whose stream is
+ * matched with the frames by running time, within
+ * #GstPartimeFilter:label-tolerance:
+ *
+ * - loss=cross-entropy, one score for each class: GRAY8 1x1, the class; or
+ *   text/x-raw, its name in #GstPartimeFilter:labels-file or its number
+ * - loss=cross-entropy, scores for each pixel: GRAY8 of any size, a class for
+ *   each pixel (the nearest counts)
+ * - other losses, output of 1 or 3 channels: GRAY8 or RGB of any size, scaled
+ *   and normalised as frames are; for bce and focal value / 255
+ *
+ * A frame waits until the label stream has passed it, so that what is learned
+ * does not depend on threads; #GstPartimeFilter:label-wait bounds that (a live
+ * stream does not wait). Where labels are rare, GAP events say so. Behind a tee
+ * each branch needs a queue. A thread that brings both brings the label first.
+ *
+ * Applications may put a #GstCustomMeta "GstPartimeLabel" on a frame instead,
+ * or send a serialized custom event (%GST_EVENT_CUSTOM_DOWNSTREAM) of that name
+ * before it: with a field class (gint, or a name), sample (#GstSample of the
+ * caps above) or tensor (#GstSample as in GstPartimeMeta: the output that would
+ * be right, or scores); in an event also pts (guint64), if it is not about the
+ * next frame.
+ *
+ * With target=teacher the output of the partimefilter upstream, on the frame
+ * as GstPartimeMeta, is the label: its tensor, or its best class.
+ *
  * Element messages: partime-learning (every #GstPartimeFilter:stats-interval,
  * with the fields of #GstPartimeFilter:stats), partime-checkpoint (path, frame,
  * ok, error), partime-diverged (frame: the output or loss was not finite there;
@@ -28,6 +57,12 @@
  *     model=flow.cfg checkpoint-location=flow.safetensors output=network \
  *     ! videoconvert ! matroskamux ! filesink location=flow.mkv
  * ]| a film of the flow alone; what is learned is kept for the next run
+ * |[
+ * gst-launch-1.0 filesrc location=masks.mkv ! decodebin ! videoconvert \
+ *     ! video/x-raw,format=GRAY8 ! queue ! p.label \
+ *     filesrc location=street.mkv ! decodebin ! queue \
+ *     ! partimefilter name=p model=segment.cfg ! videoconvert ! autovideosink
+ * ]| learns from masks where there are any
  */
 
 #include "gstpartimefilter-private.h"
@@ -330,6 +365,7 @@ filter_sink_event (GstPad *pad, GstObject *parent, GstEvent *event)
     case GST_EVENT_SEGMENT:
       gst_event_copy_segment (event, &self->segment);
       gst_partime_filter_reset_qos (self);
+      gst_partime_label_pad_stop_seek (self);
       break;
     case GST_EVENT_CUSTOM_DOWNSTREAM:
       gst_partime_labels_note_event (self, event);

@@ -335,7 +335,7 @@ label_pad_request (GstElement *element, GstPadTemplate *template,
   GstPartimeFilter *self = GST_PARTIME_FILTER (element);
   g_autofree gchar *refusal = NULL;
   gboolean taken;
-  GstPad *pad;
+  GstPad *pad = NULL;
 
   g_mutex_lock (&self->lock);
   taken = self->targets.pad != NULL;
@@ -393,7 +393,7 @@ gst_partime_label_pad_seek (GstPartimeFilter *self, GstEvent *event)
   return pad && gst_pad_push_event (pad, gst_event_ref (event));
 }
 
-/* The frames are not to be sought. */
+/* It has been done, or cannot be. */
 void
 gst_partime_label_pad_stop_seek (GstPartimeFilter *self)
 {

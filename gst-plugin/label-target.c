@@ -274,20 +274,23 @@ static void
 target_read_picture (const GstPartimeTarget *self, const GstVideoFrame *frame,
     PtTensor *tensor)
 {
-  gfloat std = self->masks ? 1 : self->std, mean = self->masks ? 0 : self->mean;
-  gfloat scale = 1 / (255 * std), shift = -mean / std;
+  gfloat scale = 1 / (255 * self->std), shift = -self->mean / self->std;
+  gfloat values[256];
   gfloat *y = pt_tensor_get_data (tensor);
   gint c = self->output.dims[1], h = self->output.dims[2];
   gint w = self->output.dims[3];
   const guint8 *pixels = GST_VIDEO_FRAME_PLANE_DATA (frame, 0);
   gint stride = GST_VIDEO_FRAME_PLANE_STRIDE (frame, 0);
 
+  /* a mask of 255 is 1 and no more */
+  for (guint i = 0; i < 256; i++)
+    values[i] = self->masks ? i / 255.f : i * scale + shift;
   for (gint k = 0; k < c; k++)
     for (gint row = 0; row < h; row++) {
       const guint8 *x = pixels + (gsize) row * stride + k;
 
       for (gint column = 0; column < w; column++, x += c)
-        *y++ = *x * scale + shift;
+        *y++ = values[*x];
     }
 }
 

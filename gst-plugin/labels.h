@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* Labels, from wherever they come to the frame that learns from them.
- * label-target.c: what they become; label-pad.c: the pad; labels.c: which
- * frame they are for. */
+ * label-target.c: what they become; label-pad.c: the pad; label-match.c: which
+ * frame they are for; labels.c: those that wait. */
 
 #pragma once
 
@@ -66,12 +66,17 @@ void gst_partime_labels_note_event (GstPartimeFilter *self, GstEvent *event);
 void gst_partime_labels_fill_stats (GstPartimeFilter *self,
     GstStructure *structure);
 GstClockTime gst_partime_labels_get_latency (GstPartimeFilter *self);
-GstFlowReturn gst_partime_labels_take (GstPartimeFilter *self,
-    GstBuffer *buffer, GstPartimeLabel **label);
 void gst_partime_labels_give_back (GstPartimeFilter *self,
     GstPartimeLabel *label);
 
-/* Between labels.c and label-pad.c. */
+/* label-match.c */
+GstFlowReturn gst_partime_labels_take (GstPartimeFilter *self,
+    GstBuffer *buffer, GstPartimeLabel **label);
+
+/* labels.c, for the other two. */
+gint64 gst_partime_labels_get_patience (GstPartimeFilter *self);
+void gst_partime_labels_remove (GstPartimeLabels *self,
+    GstPartimeLabel *label);
 GstPartimeLabel *gst_partime_labels_new (GstPartimeFilter *self);
 void gst_partime_labels_insert (GstPartimeFilter *self,
     GstPartimeLabel *label);

@@ -267,6 +267,10 @@ properties_set (GObject *object, guint id, const GValue *value,
   if (pipeline && (id == PROP_LEARN || id == PROP_LEARNING_RATE
           || id == PROP_LEARN_INTERVAL || id == PROP_LEARN_POLICY))
     gst_partime_filter_apply_live (self, network, pipeline);
+  /* what live frames may wait is latency */
+  if (pipeline && id == PROP_LABEL_WAIT)
+    gst_element_post_message (GST_ELEMENT (self),
+        gst_message_new_latency (GST_OBJECT (self)));
 }
 
 static void
