@@ -207,13 +207,12 @@ match_take_waiting (GstPartimeFilter *self, GstBuffer *buffer,
   if (!GST_CLOCK_TIME_IS_VALID (frame.time))
     return GST_FLOW_OK;
   g_mutex_lock (&self->lock);
-  if (!t->seeking) {
-    if (wait)
-      match_wait (self, &frame);
-    if (self->flushing)
-      flow = GST_FLOW_FLUSHING;
-    else
-      found = match_find (t, &frame);
+  if (wait)
+    match_wait (self, &frame);
+  if (self->flushing)
+    flow = GST_FLOW_FLUSHING;
+  else if (!t->seeking) {
+    found = match_find (t, &frame);
     t->last = frame.time;
     /* there is room again */
     g_cond_broadcast (&self->cond);

@@ -387,6 +387,9 @@ gst_partime_label_pad_seek (GstPartimeFilter *self, GstEvent *event)
   if (self->targets.pad) {
     pad = gst_object_ref (self->targets.pad);
     self->targets.seeking = (flags & GST_SEEK_FLAG_FLUSH) != 0;
+    /* nor are new labels late for old frames */
+    if (self->targets.seeking)
+      self->targets.last = GST_CLOCK_TIME_NONE;
     g_cond_broadcast (&self->cond);
   }
   g_mutex_unlock (&self->lock);

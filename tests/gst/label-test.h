@@ -124,6 +124,11 @@ label_test_new (const gchar *network, const gchar *properties,
 static inline void
 label_test_free (Rig *rig)
 {
+  g_autoptr (GstBus) bus = gst_element_get_bus (rig->frames->element);
+
+  /* messages hold the element, which holds the bus */
+  if (bus)
+    gst_bus_set_flushing (bus, TRUE);
   if (rig->labels)
     gst_harness_teardown (rig->labels);
   gst_harness_teardown (rig->frames);
