@@ -13,6 +13,7 @@
 #include "annotators/annotator.h"
 #include "frame-tensor.h"
 #include "gstpartimefilter.h"
+#include "stats-file.h"
 
 G_BEGIN_DECLS
 
@@ -54,6 +55,7 @@ typedef struct
   gboolean qos;
   gboolean latency_report;
   guint64 stats_interval;
+  gchar *stats_location;
 } GstPartimeSettings;
 
 /* What waits for its turn at the source pad. */
@@ -71,6 +73,7 @@ typedef struct
                                  * timing=latest no buffer */
   GstPartimeFormat *format;     /* of the buffer */
   guint64 number;               /* of the frame, since start or flush */
+  GstClockTime pts;             /* of the frame */
 } GstPartimeItem;
 
 struct _GstPartimeFilter
@@ -122,7 +125,10 @@ struct _GstPartimeFilter
   GstVideoInfo picture_info;
   gboolean need_pool;
   GstBuffer *last_picture;
-  gint64 last_save, last_stats; /* us */
+  gint64 last_save, first_stats, last_stats;    /* us */
+  GstPartimeStatsFile *stats_file;      /* NULL: none asked for */
+  gboolean stats_file_failed;   /* the last line could not be written */
+  GstClockTime result_pts;      /* of the newest result's frame */
 
   /* Under the object lock. */
   gboolean live;
@@ -183,7 +189,8 @@ void gst_partime_classes_attach (GstPartimeFilter *self, GstBuffer *buffer,
 /* stats.c */
 GstStructure *gst_partime_filter_new_stats (GstPartimeFilter *self,
     const gchar *name);
-void gst_partime_filter_post_stats (GstPartimeFilter *self);
+gboolean gst_partime_filter_open_stats (GstPartimeFilter *self);
+void gst_partime_filter_post_stats (GstPartimeFilter *self, gboolean end);
 void gst_partime_filter_measure (GstPartimeFilter *self,
     const PtResult *result);
 gboolean gst_partime_filter_query_latency (GstPartimeFilter *self,
