@@ -266,6 +266,7 @@ panel_draw_breaks (cairo_t *cr, const PanelAxes *self)
 {
   const gdouble dashes[] = { 3, 4 };
 
+  cairo_set_line_width (cr, 1);
   cairo_set_dash (cr, dashes, G_N_ELEMENTS (dashes), 0);
   panel_set_colour (cr, panel_pale, 0.6);
   for (guint i = 0; i < self->panel->n_breaks; i++) {

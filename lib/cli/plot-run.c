@@ -3,7 +3,9 @@
 
 #include "cli/plot-run.h"
 
+#include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 /* A trend is more than this share of the first value, and more than so many
@@ -224,31 +226,45 @@ plot_run_read_lines (PlotRun *self, const gchar *path, GError **error)
   return TRUE;
 }
 
+/* The first bytes of a file, as a text. */
+static gboolean
+plot_run_peek (const gchar *path, gchar *start, gsize size, GError **error)
+{
+  FILE *file = fopen (path, "re");
+  gsize n = 0;
+  gint code = errno;
+
+  if (file != NULL) {
+    n = fread (start, 1, size - 1, file);
+    code = ferror (file) ? errno : 0;
+    fclose (file);
+  }
+  start[n] = '\0';
+  if (file != NULL && code == 0)
+    return TRUE;
+  g_set_error (error, PT_ERROR, PT_ERROR_FILE, "%s: cannot read it: %s", path,
+      g_strerror (code));
+  return FALSE;
+}
+
 /* Reads @path into @self, which the caller clears in any case. */
 gboolean
 plot_run_load (PlotRun *self, const gchar *path, GError **error)
 {
-  g_autoptr (GMappedFile) file = g_mapped_file_new (path, FALSE, error);
   g_autofree gchar *text = NULL;
-  const gchar *start;
-  gsize size, space = 0;
+  gchar start[128], *first = start;
 
   plot_run_init (self);
-  if (file == NULL) {
-    g_prefix_error (error, "cannot plot %s: ", path);
+  if (!plot_run_peek (path, start, sizeof start, error))
     return FALSE;
-  }
-  start = g_mapped_file_get_contents (file);
-  size = g_mapped_file_get_length (file);
-  while (space < size && g_ascii_isspace (start[space]))
-    space++;
-  if (space < size && !g_ascii_isdigit (start[space]) && start[space] != '{')
-    return plot_run_refuse (path, 1, text = g_strndup (start, MIN (size, 80)),
-        error);
-  if (space == size || start[space] == '{')
+  while (g_ascii_isspace (*first))
+    first++;
+  if (*first == '{' || *first == '\0')
     return plot_run_read_lines (self, path, error);
-  text = g_strndup (start, size);
-  return plot_run_read_table (self, path, text, error);
+  if (!g_ascii_isdigit (*first))
+    return plot_run_refuse (path, 1, start, error);
+  return g_file_get_contents (path, &text, NULL, error)
+      && plot_run_read_table (self, path, text, error);
 }
 
 /* -- trends -- */

@@ -9,6 +9,7 @@
 #include "cli/plot-run.h"
 
 #include <cairo-svg.h>
+#include <errno.h>
 #include <math.h>
 #include <string.h>
 
@@ -316,9 +317,12 @@ plot_run (cairo_t *cr, const PlotRun *run, const gchar *path, gdouble y)
 static gboolean
 plot_check (cairo_status_t status, const gchar *out, GError **error)
 {
+  gint code = errno;
+
   if (status == CAIRO_STATUS_SUCCESS)
     return TRUE;
   g_set_error (error, PT_ERROR, PT_ERROR_FILE, "%s: cannot write it: %s", out,
+      status == CAIRO_STATUS_WRITE_ERROR && code != 0 ? g_strerror (code) :
       cairo_status_to_string (status));
   return FALSE;
 }
