@@ -90,8 +90,10 @@ guard_watch_plateau (PtGuard *self, gdouble loss)
 
 /* What was learned before is no measure for what comes now. */
 static PtGuardVerdict
-guard_roll_back (PtGuard *self)
+guard_roll_back (PtGuard *self, gdouble average)
 {
+  self->why[0] = average;
+  self->why[1] = self->best;
   self->scale *= self->shrink;
   self->n_losses = 0;
   self->n_bad = 0;
@@ -122,19 +124,19 @@ pt_guard_look (PtGuard *self, gboolean valid, gboolean learns, gdouble loss)
   gdouble average;
 
   if (!valid)
-    return guard_roll_back (self);
+    return guard_roll_back (self, NAN);
   if (!learns)
     return PT_GUARD_SKIP;
   if (!isfinite (loss)) {
     self->n_bad++;
     return isinf (loss) || self->n_bad >= GUARD_PATIENCE ?
-        guard_roll_back (self) : PT_GUARD_SKIP;
+        guard_roll_back (self, NAN) : PT_GUARD_SKIP;
   }
   self->n_bad = 0;
   self->losses[self->n_losses++ % self->window] = loss;
   average = pt_guard_get_average (self);
   if (guard_has_diverged (self, average))
-    return guard_roll_back (self);
+    return guard_roll_back (self, average);
   guard_watch_plateau (self, loss);
   if (++self->n_learned % GUARD_KEEP_PERIOD == 0
       && !(average > GUARD_SOUND * self->best))

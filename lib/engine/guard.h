@@ -28,6 +28,8 @@ typedef struct
   gdouble *losses;              /* ring of window */
   guint64 n_losses;             /* since start or the last rollback */
   gdouble first, best;          /* averages over a window; NaN: none yet */
+  gdouble why[2];               /* average and best at the last rollback; NaN:
+                                 * those were not the reason */
   guint n_bad;                  /* frames in a row without a sound loss */
   guint64 n_learned;
   gdouble scale;                /* of every stage's rate */

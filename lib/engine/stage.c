@@ -163,6 +163,7 @@ stage_send_token (PtStage *self, const PtMessage *token, guint64 sequence)
   PtMessage message = *token;
 
   message.sequence = sequence;
+  self->sent[sequence % PT_STAGE_MAX_DELAY] = message;
   if (self->tokens_out != NULL)
     pt_queue_put (self->tokens_out, &message);
 }
@@ -268,13 +269,15 @@ stage_compare (PtStage *self, const PtMessage *message, PtTensor *output,
 /* Everybody goes back to the last good state. Until the stages before have
  * heard of it, frames still run through the weights that went wrong. */
 static void
-stage_roll_back (PtStage *self, const PtMessage *message, gdouble average,
-    gdouble best)
+stage_roll_back (PtStage *self, const PtMessage *message)
 {
+  const PtGuard *guard = &self->guard;
+
+
   self->quiet_until = message->sequence + 1 + self->token_delay * self->index;
   if (self->was_valid)
-    self->hooks.diverged (self->hooks.data, message->frame, average, best,
-        self->guard.scale);
+    self->hooks.diverged (self->hooks.data, message->frame, guard->why[0],
+        guard->why[1], guard->scale);
 }
 
 /* What is to be sent back of a frame with that @loss. */
@@ -283,14 +286,16 @@ stage_judge (PtStage *self, const PtMessage *message, gboolean valid,
     gdouble loss, PtMessage *token)
 {
   gboolean learns = message->learn && self->learning->mode != PT_MODE_OFF;
-  gdouble average = pt_guard_get_average (&self->guard);
-  gdouble best = self->guard.best;
-  PtGuardVerdict verdict = PT_GUARD_SKIP;
+  PtGuardVerdict verdict;
 
-  if (message->sequence >= self->quiet_until)
+  if (message->sequence < self->quiet_until)
+    verdict = PT_GUARD_SKIP;
+  else if (message->again)      /* no measure of how the stream goes */
+    verdict = valid && isfinite (loss) ? PT_GUARD_LEARN : PT_GUARD_SKIP;
+  else
     verdict = pt_guard_look (&self->guard, valid, learns, loss);
   if (verdict == PT_GUARD_ROLL_BACK) {
-    stage_roll_back (self, message, average, best);
+    stage_roll_back (self, message);
     token->type = PT_MESSAGE_TOKEN_ROLLBACK;
   } else if (verdict != PT_GUARD_SKIP) {
     token->type = PT_MESSAGE_TOKEN_GRADIENT;
@@ -299,7 +304,8 @@ stage_judge (PtStage *self, const PtMessage *message, gboolean valid,
   }
   token->rate = self->guard.scale;
   token->keep = verdict == PT_GUARD_KEEP;
-  self->was_valid = valid;
+  if (!message->again)
+    self->was_valid = valid;
 }
 
 /* The last stage: looks at the output, sends the result out, and finds the
