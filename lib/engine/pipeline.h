@@ -5,6 +5,7 @@
 
 #include "engine/balance.h"
 #include "engine/frame.h"
+#include "engine/measure.h"
 #include "engine/replay.h"
 #include "engine/result.h"
 #include "engine/stage.h"
@@ -36,6 +37,9 @@ struct _PtPipeline
   PtFrameMaker maker;
   PtReplay replay;
   PtStats stats;
+  PtMeasures measures;
+  guint64 measured_sequence, measured_frame;    /* the last one looked at, on
+                                                 * the last stage's thread */
   gboolean trial;               /* only to measure: layers are timed, weights
                                  * are not written back */
   const PtPlacement *given;     /* lent: use this instead of finding one */
