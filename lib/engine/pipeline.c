@@ -41,8 +41,10 @@ pt_pipeline_new (PtNetwork *network, GError **error)
   g_mutex_init (&self->weights_lock);
   g_cond_init (&self->marker_changed);
   pt_stats_init (&self->stats);
+  pt_measures_init (&self->measures);
   self->network = pt_network_ref (network);
   self->asked_rate = NAN;
+  self->checkpoint_keep = 1;
   self->learn = TRUE;
   self->markers = g_ptr_array_new_with_free_func ((GDestroyNotify)
       pt_marker_unref);
@@ -85,6 +87,7 @@ pt_pipeline_unref (PtPipeline *self)
   g_ptr_array_unref (self->markers);
   pt_network_unref (self->network);
   pt_stats_clear (&self->stats);
+  pt_measures_clear (&self->measures);
   g_cond_clear (&self->marker_changed);
   g_mutex_clear (&self->push_lock);
   g_mutex_clear (&self->settings_lock);
@@ -277,6 +280,7 @@ pipeline_prepare (PtPipeline *self, GError **error)
     return FALSE;
   if (!pt_network_need_weights (self->network, error))
     return FALSE;
+  pt_measures_start_for (&self->measures, self->network, &self->learning);
   if (!pipeline_place (self, error)
       || !pt_frame_maker_init (&self->maker, self->network, &self->learning,
           error))
@@ -452,6 +456,21 @@ pt_pipeline_set_learn_policy (PtPipeline *self, PtLearnPolicy policy)
 }
 
 /**
+ * pt_pipeline_set_checkpoint_keep:
+ * @self: a pipeline
+ * @keep: how many checkpoints of one name there are, at least 1
+ *
+ * Before a checkpoint out.safetensors takes the place of another, that becomes
+ * out.1.safetensors, what was that out.2.safetensors, and so on; the file
+ * system must have links. 1 at first. Thread-safe.
+ */
+void
+pt_pipeline_set_checkpoint_keep (PtPipeline *self, guint keep)
+{
+  g_atomic_int_set (&self->checkpoint_keep, MAX (keep, 1));
+}
+
+/**
  * pt_pipeline_get_mode:
  * @self: a pipeline
  *
@@ -506,6 +525,7 @@ pt_pipeline_get_stats (PtPipeline *self, PtPipelineStats *stats)
 {
   pt_stats_get (&self->stats, stats);
   stats->n_stages = self->n_stages;
+  stats->n_measures = pt_measures_get (&self->measures, stats->measures);
   if (self->n_stages > 0) {
     PtStageStats last;
 

@@ -69,7 +69,7 @@ stream_replay (PtPipeline *self)
   const PtWire *target =
       &self->wiring.wires[pt_wiring_get_target (&self->wiring)];
   PtMessage message = { .type = PT_MESSAGE_FRAME, .frame = self->frame,
-    .learn = TRUE, .again = TRUE, .sequence = self->sequence,
+    .learn = TRUE, .again = TRUE, .has_target = TRUE, .sequence = self->sequence,
     .entered = pt_clock_now () };
   guint64 newest = self->sequence - 1;
 
@@ -96,15 +96,14 @@ stream_enter (PtPipeline *self, PtTensor *label, PtPushFlags flags)
     .sequence = self->sequence, .frame = self->frame,
     .entered = pt_clock_now ()
   };
-  gboolean has_target = FALSE;
 
   if (input->slots != NULL)
     pt_frame_maker_fill_input (&self->maker, pt_wire_get (input,
             self->sequence));
   if (target->slots != NULL)
-    has_target = pt_frame_maker_fill_target (&self->maker, label,
+    message.has_target = pt_frame_maker_fill_target (&self->maker, label,
         pt_wire_get (target, self->sequence));
-  message.learn = stream_decide (self, has_target, flags);
+  message.learn = stream_decide (self, message.has_target, flags);
   stream_send (self, &message);
   if (message.learn)
     stream_replay (self);
@@ -257,6 +256,42 @@ pt_pipeline_push (PtPipeline *self, PtTensor *frame, PtTensor *target,
   return PT_FLOW_OK;
 }
 
+/* The slot of the frame before, which is kept if it is for this
+ * (wiring.c); the last stage's thread remembers which one it is. */
+static const PtTensor *
+stream_get_before (PtPipeline *self, const PtMessage *message,
+    const PtWire *target)
+{
+  guint64 before = self->measured_sequence;
+  gboolean next = message->frame == self->measured_frame + 1
+      && message->sequence - before <= PT_WIRING_NEXT_REACH;
+
+  self->measured_sequence = message->sequence;
+  self->measured_frame = message->frame;
+  return next && self->learning.target == PT_TARGET_NEXT ?
+      pt_wire_get (target, before) : NULL;
+}
+
+/* The output lies where the target does. */
+static void
+stream_measure (PtPipeline *self, const PtMessage *message,
+    const PtTensor *output, PtResult *result)
+{
+  const PtWiring *wiring = &self->wiring;
+  const PtWire *target = &wiring->wires[pt_wiring_get_target (wiring)];
+  PtMeasureFrame frame = { .output = output, .loss = result->loss };
+
+  for (guint i = 0; i < PT_MAX_MEASURES; i++)
+    result->measures[i] = NAN;
+  if (self->learning.mode == PT_MODE_OFF)
+    return;
+  frame.before = stream_get_before (self, message, target);
+  if (!result->valid || !message->has_target)
+    return;
+  frame.target = pt_wire_get (target, message->sequence);
+  pt_measures_add (&self->measures, &frame, result->measures);
+}
+
 /* On the last stage's thread: copies the output out and sends it off. */
 gboolean
 pt_pipeline_result (gpointer data, const PtMessage *message, PtTensor *output,
@@ -280,6 +315,7 @@ pt_pipeline_result (gpointer data, const PtMessage *message, PtTensor *output,
   result->learned = message->learn;
   result->loss = loss;
   result->weights_version = version;
+  stream_measure (self, message, output, result);
   result->latency = pt_clock_now () - message->entered;
   pt_stats_add_result (&self->stats, result);
   out.result = result;
