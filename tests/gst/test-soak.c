@@ -259,8 +259,10 @@ test_soak (void)
   g_assert_cmpuint (self.n_out, ==, self.n);
   g_assert_cmpuint (self.n_wrong, ==, 0);
   g_assert_cmpuint (labels, >, self.n / 2);
-  g_assert_cmpuint (learned, >, self.n / 50);
+  /* with a sanitizer the stages are seldom idle */
+  g_assert_cmpuint (learned, >, 0);
 #if !defined __SANITIZE_ADDRESS__ && !defined __SANITIZE_THREAD__
+  g_assert_cmpuint (learned, >, self.n / 50);
   g_assert_cmpuint (after, <, before + GROWTH);
 #endif
   gst_element_set_state (self.pipeline, GST_STATE_NULL);

@@ -162,35 +162,38 @@ crash_empty (const gchar *path)
   }
 }
 
-/* Microseconds from the start of a child to its first checkpoint. */
-static gint
-crash_time_child (const gchar *path)
+/* Whether the file is not the one that @before tells of. */
+static gboolean
+crash_is_new (const gchar *path, GStatBuf *before)
 {
-  gint64 start = g_get_monotonic_time ();
-  GPid pid = crash_spawn ("forever", path);
+  GStatBuf now;
 
-  while (!g_file_test (path, G_FILE_TEST_EXISTS)
-      && g_get_monotonic_time () - start < 60 * G_USEC_PER_SEC)
-    g_usleep (1000);
-  g_assert_true (g_file_test (path, G_FILE_TEST_EXISTS));
-  kill (pid, SIGKILL);
-  waitpid (pid, NULL, 0);
-  return g_get_monotonic_time () - start;
+  return g_stat (path, &now) == 0 && (now.st_ino != before->st_ino
+      || now.st_mtim.tv_sec != before->st_mtim.tv_sec
+      || now.st_mtim.tv_nsec != before->st_mtim.tv_nsec);
 }
 
+/* Every fourth is killed as it starts, the others while they save, over and
+ * over. */
 static void
 test_kill (void)
 {
   g_autofree gchar *path = g_build_filename (folder, "k.safetensors", NULL);
   g_autoptr (GRand) rand = g_rand_new_with_seed (1);
   guint64 most = 0;
-  gint time = crash_time_child (path);
 
   for (guint i = 0; i < KILLS; i++) {
-    GPid pid = crash_spawn ("forever", path);
+    GStatBuf before = { 0 };
+    gint64 start = g_get_monotonic_time ();
     gint status;
+    GPid pid;
 
-    g_usleep (g_rand_int_range (rand, time / 2, 2 * time));
+    g_stat (path, &before);
+    pid = crash_spawn ("forever", path);
+    while (i % 4 != 3 && !crash_is_new (path, &before)
+        && g_get_monotonic_time () - start < 60 * G_USEC_PER_SEC)
+      g_usleep (500);
+    g_usleep (g_rand_int_range (rand, 0, 20000));
     kill (pid, SIGKILL);
     g_assert_cmpint (waitpid (pid, &status, 0), ==, pid);
     g_assert_true (WIFSIGNALED (status) && WTERMSIG (status) == SIGKILL);
