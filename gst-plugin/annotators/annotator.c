@@ -10,6 +10,7 @@
 
 #define MAX_SAMPLES 1024        /* of a picture, to find its range */
 #define N_BINS 256
+#define LEAST_ALPHA 0.03        /* what nobody sees is not blended: that costs */
 #define FOLLOW 0.1              /* how fast the range follows the picture */
 
 static const GstPartimeAnnotator *const annotators[] = {
@@ -74,6 +75,8 @@ void
 gst_partime_drawing_set_colour (GstPartimeDrawing *self, guint index,
     const gdouble rgb[3], gdouble alpha)
 {
+  if (alpha < LEAST_ALPHA)
+    alpha = 0;
   self->tables[GST_PARTIME_PAINT_RGB][index] = drawing_word (rgb[2], rgb[1],
       rgb[0], alpha);
   self->tables[GST_PARTIME_PAINT_YUV][index] = drawing_ayuv (rgb, alpha);
