@@ -148,17 +148,24 @@ gst_partime_format_unref (GstPartimeFormat *self)
   g_atomic_rc_box_release_full (self, format_clear);
 }
 
+/* Returns: (transfer none): @frame as the network sees it; itself if it fits,
+ * else good until the next call */
+const GstVideoFrame *
+gst_partime_format_convert (GstPartimeFormat *self, GstVideoFrame *frame)
+{
+  if (!self->converter)
+    return frame;
+  gst_video_converter_frame (self->converter, frame, &self->scratch);
+  return &self->scratch;
+}
+
 /* Converts @frame and gives it to @pipeline, which keeps nothing of it. */
 PtFlow
 gst_partime_format_push (GstPartimeFormat *self, GstVideoFrame *frame,
     PtPipeline *pipeline, PtPushFlags flags, GError **error)
 {
-  GstVideoFrame *from = frame;
+  const GstVideoFrame *from = gst_partime_format_convert (self, frame);
 
-  if (self->converter) {
-    gst_video_converter_frame (self->converter, frame, &self->scratch);
-    from = &self->scratch;
-  }
   return pt_pipeline_push_pixels (pipeline,
       GST_VIDEO_FRAME_PLANE_DATA (from, 0),
       GST_VIDEO_FRAME_PLANE_STRIDE (from, 0), NULL, flags, error);

@@ -31,6 +31,8 @@ GstPartimeFormat *gst_partime_format_new (const GstVideoInfo *info,
     PtNetwork *network);
 GstPartimeFormat *gst_partime_format_ref (GstPartimeFormat *self);
 void gst_partime_format_unref (GstPartimeFormat *self);
+const GstVideoFrame *gst_partime_format_convert (GstPartimeFormat *self,
+    GstVideoFrame *frame);
 PtFlow gst_partime_format_push (GstPartimeFormat *self, GstVideoFrame *frame,
     PtPipeline *pipeline, PtPushFlags flags, GError **error);
 

@@ -3,7 +3,8 @@
 
 /* The element from the inside. gstpartimefilter.c: pads and states;
  * properties.c: settings; session.c: network and pipeline from open to close;
- * source.c: the source task and what it sends on; classes.c: labels;
+ * source.c: the source task and what it sends on; score.c: frames compared
+ * with their results; classes.c: labels;
  * stats.c: what is measured. */
 
 #pragma once
@@ -122,6 +123,7 @@ struct _GstPartimeFilter
   GstVideoInfo picture_info;
   gboolean need_pool;
   GstBuffer *last_picture;
+  GstPartimeFormat *score_format;       /* [output] kind=error */
   gint64 last_save, last_stats; /* us */
 
   /* Under the object lock. */
@@ -172,6 +174,11 @@ GstFlowReturn gst_partime_source_deliver (GstPartimeFilter *self,
     guint64 number, guint64 result_number);
 GstCaps *gst_partime_source_make_caps (GstPartimeFilter *self,
     const GstVideoInfo *info);
+
+/* score.c */
+gboolean gst_partime_score_frame (GstPartimeFilter *self, GstBuffer *buffer,
+    GstPartimeFormat *format, PtResult *result, guint64 number,
+    gdouble *score);
 
 /* classes.c */
 gboolean gst_partime_classes_open (GstPartimeFilter *self,
