@@ -4,7 +4,8 @@
 /* The element from the inside. gstpartimefilter.c: pads and states;
  * properties.c: settings; session.c: network and pipeline from open to close;
  * source.c: the source task and what it sends on; score.c: frames compared
- * with their results; classes.c: labels;
+ * with their results; queries.c: what pads answer; labels.c: what frames learn
+ * from; classes.c: classes found;
  * stats.c: what is measured. */
 
 #pragma once
@@ -14,6 +15,7 @@
 #include "annotators/annotator.h"
 #include "frame-tensor.h"
 #include "gstpartimefilter.h"
+#include "labels.h"
 
 G_BEGIN_DECLS
 
@@ -55,6 +57,7 @@ typedef struct
   gboolean qos;
   gboolean latency_report;
   guint64 stats_interval;
+  guint64 label_tolerance, label_wait;  /* GST_CLOCK_TIME_NONE: auto */
 } GstPartimeSettings;
 
 /* What waits for its turn at the source pad. */
@@ -117,6 +120,7 @@ struct _GstPartimeFilter
   gboolean query_result;
   PtResult *newest;             /* timing=latest */
   guint64 newest_number;
+  GstPartimeLabels targets;
 
   /* Source side: the task, or with timing=latest the sink's thread. */
   GstBufferPool *pool;          /* output=network */
@@ -160,6 +164,12 @@ gboolean gst_partime_filter_load (GstPartimeFilter *self,
     const gchar *location);
 gboolean gst_partime_filter_reset (GstPartimeFilter *self);
 void gst_partime_filter_save_now (GstPartimeFilter *self);
+
+/* queries.c */
+gboolean gst_partime_filter_sink_query (GstPad *pad, GstObject *parent,
+    GstQuery *query);
+gboolean gst_partime_filter_src_query (GstPad *pad, GstObject *parent,
+    GstQuery *query);
 
 /* source.c */
 gboolean gst_partime_source_activate (GstPad *pad, GstObject *parent,

@@ -260,7 +260,8 @@ gst_partime_filter_open (GstPartimeFilter *self)
       || !session_load_weights (self, network)
       || !session_check_checkpoint (self)
       || !session_make_drawing (self, network)
-      || !session_make_pipeline (self, network)) {
+      || !session_make_pipeline (self, network)
+      || !gst_partime_labels_open (self)) {
     gst_partime_filter_close (self);
     return FALSE;
   }
@@ -349,6 +350,7 @@ gst_partime_filter_close (GstPartimeFilter *self)
   g_clear_pointer (&self->drawing, gst_partime_drawing_free);
   g_clear_pointer (&self->checkpoint, g_free);
   g_clear_pointer (&self->score_format, gst_partime_format_unref);
+  gst_partime_labels_close (self);
   gst_partime_classes_close (self);
   self->resume = FALSE;
   gst_clear_caps (&self->tensor_caps);

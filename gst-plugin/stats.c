@@ -75,6 +75,7 @@ gst_partime_filter_new_stats (GstPartimeFilter *self, const gchar *name)
   if (self->running)
     stats_fill (structure, self->pipeline);
   g_mutex_unlock (&self->running_lock);
+  gst_partime_labels_fill_stats (self, structure);
   GST_OBJECT_LOCK (self);
   gst_structure_set (structure, "dropped", G_TYPE_UINT64, self->dropped,
       NULL);
@@ -147,18 +148,20 @@ gst_partime_filter_measure (GstPartimeFilter *self, const PtResult *result)
 gboolean
 gst_partime_filter_query_latency (GstPartimeFilter *self, GstQuery *query)
 {
-  GstClockTime min, max, own = 0;
+  GstClockTime min, max, own = 0, wait;
   gboolean live;
 
   if (!gst_pad_peer_query (self->sinkpad, query))
     return FALSE;
   gst_query_parse_latency (query, &live, &min, &max);
+  wait = gst_partime_labels_get_latency (self);
   GST_OBJECT_LOCK (self);
   self->live = live;
   if (self->settings.latency_report
       && self->timing == GST_PARTIME_TIMING_ALIGNED)
     own = self->latency = latency_estimate (self);
   GST_OBJECT_UNLOCK (self);
+  own += wait;
   min += own;
   if (max != GST_CLOCK_TIME_NONE)
     max += own;

@@ -449,6 +449,29 @@ pt_pipeline_get_mode (PtPipeline *self)
 }
 
 /**
+ * pt_pipeline_get_target_info:
+ * @self: a pipeline
+ * @info: (out caller-allocates): what it takes as target
+ *
+ * Returns: whether it learns from targets that are pushed: target=labels or
+ *   target=teacher, and a mode other than off; if not, @info is all zeros
+ */
+gboolean
+pt_pipeline_get_target_info (PtPipeline *self, PtTargetInfo *info)
+{
+  PtLearning learning;
+  gboolean takes = pt_learning_init (&learning, self->network, NULL)
+      && learning.mode != PT_MODE_OFF && learning.target == PT_TARGET_LABELS;
+
+  *info = (PtTargetInfo) { NULL };
+  if (takes)
+    pt_learning_get_target_info (&learning,
+        pt_network_get_output_shape (self->network), info);
+  pt_learning_clear (&learning);
+  return takes;
+}
+
+/**
  * pt_pipeline_get_stats:
  * @self: a pipeline
  * @stats: (out caller-allocates): filled in

@@ -16,6 +16,7 @@ typedef enum
   PT_TARGET_NEXT,
   PT_TARGET_PAIR,
   PT_TARGET_LABELS,
+  PT_TARGET_TEACHER,            /* labels that another network gives */
 } PtTarget;
 
 typedef struct

@@ -93,6 +93,27 @@ struct _PtResult
 };
 
 /**
+ * PtTargetInfo:
+ * @loss: (transfer none): name of the loss
+ * @teacher: whether the file says target=teacher
+ * @dtype: %PT_F32, or %PT_I32 for classes
+ * @shape: the output's, or for classes (1) or (1, H, W)
+ * @n_classes: classes are 0 to @n_classes - 1; 0 for %PT_F32
+ * @ignore_index: class of what is not to be learned from
+ *
+ * What pt_pipeline_push() takes as target.
+ */
+typedef struct
+{
+  const gchar *loss;
+  gboolean teacher;
+  PtDType dtype;
+  PtShape shape;
+  gint n_classes;
+  gint ignore_index;
+} PtTargetInfo;
+
+/**
  * PtPipelineStats:
  * @frames: frames that came out since start
  * @learned: of them, frames that learned
@@ -229,6 +250,8 @@ PT_API gboolean pt_pipeline_load (PtPipeline *self, const gchar *path,
 PT_API gboolean pt_pipeline_reset (PtPipeline *self, GError **error);
 
 PT_API PtMode pt_pipeline_get_mode (PtPipeline *self);
+PT_API gboolean pt_pipeline_get_target_info (PtPipeline *self,
+    PtTargetInfo *info);
 PT_API void pt_pipeline_get_stats (PtPipeline *self, PtPipelineStats *stats);
 PT_API void pt_pipeline_get_stage_stats (PtPipeline *self, guint stage,
     PtStageStats *stats);
