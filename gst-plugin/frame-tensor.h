@@ -33,8 +33,6 @@ GstPartimeFormat *gst_partime_format_new_sized (const GstVideoInfo *info,
     PtNetwork *network, GstVideoFormat packed, gint width, gint height);
 GstPartimeFormat *gst_partime_format_ref (GstPartimeFormat *self);
 void gst_partime_format_unref (GstPartimeFormat *self);
-const GstVideoFrame *gst_partime_format_convert (GstPartimeFormat *self,
-    GstVideoFrame *frame);
 PtFlow gst_partime_format_push (GstPartimeFormat *self, GstVideoFrame *frame,
     PtTensor *target, PtPipeline *pipeline, PtPushFlags flags,
     GError **error);
