@@ -364,8 +364,8 @@ static gboolean
 checkpoint_check_slots (PtPipeline *self, PtTensorFile *file,
     const gchar *path, GError **error)
 {
-  const gchar *slots[PT_UPDATE_MAX_SLOTS + 1];
-  guint n_slots = pt_optimizer_get_slots (self->learning.optimizer, slots);
+  const gchar *slots[PT_ARENA_MAX_SLOTS + 1];
+  guint n_slots = pt_arena_name_slots (&self->learning, slots);
 
   for (guint k = 0; k < self->network->n_nodes; k++) {
     const PtLayer *layer = self->network->nodes[k].layer;
@@ -391,10 +391,11 @@ checkpoint_restore (PtStage *stage, PtMarker *marker, GError **error)
   PtTensorFile *file = marker->data;
   PtArena *arena = &stage->arena;
 
+  pt_guard_reset (&stage->guard);
   if (!pt_arena_import (arena, error) || !pt_arena_clear_slots (arena, error))
     return FALSE;
   if (file == NULL)
-    return TRUE;
+    return pt_arena_trust (arena, error);
   for (guint i = 0; i < arena->n_parameters; i++) {
     const PtParameter *p = &arena->parameters[i];
 
@@ -409,7 +410,7 @@ checkpoint_restore (PtStage *stage, PtMarker *marker, GError **error)
     }
   }
   arena->updates = checkpoint_get_steps (file, stage);
-  return TRUE;
+  return pt_arena_trust (arena, error);
 }
 
 static void

@@ -131,13 +131,14 @@ pipeline_finished (gpointer data)
 }
 
 static void
-pipeline_diverged (gpointer data, guint64 frame)
+pipeline_diverged (gpointer data, guint64 frame, gdouble loss, gdouble best,
+    gdouble scale)
 {
   PtPipeline *self = data;
 
   pt_stats_add_rollback (&self->stats);
   pt_pipeline_emit (self, &(PtEvent) { .type = PT_EVENT_DIVERGED,
-      .frame = frame });
+      .frame = frame, .loss = loss, .best = best, .rate_scale = scale });
 }
 
 /* On the thread of the stage that failed: everybody else is let go. */
