@@ -33,26 +33,29 @@ open_folder "$folder" || exit 1
 filter="partimefilter model=$root/pipelines/networks/defects.cfg
   checkpoint-location=$folder/defects.safetensors"
 
-# Decoded once, as small as the network sees it; then read again and again.
+# Both clips are scaled in the same way: the good one is decoded once, then read
+# again and again.
+small="videoconvert ! videoscale
+  ! video/x-raw,format=RGB,width=320,height=240,pixel-aspect-ratio=1/1"
 echo "== reading the good clip"
-gst-launch-1.0 -q $good ! videoconvert $(limit) ! videoscale \
-  ! video/x-raw,format=RGB,width=64,height=48,pixel-aspect-ratio=1/1 \
+# shellcheck disable=SC2046,SC2086
+gst-launch-1.0 -q $good ! $small $(limit) \
   ! filesink location="$work/good.rgb" || exit 1
 
 # learn PASSES RATE
 learn () {
   launch multifilesrc location="$work/good.rgb" loop=true num-buffers="$1" \
-    ! rawvideoparse format=rgb width=64 height=48 framerate=30/1 ! queue \
-    ! $filter learning-rate="$2" overlay=false stats-interval=1000000000 \
+    ! rawvideoparse format=rgb width=320 height=240 framerate=30/1 ! queue \
+    ! "$filter" learning-rate="$2" overlay=false stats-interval=1000000000 \
     ! fakesink
 }
 
 rm -f "$folder/defects.safetensors"
-echo "== learning it: ${PASSES:-20} passes, then slower ones"
-learn "${PASSES:-20}" 2e-3 && learn $((${PASSES:-20} * 2 / 5)) 3e-4 || exit 1
+echo "== learning it: ${PASSES:-30} passes, then a third as many slower ones"
+learn "${PASSES:-30}" 2e-3 && learn $((${PASSES:-30} / 3)) 3e-4 || exit 1
 echo "== judging the other"
 stills=5/1
-launch "$source" ! videoconvert "$(limit)" ! queue ! $filter \
+launch "$source" ! "$small" "$(limit)" ! queue ! "$filter" \
   learning-mode=off "$(record "$folder/defects.mkv")" || exit 1
 scores >"$folder/scores.tsv"
 "$partime" plot "$folder/scores.tsv" -o "$folder/defects.png" || exit 1
