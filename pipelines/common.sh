@@ -115,3 +115,28 @@ auc () {
       printf "%.3f\n", wins / (n * m)
     }' "$1" "$2"
 }
+
+# measured FILE NAME FIELD: "frame value" out of each line of a file of
+# stats-location: newest, recent (of 100 frames) or total of a measure.
+measured () {
+  sed -n 's/.*"frame" *: *\([0-9]*\),.*"'"$2"'" *: *{[^}]*"'"$3"'" *: *\([-+.0-9e]*\).*/\1 \2/p' "$1"
+}
+
+# newest_measured FILE NAME FIELD: the last of these.
+newest_measured () {
+  measured "$@" | awk '{ last = $2 } END { print last == "" ? "nan" : last }'
+}
+
+# psnr_from FILE NAME PART: the PSNR of all frames from a part of the run on
+# (2/3: 0.6667), out of its totals.
+psnr_from () {
+  measured "$1" "$2" total | awk -v part="$3" '
+    { frame[NR] = $1; sum[NR] = $1 * 10 ^ (-$2 / 10) }
+    END {
+      for (i = 1; i < NR && frame[i] < part * frame[NR]; i++)
+        ;
+      if (frame[NR] > frame[i])
+        printf "%.2f\n", -10 / log (10) * log ((sum[NR] - sum[i]) / \
+          (frame[NR] - frame[i]))
+    }'
+}
