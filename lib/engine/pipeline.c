@@ -37,6 +37,7 @@ pt_pipeline_new (PtNetwork *network, GError **error)
   g_mutex_init (&self->weights_lock);
   g_cond_init (&self->marker_changed);
   pt_stats_init (&self->stats);
+  pt_measures_init (&self->measures);
   self->network = pt_network_ref (network);
   self->asked_rate = NAN;
   self->learn = TRUE;
@@ -81,6 +82,7 @@ pt_pipeline_unref (PtPipeline *self)
   g_ptr_array_unref (self->markers);
   pt_network_unref (self->network);
   pt_stats_clear (&self->stats);
+  pt_measures_clear (&self->measures);
   g_cond_clear (&self->marker_changed);
   g_mutex_clear (&self->push_lock);
   g_mutex_clear (&self->settings_lock);
@@ -259,6 +261,7 @@ pipeline_prepare (PtPipeline *self, GError **error)
     return FALSE;
   if (!pt_network_need_weights (self->network, error))
     return FALSE;
+  pt_measures_start_for (&self->measures, self->network, &self->learning);
   if (!pipeline_place (self, error)
       || !pt_frame_maker_init (&self->maker, self->network, &self->learning,
           error))
@@ -484,6 +487,7 @@ pt_pipeline_get_stats (PtPipeline *self, PtPipelineStats *stats)
 {
   pt_stats_get (&self->stats, stats);
   stats->n_stages = self->n_stages;
+  stats->n_measures = pt_measures_get (&self->measures, stats->measures);
   if (self->n_stages > 0) {
     PtStageStats last;
 

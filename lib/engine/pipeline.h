@@ -5,6 +5,7 @@
 
 #include "engine/balance.h"
 #include "engine/frame.h"
+#include "engine/measure.h"
 #include "engine/result.h"
 #include "engine/stage.h"
 #include "engine/stats.h"
@@ -34,6 +35,7 @@ struct _PtPipeline
   PtResultPool *results;
   PtFrameMaker maker;
   PtStats stats;
+  PtMeasures measures;
   gboolean trial;               /* only to measure: layers are timed, weights
                                  * are not written back */
   const PtPlacement *given;     /* lent: use this instead of finding one */

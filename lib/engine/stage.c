@@ -318,7 +318,7 @@ stage_finish (PtStage *self, const PtMessage *message, PtMessage *token,
   if (!pt_op_run (self->check, &(PtOpArgs) { .x = output, .finite = &valid },
           error))
     return FALSE;
-  if (valid && message->learn && learns
+  if (valid && message->has_target && learns
       && !stage_compare (self, message, output, &loss, error))
     return FALSE;
   if (learns)

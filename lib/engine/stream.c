@@ -59,15 +59,14 @@ stream_enter (PtPipeline *self, PtTensor *label, PtPushFlags flags)
     .sequence = self->sequence, .frame = self->frame,
     .entered = pt_clock_now ()
   };
-  gboolean has_target = FALSE;
 
   if (input->slots != NULL)
     pt_frame_maker_fill_input (&self->maker, pt_wire_get (input,
             self->sequence));
   if (target->slots != NULL)
-    has_target = pt_frame_maker_fill_target (&self->maker, label,
+    message.has_target = pt_frame_maker_fill_target (&self->maker, label,
         pt_wire_get (target, self->sequence));
-  message.learn = stream_decide (self, has_target, flags);
+  message.learn = stream_decide (self, message.has_target, flags);
   g_mutex_lock (&self->settings_lock);
   message.rate = self->rate;
   g_mutex_unlock (&self->settings_lock);
@@ -213,6 +212,27 @@ pt_pipeline_push (PtPipeline *self, PtTensor *frame, PtTensor *target,
   return PT_FLOW_OK;
 }
 
+/* The output lies where the target does; the frame before's is still there if
+ * the loss is of the next frame (wiring.c). */
+static void
+stream_measure (PtPipeline *self, const PtMessage *message,
+    const PtTensor *output, PtResult *result)
+{
+  const PtWiring *wiring = &self->wiring;
+  const PtWire *target = &wiring->wires[pt_wiring_get_target (wiring)];
+  PtMeasureFrame frame = { .output = output, .loss = result->loss };
+
+  for (guint i = 0; i < PT_MAX_MEASURES; i++)
+    result->measures[i] = NAN;
+  if (!result->valid || !message->has_target || self->learning.mode
+      == PT_MODE_OFF)
+    return;
+  frame.target = pt_wire_get (target, message->sequence);
+  if (self->learning.target == PT_TARGET_NEXT && message->sequence > 0)
+    frame.before = pt_wire_get (target, message->sequence - 1);
+  pt_measures_add (&self->measures, &frame, result->measures);
+}
+
 /* On the last stage's thread: copies the output out and sends it off. */
 gboolean
 pt_pipeline_result (gpointer data, const PtMessage *message, PtTensor *output,
@@ -233,6 +253,7 @@ pt_pipeline_result (gpointer data, const PtMessage *message, PtTensor *output,
   result->learned = message->learn;
   result->loss = loss;
   result->weights_version = version;
+  stream_measure (self, message, output, result);
   result->latency = pt_clock_now () - message->entered;
   pt_stats_add_result (&self->stats, result);
   out.result = result;

@@ -96,6 +96,9 @@ pt_wiring_init (PtWiring *self, PtNetwork *network, const PtLearning *learning,
     .shape = learning->target_shape };
   for (guint i = 0; i < self->n_wires; i++)
     self->wires[i].n_slots = wiring_count_slots (self, &self->wires[i]);
+  /* a prediction is measured beside the frame before */
+  if (learning->target == PT_TARGET_NEXT)
+    self->wires[self->n_wires - 1].n_slots++;
 }
 
 static gboolean

@@ -68,6 +68,39 @@ typedef enum
   PT_PUSH_TRY = 1 << 1,
 } PtPushFlags;
 
+#define PT_MAX_MEASURES 4
+#define PT_MEASURE_WINDOW 100
+
+/**
+ * PtMeasure:
+ * @name: (transfer none): "loss"; for cross-entropy "accuracy" (of classes, or
+ *   of pixels) and over pixels "miou" (mean intersection over union of the
+ *   classes there are); for bce and focal "accuracy" and "iou" (of what is
+ *   there, at probability 0.5); for pictures "psnr" (peak 1, with mean and std
+ *   undone; at most 100), with target=next also "psnr-repeat", that of the
+ *   frame before in place of the prediction; for flow given as labels "epe",
+ *   mean length of the error
+ * @unit: (transfer none): "dB", "px", or "" for a plain number
+ * @higher_is_better: what is worth striving for
+ * @newest: of the newest measured frame; NaN without one
+ * @recent: over the last %PT_MEASURE_WINDOW measured frames
+ * @total: over all measured frames since start
+ *
+ * How good the network is at frames that it has not learned from yet. Of
+ * several frames it is what it would be of one frame made of all of them: psnr
+ * is that of the mean squared error. Frames without a target, or whose output
+ * is not finite, are not measured.
+ */
+typedef struct
+{
+  const gchar *name;
+  const gchar *unit;
+  gboolean higher_is_better;
+  gdouble newest;
+  gdouble recent;
+  gdouble total;
+} PtMeasure;
+
 /**
  * PtResult:
  * @frame: which frame since start or flush, from 0
@@ -78,6 +111,9 @@ typedef enum
  * @loss: the loss on this frame, NaN if it was not computed
  * @weights_version: updates the last stage had applied when it ran the frame
  * @latency: ns from the push of the frame until its result was ready
+ * @measures: the frame's values of the measures that #PtPipelineStats names,
+ *   in that order, taken before anything was learned from it; NaN where it has
+ *   none
  *
  * What came out for one frame.
  */
@@ -90,6 +126,7 @@ struct _PtResult
   gdouble loss;
   guint64 weights_version;
   guint64 latency;
+  gdouble measures[PT_MAX_MEASURES];
 };
 
 /**
@@ -121,12 +158,14 @@ typedef struct
  * @updates: updates of the last stage
  * @rollbacks: times the last good weights were put back
  * @fps: frames per second over about the last second
- * @loss: loss of the newest learned frame, NaN before the first
- * @mean_loss: its running mean over about 100 learned frames
+ * @loss: loss of the newest frame that had a target, NaN before the first
+ * @mean_loss: its running mean over about 100 such frames
  * @latency: ns, running mean from push to result
  * @max_latency: ns, the largest since start
  * @in_flight: frames inside now
  * @n_stages: how many stages there are
+ * @n_measures: how many measures there are; 0 before start or in mode off
+ * @measures: what the frames with a target are measured by
  */
 typedef struct
 {
@@ -142,6 +181,8 @@ typedef struct
   guint64 max_latency;
   guint in_flight;
   guint n_stages;
+  guint n_measures;
+  PtMeasure measures[PT_MAX_MEASURES];
 } PtPipelineStats;
 
 /**
