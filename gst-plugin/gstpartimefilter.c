@@ -361,6 +361,7 @@ filter_sink_event (GstPad *pad, GstObject *parent, GstEvent *event)
       g_mutex_lock (&self->lock);
       self->eos = FALSE;
       g_mutex_unlock (&self->lock);
+      gst_partime_labels_flush (self);
       break;
     case GST_EVENT_SEGMENT:
       gst_event_copy_segment (event, &self->segment);

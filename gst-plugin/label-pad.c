@@ -211,11 +211,14 @@ label_pad_gap (GstPartimeFilter *self, GstEvent *event)
   g_mutex_unlock (&self->lock);
 }
 
+/* The end, or the start of another stream, whose time may be anything. */
 static void
 label_pad_set_eos (GstPartimeFilter *self, gboolean eos)
 {
   g_mutex_lock (&self->lock);
   self->targets.eos = eos;
+  if (!eos)
+    self->targets.passed = GST_CLOCK_TIME_NONE;
   g_cond_broadcast (&self->cond);
   g_mutex_unlock (&self->lock);
 }

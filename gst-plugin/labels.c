@@ -196,8 +196,8 @@ gst_partime_labels_drop_waiting (GstPartimeFilter *self, gboolean from_pad)
   }
 }
 
-/* At the flush of the sink pad. Labels of the pad stay: it has flushes of its
- * own. */
+/* At the flush of the sink pad, or when another stream starts there. Labels of
+ * the pad stay: it has flushes of its own. */
 void
 gst_partime_labels_flush (GstPartimeFilter *self)
 {

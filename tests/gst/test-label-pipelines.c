@@ -75,7 +75,7 @@ test_same_as_input (void)
     /* sources of their own */
     SOURCE "p.label " SOURCE "partimefilter name=p model=%s ! fakesink",
     /* labels slower, frames slower */
-    SOURCE "identity sleep-time=2000 ! p.label " SOURCE
+    SOURCE "identity sleep-time=15000 ! p.label " SOURCE
         "partimefilter name=p model=%s ! fakesink",
     SOURCE "p.label " SOURCE "identity sleep-time=2000 ! "
         "partimefilter name=p model=%s ! fakesink",

@@ -420,6 +420,33 @@ test_caps_change (void)
   label_test_free (&rig);
 }
 
+/* After the end other streams may come, with times from nothing again. */
+static void
+test_again (void)
+{
+  Rig rig = label_test_new (NET_CLASS, "", TRUE);
+  GstSegment segment;
+
+  gst_segment_init (&segment, GST_FORMAT_TIME);
+  for (guint round = 0; round < 3; round++) {
+    label_test_set_caps (rig.labels, "GRAY8", 1, 1);
+    for (guint i = 0; i < 5; i++) {
+      gst_harness_push (rig.labels, label_test_new_class (label_test_class (i
+                  + round), i * FRAME_TIME));
+      label_test_push (&rig, i);
+      label_test_check_class (&rig, i, label_test_class (i + round));
+    }
+    gst_harness_push_event (rig.labels, gst_event_new_eos ());
+    gst_harness_push_event (rig.frames, gst_event_new_eos ());
+    gst_harness_push_event (rig.labels, gst_event_new_stream_start ("again"));
+    gst_harness_push_event (rig.labels, gst_event_new_segment (&segment));
+    gst_harness_push_event (rig.frames, gst_event_new_stream_start ("again"));
+    gst_harness_push_event (rig.frames, gst_event_new_segment (&segment));
+  }
+  label_test_check_stats (rig.frames->element, 15, 0, 0, 0);
+  label_test_free (&rig);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -437,5 +464,6 @@ main (int argc, char **argv)
   g_test_add_func ("/labels/wait", test_wait);
   g_test_add_func ("/labels/live", test_live);
   g_test_add_func ("/labels/caps-change", test_caps_change);
+  g_test_add_func ("/labels/again", test_again);
   return element_test_run ();
 }
