@@ -140,3 +140,15 @@ psnr_from () {
           (frame[NR] - frame[i]))
     }'
 }
+
+# psnr_of FILE OTHER: of two files of as many bytes, from two thirds on.
+psnr_of () {
+  size=$(wc -c <"$1")
+  tail -c "$((size / 3))" "$1" >"$work/one"
+  tail -c "$((size / 3))" "$2" >"$work/other"
+  # cmp says each byte that differs, in octal
+  cmp -l "$work/one" "$work/other" | awk -v n="$((size / 3))" '
+    BEGIN { for (i = 0; i < 256; i++) value[sprintf ("%o", i)] = i }
+    { d = value[$2] - value[$3]; sum += d * d }
+    END { printf "%.2f\n", -10 / log (10) * log (sum / n / 255 / 255) }'
+}

@@ -51,8 +51,8 @@ learn () {
 }
 
 rm -f "$folder/defects.safetensors"
-echo "== learning it: ${PASSES:-30} passes, then a third as many slower ones"
-learn "${PASSES:-30}" 2e-3 && learn $((${PASSES:-30} / 3)) 3e-4 || exit 1
+echo "== learning it: ${PASSES:-60} passes, then a third as many slower ones"
+learn "${PASSES:-60}" 2e-3 && learn $((${PASSES:-60} / 3)) 3e-4 || exit 1
 echo "== judging the other"
 stills=5/1
 launch "$source" ! "$small" "$(limit)" ! queue ! "$filter" \
