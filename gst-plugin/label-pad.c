@@ -120,7 +120,7 @@ label_pad_take (GstPartimeFilter *self, GstBuffer *buffer)
   GstPartimeLabel *label;
 
   if (!GST_BUFFER_PTS_IS_VALID (buffer)) {
-    g_set_error (&error, PT_ERROR, PT_ERROR_FILE, "label: found a buffer "
+    g_set_error (&error, PT_ERROR, PT_ERROR_UNSUPPORTED, "label: found a buffer "
         "without a timestamp, expected one: it says which frame it is for");
     label_pad_refuse (self, time, error);
     return GST_FLOW_OK;

@@ -421,6 +421,26 @@ pt_arena_export_slot (PtArena *self, guint parameter, guint slot,
       host, error);
 }
 
+gboolean
+pt_arena_import_kept (PtArena *self, guint parameter, guint64 sequence,
+    const PtTensor *host, GError **error)
+{
+  guint copy = pt_arena_get_copy (self, sequence);
+
+  return copy == 0 || arena_pack (self, &self->parameters[parameter],
+      self->stash[copy - 1], host, error);
+}
+
+gboolean
+pt_arena_export_kept (PtArena *self, guint parameter, guint64 sequence,
+    PtTensor *host, GError **error)
+{
+  guint copy = pt_arena_get_copy (self, sequence);
+
+  return arena_unpack (self, &self->parameters[parameter], copy == 0 ?
+      self->values : self->stash[copy - 1], host, error);
+}
+
 /* Forgets what the optimizer remembers: its next step is its first. */
 gboolean
 pt_arena_clear_slots (PtArena *self, GError **error)

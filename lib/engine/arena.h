@@ -97,6 +97,11 @@ gboolean pt_arena_export_slot (PtArena *self, guint parameter, guint slot,
     PtTensor *host, GError **error);
 gboolean pt_arena_export_value (PtArena *self, guint parameter,
     PtTensor *host, GError **error);
+/* Of the weights that frame @sequence was run with. */
+gboolean pt_arena_import_kept (PtArena *self, guint parameter,
+    guint64 sequence, const PtTensor *host, GError **error);
+gboolean pt_arena_export_kept (PtArena *self, guint parameter,
+    guint64 sequence, PtTensor *host, GError **error);
 gboolean pt_arena_clear_slots (PtArena *self, GError **error);
 
 gboolean pt_arena_keep (PtArena *self, guint64 sequence, GError **error);

@@ -9,6 +9,10 @@
  * thread has a core of its own: a sleep and a wake-up cost about 20 us. */
 #define PIPELINE_SPIN 50000
 
+/* Number of the first frame: those before it, which a checkpoint brings back,
+ * have numbers too. */
+#define PIPELINE_FIRST 1048576
+
 /* Results that may wait to be pulled, besides one for each stage. */
 #define PIPELINE_RESULTS 2
 
@@ -187,7 +191,8 @@ pipeline_make_queues (PtPipeline *self)
   gint64 spin = pipeline_get_spin (self);
   guint n = self->n_stages;
 
-  self->in = pt_queue_new (PT_QUEUE_FRAMES, spin);
+  self->in = pt_queue_new (PT_QUEUE_FRAMES + (self->learning.replay > 0),
+      spin);
   self->out = pt_queue_new (n + PIPELINE_RESULTS, 0);
   self->between = g_new0 (PtQueue *, n);
   self->tokens = g_new0 (PtQueue *, n);
@@ -255,6 +260,19 @@ pipeline_place (PtPipeline *self, GError **error)
 }
 
 static gboolean
+pipeline_make_replay (PtPipeline *self, GError **error)
+{
+  const PtWire *input = &self->wiring.wires[0];
+  const PtWire *target =
+      &self->wiring.wires[pt_wiring_get_target (&self->wiring)];
+
+  if (self->learning.mode == PT_MODE_OFF || input->slots == NULL)
+    return TRUE;
+  return pt_replay_init (&self->replay, self->learning.replay,
+      input->slots[0], target->slots[0], error);
+}
+
+static gboolean
 pipeline_prepare (PtPipeline *self, GError **error)
 {
   if (!pt_learning_init (&self->learning, self->network, error))
@@ -273,6 +291,8 @@ pipeline_prepare (PtPipeline *self, GError **error)
   self->results = pt_result_pool_new (pt_network_get_output_shape
       (self->network), self->n_stages + PIPELINE_RESULTS + 2, error);
   if (self->results == NULL)
+    return FALSE;
+  if (!pipeline_make_replay (self, error))
     return FALSE;
   pipeline_make_queues (self);
   pipeline_make_stages (self);
@@ -299,6 +319,7 @@ pipeline_unprepare (PtPipeline *self)
   g_clear_pointer (&self->out, pt_queue_free);
   g_clear_pointer (&self->results, pt_result_pool_unref);
   pt_frame_maker_clear (&self->maker);
+  pt_replay_clear (&self->replay);
   pt_wiring_clear (&self->wiring);
   pt_placement_clear (&self->placement);
   pt_learning_clear (&self->learning);
@@ -326,7 +347,8 @@ pt_pipeline_start (PtPipeline *self, GError **error)
   g_atomic_int_set (&self->failed, FALSE);
   g_atomic_int_set (&self->flushing, FALSE);
   pt_stats_reset (&self->stats);
-  self->sequence = self->frame = 0;
+  self->sequence = PIPELINE_FIRST;
+  self->frame = self->n_learning = 0;
   self->n_pushed = self->n_finished = 0;
   if (!pipeline_prepare (self, error)) {
     if (self->in != NULL)

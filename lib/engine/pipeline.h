@@ -6,6 +6,7 @@
 #include "engine/balance.h"
 #include "engine/frame.h"
 #include "engine/measure.h"
+#include "engine/replay.h"
 #include "engine/result.h"
 #include "engine/stage.h"
 #include "engine/stats.h"
@@ -34,6 +35,7 @@ struct _PtPipeline
   PtQueue **tokens;             /* n_stages - 1 */
   PtResultPool *results;
   PtFrameMaker maker;
+  PtReplay replay;
   PtStats stats;
   PtMeasures measures;
   gboolean trial;               /* only to measure: layers are timed, weights
@@ -41,8 +43,9 @@ struct _PtPipeline
   const PtPlacement *given;     /* lent: use this instead of finding one */
 
   GMutex push_lock;             /* one frame or marker enters at a time */
-  guint64 sequence;             /* of the next frame; never reset */
+  guint64 sequence;             /* of the next frame; only ever rises */
   guint64 frame;                /* since start, flush or drain */
+  guint64 n_learning;           /* frames pushed that learn, since start */
   gint n_pushed, n_finished;    /* atomic, wrap around alike */
   gint learn;                   /* atomic */
   gint interval, policy;        /* atomic */
@@ -80,6 +83,7 @@ gboolean pt_pipeline_wait_marker (PtPipeline *self, PtMarker *marker,
 gboolean pt_pipeline_run_marker (PtPipeline *self, PtMarker *marker,
     GError **error);
 
+gchar *pt_checkpoint_print_cut (const PtPipeline *self);
 void pt_checkpoint_finish_writing (PtPipeline *self);
 
 G_END_DECLS

@@ -11,6 +11,8 @@
 
 G_BEGIN_DECLS
 
+#define PT_STAGE_MAX_DELAY 2    /* pt_learning_get_token_delay() */
+
 /* One slice of the network on one device, in a thread of its own. Its step on
  * a frame: wait for the activation; forward; send the activation on at once;
  * then, if a token is due, wait for it, go backward, send its token on,
@@ -32,6 +34,7 @@ struct _PtMarker
   void (*done) (PtMarker *marker);
   gint n_left;                  /* atomic: stages that have not run it yet */
   gboolean drains;              /* the frames before it are the last ones */
+  guint64 sequence;             /* of the frame after it */
   PtPipeline *pipeline;         /* lent */
   gpointer data;
   GDestroyNotify destroy;       /* of data */
@@ -75,6 +78,7 @@ struct _PtStage
 
   guint age, token_delay;
   guint n_initial_tokens;       /* still due before real ones */
+  PtMessage sent[PT_STAGE_MAX_DELAY];   /* the last tokens, by sequence */
   guint64 n_frames;             /* since start, flush or drain */
   gboolean was_valid;           /* the last stage's, as the next three */
   PtGuard guard;

@@ -66,6 +66,8 @@ wiring_count_slots (const PtWiring *self, const PtWire *wire)
 {
   guint n = 2 * (wire->last_reader - wire->producer) + 1;
 
+  if (wire->producer == PT_PRODUCER_PUSH && self->learning->replay > 0)
+    n++;
   if (self->learning->mode == PT_MODE_DELAYED)
     n += pt_learning_get_age (self->learning, wire->last_reader,
         self->n_stages);

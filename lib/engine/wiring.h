@@ -19,6 +19,9 @@ G_BEGIN_DECLS
  * `delayed` a stage also goes back age frames:
  *
  *   n_slots = 2 (last_reader - producer) + 1 [+ age of last_reader]
+ *
+ * The queue to stage 0 holds one more where learned frames bring others along
+ * to be learned again, and the rings that begin there have one slot more.
  */
 
 #define PT_QUEUE_FRAMES 2

@@ -313,13 +313,14 @@ config_read_settings (Config *config, GError **error)
 }
 
 /* Names become the first part of names of weights, and items of inputs=;
- * "optimizer." begins the names of a checkpoint's own tensors. */
+ * "optimizer." and "stream." begin the names of a checkpoint's own tensors. */
 static gboolean
 config_check_name (const PtNetwork *self, const gchar *name, GError **error)
 {
   const gsize length = strlen (name);
   gboolean good = length > 0 && length <= CONFIG_MAX_NAME &&
       !g_str_equal (name, "input") && !g_str_equal (name, "optimizer") &&
+      !g_str_equal (name, "stream") && !g_str_has_prefix (name, "stream.") &&
       !g_str_has_prefix (name, "optimizer.");
   g_autofree gchar *quoted = NULL;
 
@@ -329,8 +330,8 @@ config_check_name (const PtNetwork *self, const gchar *name, GError **error)
     return TRUE;
   quoted = pt_params_quote (name);
   g_set_error (error, PT_ERROR, PT_ERROR_CONFIG, "%s: found a group of name "
-      "%s, expected 1 to %d letters, digits, dots or dashes, not input and "
-      "not optimizer", self->origin, quoted, CONFIG_MAX_NAME);
+      "%s, expected 1 to %d letters, digits, dots or dashes, not input, "
+      "optimizer or stream", self->origin, quoted, CONFIG_MAX_NAME);
   return FALSE;
 }
 

@@ -259,15 +259,22 @@ labels_push_frame (gpointer data)
   return NULL;
 }
 
+/* The end of a flush. */
 static void
-labels_restart (GstHarness *h)
+labels_go_on (GstHarness *h)
 {
   GstSegment segment;
 
-  gst_harness_push_event (h, gst_event_new_flush_start ());
   gst_harness_push_event (h, gst_event_new_flush_stop (TRUE));
   gst_segment_init (&segment, GST_FORMAT_TIME);
   gst_harness_push_event (h, gst_event_new_segment (&segment));
+}
+
+static void
+labels_restart (GstHarness *h)
+{
+  gst_harness_push_event (h, gst_event_new_flush_start ());
+  labels_go_on (h);
 }
 
 /* A frame that waits for its label is let go by a flush. */
@@ -447,6 +454,78 @@ test_again (void)
   label_test_free (&rig);
 }
 
+typedef struct
+{
+  Rig *rig;
+  GMutex lock;                  /* held while a frame is on its way */
+  gint stop;                    /* atomic */
+  guint n;
+} Feeder;
+
+static gpointer
+labels_feed (gpointer data)
+{
+  Feeder *self = data;
+
+  while (!g_atomic_int_get (&self->stop)) {
+    GstFlowReturn flow;
+    GstBuffer *done;
+
+    g_mutex_lock (&self->lock);
+    flow = gst_harness_push (self->rig->frames,
+        label_test_new_frame (self->n));
+    g_mutex_unlock (&self->lock);
+    g_assert_true (flow == GST_FLOW_OK || flow == GST_FLOW_FLUSHING);
+    self->n += flow == GST_FLOW_OK;
+    while ((done = gst_harness_try_pull (self->rig->frames)))
+      gst_buffer_unref (done);
+  }
+  return NULL;
+}
+
+/* Pads come and go, with and without a flush or an end, while frames run. */
+static void
+test_commotion (void)
+{
+  Rig rig = label_test_new (NET_CLASS, "", FALSE);
+  Feeder feeder = {.rig = &rig };
+  GThread *frames;
+
+  g_mutex_init (&feeder.lock);
+  frames = g_thread_new ("frames", labels_feed, &feeder);
+  for (guint round = 0; round < 40; round++) {
+    Bringer bringer = {.n = 30 + round % 7 * 300,.step = 1 + round % 3,
+      .gaps = round % 2,.eos = round % 4 == 0,.first = round * 50
+    };
+    g_autoptr (GstPad) pad = NULL;
+    GThread *thread;
+
+    bringer.h = gst_harness_new_with_element (rig.frames->element, "label",
+        NULL);
+    pad = gst_element_get_static_pad (rig.frames->element, "label");
+    thread = g_thread_new ("labels", labels_bring, &bringer);
+    while (round % 3 == 0 && g_atomic_int_get (&bringer.pushed) < 1)
+      g_usleep (1000);
+    g_usleep (round % 5 * 2000);
+    if (round % 3 == 0)
+      gst_harness_push_event (bringer.h, gst_event_new_flush_start ());
+    if (round % 4 == 1) {
+      gst_harness_push_event (rig.frames, gst_event_new_flush_start ());
+      g_mutex_lock (&feeder.lock);
+      labels_go_on (rig.frames);
+      g_mutex_unlock (&feeder.lock);
+    }
+    gst_element_release_request_pad (rig.frames->element, pad);
+    g_thread_join (thread);
+    gst_harness_teardown (bringer.h);
+  }
+  g_atomic_int_set (&feeder.stop, TRUE);
+  g_thread_join (frames);
+  g_mutex_clear (&feeder.lock);
+  g_assert_cmpuint (feeder.n, >, 40);
+  label_test_free (&rig);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -465,5 +544,6 @@ main (int argc, char **argv)
   g_test_add_func ("/labels/live", test_live);
   g_test_add_func ("/labels/caps-change", test_caps_change);
   g_test_add_func ("/labels/again", test_again);
+  g_test_add_func ("/labels/commotion", test_commotion);
   return element_test_run ();
 }

@@ -296,6 +296,8 @@ PT_API gboolean pt_pipeline_save (PtPipeline *self, const gchar *path,
 PT_API void pt_pipeline_save_async (PtPipeline *self, const gchar *path);
 PT_API gboolean pt_pipeline_load (PtPipeline *self, const gchar *path,
     GError **error);
+PT_API gboolean pt_pipeline_resume (PtPipeline *self, const gchar *path,
+    gboolean *whole, GError **error);
 PT_API gboolean pt_pipeline_reset (PtPipeline *self, GError **error);
 
 PT_API PtMode pt_pipeline_get_mode (PtPipeline *self);
