@@ -16,6 +16,7 @@
 #include "frame-tensor.h"
 #include "gstpartimefilter.h"
 #include "labels.h"
+#include "stats-file.h"
 
 G_BEGIN_DECLS
 
@@ -58,6 +59,7 @@ typedef struct
   gboolean latency_report;
   guint64 stats_interval;
   guint64 label_tolerance, label_wait;  /* GST_CLOCK_TIME_NONE: auto */
+  gchar *stats_location;
 } GstPartimeSettings;
 
 /* What waits for its turn at the source pad. */
@@ -75,6 +77,7 @@ typedef struct
                                  * timing=latest no buffer */
   GstPartimeFormat *format;     /* of the buffer */
   guint64 number;               /* of the frame, since start or flush */
+  GstClockTime pts;             /* of the frame */
 } GstPartimeItem;
 
 struct _GstPartimeFilter
@@ -128,7 +131,10 @@ struct _GstPartimeFilter
   gboolean need_pool;
   GstBuffer *last_picture;
   GstPartimeFormat *score_format;       /* [output] kind=error */
-  gint64 last_save, last_stats; /* us */
+  gint64 last_save, first_stats, last_stats;    /* us */
+  GstPartimeStatsFile *stats_file;      /* NULL: none asked for */
+  gboolean stats_file_failed;   /* the last line could not be written */
+  GstClockTime result_pts;      /* of the newest result's frame */
 
   /* Under the object lock. */
   gboolean live;
@@ -200,7 +206,8 @@ void gst_partime_classes_attach (GstPartimeFilter *self, GstBuffer *buffer,
 /* stats.c */
 GstStructure *gst_partime_filter_new_stats (GstPartimeFilter *self,
     const gchar *name);
-void gst_partime_filter_post_stats (GstPartimeFilter *self);
+gboolean gst_partime_filter_open_stats (GstPartimeFilter *self);
+void gst_partime_filter_post_stats (GstPartimeFilter *self, gboolean end);
 void gst_partime_filter_measure (GstPartimeFilter *self,
     const PtResult *result);
 gboolean gst_partime_filter_query_latency (GstPartimeFilter *self,

@@ -43,7 +43,8 @@
  * as GstPartimeMeta, is the label: its tensor, or its best class.
  *
  * Element messages: partime-learning (every #GstPartimeFilter:stats-interval,
- * with the fields of #GstPartimeFilter:stats), partime-checkpoint (path, frame,
+ * with the fields of #GstPartimeFilter:stats, pts of the newest frame and time,
+ * seconds since the start), partime-checkpoint (path, frame,
  * ok, error), partime-diverged (frame: the output or loss was not finite there;
  * the last good weights were put back and the frame passed as it was).
  *
@@ -149,6 +150,7 @@ filter_chain_aligned (GstPartimeFilter *self, GstBuffer *buffer)
     return flow;
   }
   item.object = buffer;
+  item.pts = GST_BUFFER_PTS (buffer);
   item.format = gst_partime_format_ref (self->format);
   item.number = self->n_frames++;
   return gst_partime_source_queue (self, &item, FALSE);
@@ -158,7 +160,9 @@ filter_chain_aligned (GstPartimeFilter *self, GstBuffer *buffer)
 static GstFlowReturn
 filter_chain_latest (GstPartimeFilter *self, GstBuffer *buffer)
 {
-  GstPartimeItem item = {.kind = GST_PARTIME_FRAME,.number = self->n_frames };
+  GstPartimeItem item = {.kind = GST_PARTIME_FRAME,.number = self->n_frames,
+    .pts = GST_BUFFER_PTS (buffer)
+  };
   g_autoptr (PtResult) newest = NULL;
   PtFlow pushed;
   GstFlowReturn flow = filter_infer (self, buffer, PT_PUSH_TRY, &pushed);

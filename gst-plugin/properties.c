@@ -39,6 +39,7 @@ enum
   PROP_STATS_INTERVAL,
   PROP_LABEL_TOLERANCE,
   PROP_LABEL_WAIT,
+  PROP_STATS_LOCATION,
 };
 
 static const GEnumValue learning_modes[] = {
@@ -128,6 +129,7 @@ gst_partime_settings_clear (GstPartimeSettings *self)
   g_clear_pointer (&self->optimizer, g_free);
   g_clear_pointer (&self->checkpoint_location, g_free);
   g_clear_pointer (&self->labels_file, g_free);
+  g_clear_pointer (&self->stats_location, g_free);
 }
 
 /* Where the value of @id lives; the type is that of its GParamSpec. */
@@ -185,6 +187,8 @@ settings_field (GstPartimeSettings *self, guint id)
       return &self->label_tolerance;
     case PROP_LABEL_WAIT:
       return &self->label_wait;
+    case PROP_STATS_LOCATION:
+      return &self->stats_location;
     default:
       return NULL;
   }
@@ -436,7 +440,10 @@ properties_install_output (GObjectClass *klass)
       g_param_spec_boxed ("stats", "Statistics",
           "application/x-partime-stats: frames, fps, loss, mean-loss, learned, "
           "updates, skipped, rollbacks, dropped, labels, unlabelled, "
-          "late-labels, bad-labels, in-flight, latency, and "
+          "late-labels, bad-labels, in-flight, latency, "
+          "learning-rate, measures (loss and, by the task, accuracy, miou, "
+          "iou, psnr, psnr-repeat, epe, each with newest, recent, of the last "
+          "100 measured frames, total, unit and higher-is-better), and "
           "stages, each with device, layers, forward-ms, backward-ms, "
           "update-ms, age, learning-rate, memory", GST_TYPE_STRUCTURE,
           G_PARAM_READABLE | G_PARAM_STATIC_STRINGS));
@@ -445,6 +452,11 @@ properties_install_output (GObjectClass *klass)
           "Time between partime-learning messages on the bus, in "
           "nanoseconds; their fields are those of stats. 0: none", 0,
           G_MAXINT64, DEFAULT_STATS_INTERVAL, PLAYING_FLAGS));
+  g_object_class_install_property (klass, PROP_STATS_LOCATION,
+      g_param_spec_string ("stats-location", "Statistics location",
+          "A file to which each partime-learning message is added as one line "
+          "of JSON, and the last state at EOS; \"partime plot\" draws it",
+          NULL, READY_FLAGS));
 }
 
 void
