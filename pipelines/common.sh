@@ -45,7 +45,7 @@ source_of () {
 
 # limit: of how many frames, for tests: FRAMES=120 pipelines/NAME.sh
 limit () {
-  [ -z "${FRAMES:-}" ] || echo "! identity eos-after=$((FRAMES + 1))"
+  [ -z "${FRAMES:-}" ] || echo "! identity eos-after=$FRAMES"
 }
 
 # open_folder FOLDER: makes it; $work is a scratch folder until the end.
@@ -124,7 +124,7 @@ measured () {
 
 # newest_measured FILE NAME FIELD: the last of these.
 newest_measured () {
-  measured "$@" | awk '{ last = $2 } END { print last == "" ? "nan" : last }'
+  measured "$@" | awk '{ last = $2 } END { if (last == "") print "nan"; else printf "%.4f\n", last }'
 }
 
 # psnr_from FILE NAME PART: the PSNR of all frames from a part of the run on
