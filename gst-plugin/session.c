@@ -207,7 +207,7 @@ session_make_drawing (GstPartimeFilter *self, PtNetwork *network)
       return TRUE;
     }
     GST_ELEMENT_ERROR (self, RESOURCE, SETTINGS, ("output=network: %s: group "
-            "[output]: key kind: found %s, expected error, flow, heatmap or image",
+            "[output]: key kind: found %s, expected error, flow, heatmap, image or segmentation",
             self->settings.model, kind), (NULL));
     return FALSE;
   }

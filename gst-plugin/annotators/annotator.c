@@ -18,6 +18,7 @@ static const GstPartimeAnnotator *const annotators[] = {
   &gst_partime_annotator_flow,
   &gst_partime_annotator_heatmap,
   &gst_partime_annotator_image,
+  &gst_partime_annotator_segmentation,
 };
 
 static const GstPartimeAnnotator *

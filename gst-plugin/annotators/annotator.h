@@ -69,6 +69,7 @@ extern const GstPartimeAnnotator gst_partime_annotator_error;
 extern const GstPartimeAnnotator gst_partime_annotator_flow;
 extern const GstPartimeAnnotator gst_partime_annotator_heatmap;
 extern const GstPartimeAnnotator gst_partime_annotator_image;
+extern const GstPartimeAnnotator gst_partime_annotator_segmentation;
 
 gboolean gst_partime_annotator_known (const gchar *kind);
 GstPartimeDrawing *gst_partime_drawing_new (const gchar *kind,
