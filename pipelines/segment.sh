@@ -77,7 +77,7 @@ pass () {
   shift
   launch multifilesrc location="$work/frames" loop=true num-buffers="$times" \
     ! rawvideoparse format=gray8 width=640 height=480 framerate=25/1 \
-    "$(limit)" ! queue ! videoconvert ! p. \
+    "$(limit)" ! queue ! videoconvert ! video/x-raw,format=RGB ! p. \
     multifilesrc location="$work/labels" loop=true num-buffers="$times" \
     ! rawvideoparse format=gray8 width=320 height=240 framerate=25/1 \
     "$(limit)" ! queue ! p.label \

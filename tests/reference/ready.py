@@ -16,6 +16,14 @@ def number(text, before):
     return float(found.group(1)) if found else float("nan")
 
 
+def package_file(package, name):
+    """Path of a file of a Debian package's data."""
+    return subprocess.run(
+        ["sh", "-c", '. pipelines/install-deps.sh && package_file "$@"', "sh",
+         package, name], cwd=ROOT, text=True, capture_output=True,
+        check=True).stdout.strip()
+
+
 class Runner:
     def __init__(self, tap, build):
         self.tap, self.build = tap, os.path.abspath(build)
@@ -29,6 +37,14 @@ class Runner:
 
     def path(self, *parts):
         return os.path.join(self.scratch.name, *parts)
+
+    def launch(self, *words):
+        """gst-launch-1.0 with the element that is tested."""
+        env = dict(os.environ,
+                   GST_PLUGIN_PATH=os.path.join(self.build, "gst-plugin"),
+                   GST_REGISTRY=os.path.join(self.build, "gst-registry.bin"))
+        subprocess.run(["gst-launch-1.0", "-q", *" ".join(words).split()],
+                       env=env, check=True, timeout=300)
 
     def run(self, name, files, **settings):
         """What pipelines/@name.sh says, having left @files in its folder;
