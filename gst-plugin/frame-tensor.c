@@ -158,7 +158,8 @@ gst_partime_format_unref (GstPartimeFormat *self)
   g_atomic_rc_box_release_full (self, format_clear);
 }
 
-/* Returns: (transfer none): @frame converted; it holds until the next */
+/* Returns: (transfer none): @frame as the network sees it; itself if it fits,
+ * else good until the next call */
 const GstVideoFrame *
 gst_partime_format_convert (GstPartimeFormat *self, GstVideoFrame *frame)
 {

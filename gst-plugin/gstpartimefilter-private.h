@@ -3,8 +3,9 @@
 
 /* The element from the inside. gstpartimefilter.c: pads and states;
  * properties.c: settings; session.c: network and pipeline from open to close;
- * source.c: the source task and what it sends on; queries.c: what pads
- * answer; labels.c: what frames learn from; classes.c: classes found;
+ * source.c: the source task and what it sends on; score.c: frames compared
+ * with their results; queries.c: what pads answer; labels.c: what frames learn
+ * from; classes.c: classes found;
  * stats.c: what is measured. */
 
 #pragma once
@@ -132,6 +133,7 @@ struct _GstPartimeFilter
   GstVideoInfo picture_info;
   gboolean need_pool;
   GstBuffer *last_picture;
+  GstPartimeFormat *score_format;       /* [output] kind=error */
   gint64 last_save, first_stats, last_stats;    /* us */
   GstPartimeStatsFile *stats_file;      /* NULL: none asked for */
   gboolean stats_file_failed;   /* the last line could not be written */
@@ -193,6 +195,11 @@ GstFlowReturn gst_partime_source_deliver (GstPartimeFilter *self,
     guint64 number, guint64 result_number);
 GstCaps *gst_partime_source_make_caps (GstPartimeFilter *self,
     const GstVideoInfo *info);
+
+/* score.c */
+gboolean gst_partime_score_frame (GstPartimeFilter *self, GstBuffer *buffer,
+    GstPartimeFormat *format, PtResult *result, guint64 number,
+    gdouble *score);
 
 /* classes.c */
 gboolean gst_partime_classes_open (GstPartimeFilter *self,

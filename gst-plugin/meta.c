@@ -4,7 +4,8 @@
 /* GstPartimeMeta: the result of the network, on the frame, as a GstCustomMeta
  * that any language can read. Fields: frame (guint64), pts (guint64), age
  * (guint64, frames between the result and the frame it is on), loss (gdouble,
- * only where one was computed), weights-version (guint64), tensors
+ * only where one was computed), score (gdouble, only with [output]
+ * kind=error), weights-version (guint64), tensors
  * (GstValueArray of GstSample: float32 row-major data, and an info structure
  * "tensor" with name and dims). */
 
@@ -74,4 +75,15 @@ gst_partime_meta_attach (GstBuffer *buffer, PtResult *result, guint64 frame,
   g_value_take_boxed (&sample, meta_new_sample (result, caps, info));
   gst_value_array_append_and_take_value (&tensors, &sample);
   gst_structure_take_value (fields, "tensors", &tensors);
+}
+
+/* @buffer: one with the meta already. */
+void
+gst_partime_meta_set_score (GstBuffer *buffer, gdouble score)
+{
+  GstCustomMeta *meta =
+      gst_buffer_get_custom_meta (buffer, GST_PARTIME_META_NAME);
+
+  gst_structure_set (gst_custom_meta_get_structure (meta),
+      "score", G_TYPE_DOUBLE, score, NULL);
 }

@@ -11,6 +11,7 @@ G_BEGIN_DECLS
 #define GST_PARTIME_META_NAME "GstPartimeMeta"
 
 void gst_partime_meta_register (void);
+void gst_partime_meta_set_score (GstBuffer *buffer, gdouble score);
 void gst_partime_meta_attach (GstBuffer *buffer, PtResult *result,
     guint64 frame, guint64 age, GstClockTime pts, GstCaps *caps,
     const GstStructure *info);

@@ -177,6 +177,20 @@ session_check_input (GstPartimeFilter *self, PtNetwork *network)
   return FALSE;
 }
 
+/* Only a frame's own result can be compared with it. */
+static gboolean
+session_check_timing (GstPartimeFilter *self)
+{
+  if (!self->drawing->annotator->compares
+      || self->timing == GST_PARTIME_TIMING_ALIGNED)
+    return TRUE;
+  GST_ELEMENT_ERROR (self, RESOURCE, SETTINGS, ("timing=latest: %s: group "
+          "[output]: key kind: found error, which compares each frame with "
+          "its own result: expected timing=aligned", self->settings.model),
+      (NULL));
+  return FALSE;
+}
+
 /* An output that nothing can draw passes as metadata; asked to be the
  * picture, it is an error. */
 static gboolean
@@ -195,13 +209,13 @@ session_make_drawing (GstPartimeFilter *self, PtNetwork *network)
       return TRUE;
     }
     GST_ELEMENT_ERROR (self, RESOURCE, SETTINGS, ("output=network: %s: group "
-            "[output]: key kind: found %s, expected flow, heatmap or image",
+            "[output]: key kind: found %s, expected error, flow, heatmap, image or segmentation",
             self->settings.model, kind), (NULL));
     return FALSE;
   }
   self->drawing = gst_partime_drawing_new (kind, network, &error);
   if (self->drawing)
-    return TRUE;
+    return session_check_timing (self);
   g_prefix_error (&error, "%s: ", self->settings.model);
   gst_partime_filter_post_error (self, error, NULL);
   return FALSE;
@@ -355,6 +369,7 @@ gst_partime_filter_close (GstPartimeFilter *self)
   g_clear_pointer (&self->format, gst_partime_format_unref);
   g_clear_pointer (&self->drawing, gst_partime_drawing_free);
   g_clear_pointer (&self->checkpoint, g_free);
+  g_clear_pointer (&self->score_format, gst_partime_format_unref);
   gst_partime_labels_close (self);
   g_clear_pointer (&self->stats_file, gst_partime_stats_file_close);
   gst_partime_classes_close (self);

@@ -7,6 +7,8 @@
  * the sink pad's thread wait. With timing=latest the task only collects
  * results, and frames do not wait at all. */
 
+#include <math.h>
+
 #include "gstpartimefilter-private.h"
 #include "meta.h"
 
@@ -256,8 +258,11 @@ gst_partime_source_deliver (GstPartimeFilter *self, GstBuffer *buffer,
 {
   GstFlowReturn flow = GST_FLOW_OK;
   gboolean valid = result && result->valid;
+  gdouble score;
 
-  if (self->output == GST_PARTIME_OUTPUT_NETWORK)
+  if (!gst_partime_score_frame (self, buffer, format, result, number, &score))
+    flow = GST_FLOW_ERROR;
+  else if (self->output == GST_PARTIME_OUTPUT_NETWORK)
     flow = source_replace (self, result, &buffer);
   else if (valid) {
     buffer = gst_buffer_make_writable (buffer);
@@ -267,6 +272,8 @@ gst_partime_source_deliver (GstPartimeFilter *self, GstBuffer *buffer,
   if (flow == GST_FLOW_OK && valid) {
     gst_partime_meta_attach (buffer, result, number, number - result_number,
         GST_BUFFER_PTS (buffer), self->tensor_caps, self->tensor_info);
+    if (!isnan (score))
+      gst_partime_meta_set_score (buffer, score);
     gst_partime_classes_attach (self, buffer, &format->info, result);
   }
   if (flow == GST_FLOW_OK)

@@ -68,19 +68,24 @@ partime_cache=${XDG_CACHE_HOME:-$HOME/.cache}/partimefilter
 # cache, without installing the package, and prints its path.
 package_file () {
   folder=$partime_cache/$1
-  found=$(find "$folder" -name "$2" -type f 2>/dev/null | head -n 1)
+  found=$(unpacked_file "$folder" "$2")
   if [ -z "$found" ]; then
     echo "== $2: out of the package $1" >&2
     download_package "$1" >&2 || return 1
-    packed=$(find "$folder" -name "$2.gz" -type f | head -n 1)
-    [ -z "$packed" ] || gunzip "$packed"
-    found=$(find "$folder" -name "$2" -type f | head -n 1)
+    found=$(unpacked_file "$folder" "$2")
   fi
   [ -n "$found" ] || {
     echo "error: the package $1 has no $2" >&2
     return 1
   }
   echo "$found"
+}
+
+# unpacked_file FOLDER NAME: its path; packed ones are unpacked first.
+unpacked_file () {
+  packed=$(find "$1" -name "$2.gz" -type f 2>/dev/null | head -n 1)
+  [ -z "$packed" ] || gunzip "$packed" || return 1
+  find "$1" -name "$2" -type f 2>/dev/null | head -n 1
 }
 
 # Unpacks a package below the cache; half a download leaves nothing there.

@@ -15,7 +15,7 @@
 
 set -u
 root=$(cd "$(dirname "$0")/.." && pwd)
-. "$root/pipelines/install-deps.sh"
+. "$root/pipelines/common.sh"
 
 case "${1:-}" in
   -h|--help) sed -n '5,15s/^# \{0,1\}//p' "$0"; exit 0 ;;
@@ -25,13 +25,6 @@ case "${1:-}" in
   *) [ -f "$1" ] || { echo "error: there is no file $1" >&2; exit 1; }
     source="filesrc location=$1" ;;
 esac
-
-build () (
-  cd "$root" || exit 1
-  [ -f build/build.ninja ] || meson setup build >/dev/null || exit 1
-  echo "== building"
-  ninja -C build >build/compile.log || { cat build/compile.log; exit 1; }
-)
 
 install_deps build run || exit 1
 build || { echo "error: it does not build" >&2; exit 1; }

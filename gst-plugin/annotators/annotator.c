@@ -14,9 +14,11 @@
 #define FOLLOW 0.1              /* how fast the range follows the picture */
 
 static const GstPartimeAnnotator *const annotators[] = {
+  &gst_partime_annotator_error,
   &gst_partime_annotator_flow,
   &gst_partime_annotator_heatmap,
   &gst_partime_annotator_image,
+  &gst_partime_annotator_segmentation,
 };
 
 static const GstPartimeAnnotator *
@@ -201,6 +203,10 @@ gst_partime_drawing_new (const gchar *kind, PtNetwork *network,
   self->channels = shape->dims[1];
   self->height = shape->dims[2];
   self->width = shape->dims[3];
+  self->input_channels = drawing_get_double (network, "network", "channels",
+      3);
+  self->input_height = pt_network_get_input_shape (network)->dims[2];
+  self->input_width = pt_network_get_input_shape (network)->dims[3];
   self->mean = drawing_get_double (network, "network", "mean", 0);
   self->std = drawing_get_double (network, "network", "std", 1);
   self->opacity = drawing_get_double (network, "output", "opacity", 0.6);
@@ -219,6 +225,8 @@ gst_partime_drawing_free (GstPartimeDrawing *self)
   gst_clear_object (&self->pool);
   for (guint paint = 0; paint < GST_PARTIME_N_PAINTS; paint++)
     g_free (self->tables[paint]);
+  g_free (self->errors);
+  g_free (self->rows);
   g_free (self);
 }
 

@@ -33,6 +33,7 @@ typedef enum
  * @name: the kind of [output] it draws
  * @inset: the picture goes into the lower right third of the frame, not over
  *   all of it
+ * @compares: gst_partime_drawing_compare() is to be called before @draw
  * @prepare: checks the shape of the output and makes the tables it needs
  * @draw: paints the output in the words of @paint, rows packed
  *
@@ -42,6 +43,7 @@ typedef struct
 {
   const gchar *name;
   gboolean inset;
+  gboolean compares;
     gboolean (*prepare) (GstPartimeDrawing *self, GError **error);
   void (*draw) (GstPartimeDrawing *self, const gfloat *y,
       GstPartimePaint paint, guint8 *pixels);
@@ -52,22 +54,29 @@ struct _GstPartimeDrawing
 {
   const GstPartimeAnnotator *annotator;
   gint channels, height, width;
+  gint input_channels, input_height, input_width;
   gdouble mean, std;            /* of the network's input */
   gdouble opacity;
   gdouble scale;                /* value at full colour; 0: from the picture */
+  gdouble least;                /* that @range does not fall below */
   gdouble range;                /* what @scale follows when it is 0 */
   guint32 *tables[GST_PARTIME_N_PAINTS];        /* colours */
+  gfloat *errors, *rows;        /* of what compares: its map, and scratch */
   GstBufferPool *pool;          /* of pictures, four bytes a pixel */
 };
 
+extern const GstPartimeAnnotator gst_partime_annotator_error;
 extern const GstPartimeAnnotator gst_partime_annotator_flow;
 extern const GstPartimeAnnotator gst_partime_annotator_heatmap;
 extern const GstPartimeAnnotator gst_partime_annotator_image;
+extern const GstPartimeAnnotator gst_partime_annotator_segmentation;
 
 gboolean gst_partime_annotator_known (const gchar *kind);
 GstPartimeDrawing *gst_partime_drawing_new (const gchar *kind,
     PtNetwork *network, GError **error);
 void gst_partime_drawing_free (GstPartimeDrawing *self);
+gdouble gst_partime_drawing_compare (GstPartimeDrawing *self,
+    const gfloat *y, const guint8 *pixels, gsize stride);
 gboolean gst_partime_drawing_over (GstPartimeDrawing *self, const gfloat *y,
     const GstVideoRectangle *view, GstVideoFrame *frame);
 gboolean gst_partime_drawing_picture (GstPartimeDrawing *self,

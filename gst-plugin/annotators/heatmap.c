@@ -56,8 +56,8 @@ heatmap_draw (GstPartimeDrawing *self, const gfloat *y,
 {
   gsize n = (gsize) self->width * self->height;
   const guint32 *table = self->tables[paint];
-  const gfloat per =
-      (N_COLOURS - 1) / gst_partime_drawing_follow (self, y, LEAST);
+  const gfloat per = (N_COLOURS - 1) /
+      gst_partime_drawing_follow (self, y, MAX (self->least, LEAST));
   guint32 *to = (guint32 *) pixels;
 
   for (gsize i = 0; i < n; i++)

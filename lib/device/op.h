@@ -34,7 +34,7 @@ typedef enum
   PT_OP_SOFTMAX,                /* x -> y, over C */
   PT_OP_SOFTMAX_BACKWARD,       /* y dy -> dx */
   PT_OP_ADD,                    /* xs -> y; y may be one of xs */
-  PT_OP_CONCAT,                 /* xs -> y, along C */
+  PT_OP_CONCAT,                 /* xs -> y, along C; NULL ones are zeros */
   PT_OP_SPLIT,                  /* dy -> dxs, along C; NULL ones are left out */
   PT_OP_FLATTEN,                /* x (1,C,H,W) -> y (1,CHW), PyTorch's order */
   PT_OP_UNFLATTEN,              /* dy (1,CHW) -> dx (1,C,H,W) */

@@ -19,7 +19,7 @@ static const gchar *const config_staleness[] =
     { "auto", "none", "inverse", "sqrt", NULL };
 static const gchar *const config_policies[] = { "every", "when-idle", NULL };
 static const gchar *const config_kinds[] = { "flow", "image", "heatmap",
-  "classes", "segmentation", "detections", "raw", NULL
+  "error", "classes", "segmentation", "detections", "raw", NULL
 };
 
 #define FIELD(type, member) \

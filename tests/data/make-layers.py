@@ -68,6 +68,11 @@ batch-norm in=1x3x5x4
 batch-norm in=1x16x3x4 eps=1e-3 momentum=0.3 activation=relu
 batch-norm in=1x3x5x4 statistics=running
 batch-norm in=1x4x1x1 statistics=running activation=relu
+slice in=1x5x3x4 start=1 length=2
+slice in=1x3x4x5 length=2
+slice in=1x9x2x3 start=-3 length=3
+slice in=1x7 start=-2 length=1
+slice in=1x3x2x2 length=3
 """
 
 OPTIMIZERS = [
@@ -205,6 +210,8 @@ KINDS = {
     "concat": lambda xs, o, w: torch.cat(xs, dim=1),
     "add": lambda xs, o, w: activate(sum(xs[1:], xs[0]), o),
     "flatten": lambda xs, o, w: torch.flatten(xs[0], 1),
+    "slice": lambda xs, o, w: xs[0].narrow(
+        1, int(o.get("start", 0)), int(o["length"])),
     "softmax": lambda xs, o, w: F.softmax(xs[0], dim=1),
     "dropout": lambda xs, o, w: F.dropout(xs[0], float(o["p"])),
     "batch-norm": batch_norm,

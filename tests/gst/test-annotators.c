@@ -3,6 +3,8 @@
 
 /* Colours against published ones. */
 
+#include <math.h>
+
 #include "annotators/annotator.h"
 
 static GstPartimeDrawing *
@@ -90,6 +92,45 @@ test_image (void)
   annotators_check (pixels + 12, 255, 255, 255, 255, 0);
 }
 
+/* Published colours of PASCAL VOC's classes 1 (aeroplane), 2 and 3; class 0
+ * is transparent. */
+static void
+test_segmentation (void)
+{
+  g_autoptr (GstPartimeDrawing) drawing =
+      annotators_new ("segmentation", 4, "opacity=1\n");
+  const gfloat y[16] = { 1, 0, 0, 0, 0, 2, 0, 0, 0, 1, 3, 0, -9, 0, 0, 5 };
+  guint8 pixels[16];
+
+  drawing->annotator->draw (drawing, y, GST_PARTIME_PAINT_OPAQUE, pixels);
+  annotators_check (pixels, 0, 0, 0, 255, 0);
+  annotators_check (pixels + 4, 128, 0, 0, 255, 0);
+  annotators_check (pixels + 8, 0, 128, 0, 255, 0);
+  annotators_check (pixels + 12, 128, 128, 0, 255, 0);
+  drawing->annotator->draw (drawing, y, GST_PARTIME_PAINT_RGB, pixels);
+  annotators_check (pixels, 0, 0, 0, 0, 0);
+}
+
+/* A 3-channel picture of 4x1 and its frame: the score is the root of the mean
+ * squared difference; the map is the mean absolute difference over what there
+ * is within two pixels. Outputs are kept to black and white. */
+static void
+test_error (void)
+{
+  g_autoptr (GstPartimeDrawing) drawing =
+      annotators_new ("error", 3, "scale=1\nopacity=1\n");
+  /* 0.5 + 0.25 y: 0.5 0.5 1 1 for each channel, the last is above white */
+  const gfloat y[12] = { 0, 0, 2, 9, 0, 0, 2, 9, 0, 0, 2, 9 };
+  const guint8 frame[12] = { 51, 51, 51, 51, 51, 51, 255, 255, 255, 255, 255,
+    255 };
+  const gdouble map[] = { 0.2, 0.15, 0.15, 0.1 };
+  gdouble score = gst_partime_drawing_compare (drawing, y, frame, 12);
+
+  g_assert_cmpfloat_with_epsilon (score, sqrt (0.09 / 2), 1e-6);
+  for (guint i = 0; i < 4; i++)
+    g_assert_cmpfloat_with_epsilon (drawing->errors[i], map[i], 1e-6);
+}
+
 /* The range follows: a picture of one speed is at full colour. */
 static void
 test_range (void)
@@ -169,6 +210,8 @@ main (int argc, char **argv)
   g_test_add_func ("/annotators/heatmap", test_heatmap);
   g_test_add_func ("/annotators/image", test_image);
   g_test_add_func ("/annotators/over", test_over);
+  g_test_add_func ("/annotators/segmentation", test_segmentation);
+  g_test_add_func ("/annotators/error", test_error);
   g_test_add_func ("/annotators/range", test_range);
   return g_test_run ();
 }

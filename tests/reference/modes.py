@@ -90,6 +90,8 @@ def run_layer(options, x, w, learns):
         y = ACTIVATIONS[kind](x[0])
     elif kind == "concat":
         y = torch.cat(x, 1)
+    elif kind == "slice":
+        y = x[0].narrow(1, int(get("start", "0")), int(get("length")))
     elif kind == "add":
         y = sum(x[1:], x[0])
     elif kind == "flatten":

@@ -77,18 +77,28 @@ eltwise_copy_channels (const gfloat *src, gint64 src_step, gfloat *dst,
     memcpy (dst + p * dst_step, src + p * src_step, c * sizeof *dst);
 }
 
+static void
+eltwise_zero_channels (gfloat *dst, gint64 dst_step, gint64 c, gint64 pixels)
+{
+  for (gint64 p = 0; p < pixels; p++)
+    memset (dst + p * dst_step, 0, c * sizeof *dst);
+}
+
 static gboolean
 eltwise_concat_run (PtOp *op, const PtOpArgs *args, GError **error)
 {
   const PtShape *whole = &op->desc.y;
   gint64 total = pt_shape_c (whole);
+  gint64 pixels = pt_shape_h (whole) * pt_shape_w (whole);
   gfloat *y = args->y->data;
 
   for (guint i = 0; i < op->desc.n_xs; i++) {
     gint64 c = pt_shape_c (&op->desc.xs[i]);
 
-    eltwise_copy_channels (args->xs[i]->data, c, y, total, c,
-        pt_shape_h (whole) * pt_shape_w (whole));
+    if (args->xs[i] != NULL)
+      eltwise_copy_channels (args->xs[i]->data, c, y, total, c, pixels);
+    else
+      eltwise_zero_channels (y, total, c, pixels);
     y += c;
   }
   return TRUE;

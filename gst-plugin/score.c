@@ -1,0 +1,82 @@
+/* SPDX-FileCopyrightText: partimefilter contributors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* With [output] kind=error each frame is compared with its own result, and
+ * gets a score: how little of it the network expected. */
+
+#include <math.h>
+
+#include "gstpartimefilter-private.h"
+#include "meta.h"
+
+/* The sink pad's thread is at work with the converter of @format, so there is
+ * a second one. */
+static GstPartimeFormat *
+score_get_format (GstPartimeFilter *self, const GstPartimeFormat *format)
+{
+  if (self->score_format
+      && gst_video_info_is_equal (&self->score_format->info, &format->info))
+    return self->score_format;
+  g_clear_pointer (&self->score_format, gst_partime_format_unref);
+  self->score_format = gst_partime_format_new (&format->info, self->network);
+  return self->score_format;
+}
+
+static void
+score_post (GstPartimeFilter *self, GstBuffer *buffer, guint64 number,
+    gdouble score)
+{
+  guint64 interval;
+
+  GST_OBJECT_LOCK (self);
+  interval = self->settings.stats_interval;
+  GST_OBJECT_UNLOCK (self);
+  if (interval == 0)
+    return;
+  gst_element_post_message (GST_ELEMENT (self),
+      gst_message_new_element (GST_OBJECT (self),
+          gst_structure_new ("partime-score", "frame", G_TYPE_UINT64, number,
+              "timestamp", G_TYPE_UINT64, GST_BUFFER_PTS (buffer),
+              "score", G_TYPE_DOUBLE, score, NULL)));
+}
+
+/**
+ * gst_partime_score_frame:
+ * @self: the element
+ * @buffer: a frame, nothing drawn on it yet
+ * @format: of @buffer
+ * @result: (nullable): what the network made of it
+ * @number: of the frame
+ * @score: (out): the root of the mean squared difference, of white; not a
+ *   number where nothing is compared
+ *
+ * Compares @buffer with @result if that is what is asked for, and tells.
+ *
+ * Returns: %FALSE if the frame could not be read
+ */
+gboolean
+gst_partime_score_frame (GstPartimeFilter *self, GstBuffer *buffer,
+    GstPartimeFormat *format, PtResult *result, guint64 number,
+    gdouble *score)
+{
+  GstPartimeFormat *own;
+  GstVideoFrame frame;
+  const GstVideoFrame *seen;
+
+  *score = NAN;
+  if (!self->drawing || !self->drawing->annotator->compares || !result
+      || !result->valid)
+    return TRUE;
+  own = score_get_format (self, format);
+  if (!own || !gst_video_frame_map (&frame, &format->info, buffer,
+          GST_MAP_READ))
+    return FALSE;
+  seen = gst_partime_format_convert (own, &frame);
+  *score = gst_partime_drawing_compare (self->drawing,
+      pt_tensor_get_data (result->output),
+      GST_VIDEO_FRAME_PLANE_DATA (seen, 0),
+      GST_VIDEO_FRAME_PLANE_STRIDE (seen, 0));
+  gst_video_frame_unmap (&frame);
+  score_post (self, buffer, number, *score);
+  return TRUE;
+}
