@@ -15,6 +15,7 @@
 
 #define PLOT_WIDTH 1200
 #define PLOT_EDGE 24
+#define PLOT_BELOW 10           /* frames */
 #define PLOT_GAP 18
 #define PLOT_LOSS 270
 #define PLOT_MEASURE 220
@@ -52,7 +53,8 @@ plot_frames (cairo_t *cr, gchar **paths, guint n, gdouble *height,
       return FALSE;
     }
     scale = (width - 4) / cairo_image_surface_get_width (image);
-    *height = MAX (*height, scale * cairo_image_surface_get_height (image));
+    *height = MAX (*height, PLOT_BELOW
+        + scale * cairo_image_surface_get_height (image));
     if (cr == NULL)
       continue;
     cairo_save (cr);
@@ -116,8 +118,9 @@ plot_facts (cairo_t *cr, const PlotRun *run, const gchar *path, gdouble *y)
   g_autofree gchar *name = g_path_get_basename (path);
   g_autoptr (GString) text = g_string_new (NULL);
 
-  g_string_append_printf (text, "%s: %.0f frames", name,
-      run->at[run->n - 1]);
+  if (run->lines != NULL)
+    g_string_append_printf (text, "%s: ", name);
+  g_string_append_printf (text, "%.0f frames", run->at[run->n - 1]);
   if (run->updates != NULL && isfinite (run->updates[run->n - 1]))
     g_string_append_printf (text, ", %.0f updates", run->updates[run->n - 1]);
   if (run->stages->len > 0)

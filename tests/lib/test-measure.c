@@ -432,7 +432,7 @@ test_next_frame (void)
 {
   static const gchar *const modes[] = { "exact", "partime", "delayed" };
   static const gchar *const stages[] = { "1", "2", "3" };
-  const guint n = 130;
+  const guint n = 60;
 
   for (guint i = 0; i < 18; i++) {
     g_autoptr (PtPipeline) pipeline = start (NEXT_NETWORK, modes[i / 3 % 3],
