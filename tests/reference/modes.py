@@ -405,11 +405,13 @@ class Model:
                 through = f - self.age(i) if self.mode == "delayed" else f
                 stage.backward(f, through, *token)
             return None
-        if not learns:
+        if wanted is None:
             return None
         y = out[len(self.layers) - 1]
         leaf = y.detach().requires_grad_()
         loss = self.loss(leaf, wanted)
+        if not learns:
+            return float(loss)
         (g,) = torch.autograd.grad(loss, leaf)
         stage.backward(f, f, {len(self.layers) - 1: g},
                        self.plateau.look(float(loss)))
