@@ -6,7 +6,10 @@
 #include "engine/stream-state.h"
 #include "formats/weights.h"
 
+#include <errno.h>
+#include <glib/gstdio.h>
 #include <string.h>
+#include <unistd.h>
 
 /* A checkpoint is a weights file with more in it: for each learned parameter
  * and each thing the optimizer remembers of it a tensor
@@ -82,19 +85,12 @@ snapshot_free (gpointer data)
   g_free (self);
 }
 
-/* The layer of parameter @p. */
-static const PtLayer *
-checkpoint_get_layer (const PtStage *stage, const PtParameter *p)
-{
-  return stage->wiring->network->nodes[stage->span->first + p->layer].layer;
-}
-
 static gboolean
 snapshot_add (Snapshot *self, PtStage *stage, guint i, GError **error)
 {
   PtArena *arena = &stage->arena;
   const PtParameter *p = &arena->parameters[i];
-  const PtLayer *layer = checkpoint_get_layer (stage, p);
+  const PtLayer *layer = pt_arena_get_layer (arena, p);
   const PtWeight *weight = &layer->weights[p->weight];
   PtTensorFile *part = self->parts[stage->index];
   g_autofree gchar *name = g_strdup_printf ("%s.%s", layer->name,
@@ -184,10 +180,43 @@ snapshot_describe (const Snapshot *self, PtTensorFile *file)
         pt_optimizer_get_name (p->learning.optimizer));
 }
 
+/* The name of the checkpoint that is @age older than @path: name.2.ext. */
+static gchar *
+checkpoint_get_older (const gchar *path, guint age)
+{
+  const gchar *base = strrchr (path, '/'), *dot = NULL;
+
+  base = base != NULL ? base + 1 : path;
+  dot = strrchr (base, '.');
+  if (dot == NULL || dot == base)
+    return g_strdup_printf ("%s.%u", path, age);
+  return g_strdup_printf ("%.*s.%u%s", (gint) (dot - path), path, age, dot);
+}
+
+/* Gives the files that are there names one older, and the newest a second
+ * name: it keeps its first until a new one takes it, so that at any moment
+ * there is a whole one. A file system without links keeps none. */
+static void
+checkpoint_make_older (const gchar *path, guint keep)
+{
+  g_autofree gchar *first = checkpoint_get_older (path, 1);
+
+  for (guint age = keep - 1; age >= 2; age--) {
+    g_autofree gchar *newer = checkpoint_get_older (path, age - 1);
+    g_autofree gchar *older = checkpoint_get_older (path, age);
+
+    g_rename (newer, older);
+  }
+  g_unlink (first);
+  if (link (path, first) != 0 && errno != ENOENT)
+    g_debug ("%s: not kept as %s: %s", path, first, g_strerror (errno));
+}
+
 static gboolean
 snapshot_write (Snapshot *self, GError **error)
 {
   g_autoptr (PtTensorFile) file = pt_tensor_file_new ();
+  guint keep;
 
   if (self->error != NULL) {
     g_propagate_error (error, g_error_copy (self->error));
@@ -196,6 +225,9 @@ snapshot_write (Snapshot *self, GError **error)
   for (guint i = 0; i < self->n_parts; i++)
     pt_tensor_file_add_all (file, self->parts[i]);
   snapshot_describe (self, file);
+  keep = g_atomic_int_get (&self->pipeline->checkpoint_keep);
+  if (keep > 1)
+    checkpoint_make_older (self->path, keep);
   return pt_tensor_file_save (file, self->path, error);
 }
 

@@ -44,6 +44,7 @@ pt_pipeline_new (PtNetwork *network, GError **error)
   pt_measures_init (&self->measures);
   self->network = pt_network_ref (network);
   self->asked_rate = NAN;
+  self->checkpoint_keep = 1;
   self->learn = TRUE;
   self->markers = g_ptr_array_new_with_free_func ((GDestroyNotify)
       pt_marker_unref);
@@ -452,6 +453,21 @@ void
 pt_pipeline_set_learn_policy (PtPipeline *self, PtLearnPolicy policy)
 {
   g_atomic_int_set (&self->policy, policy);
+}
+
+/**
+ * pt_pipeline_set_checkpoint_keep:
+ * @self: a pipeline
+ * @keep: how many checkpoints of one name there are, at least 1
+ *
+ * Before a checkpoint out.safetensors takes the place of another, that becomes
+ * out.1.safetensors, what was that out.2.safetensors, and so on; the file
+ * system must have links. 1 at first. Thread-safe.
+ */
+void
+pt_pipeline_set_checkpoint_keep (PtPipeline *self, guint keep)
+{
+  g_atomic_int_set (&self->checkpoint_keep, MAX (keep, 1));
 }
 
 /**

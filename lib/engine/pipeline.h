@@ -38,6 +38,8 @@ struct _PtPipeline
   PtReplay replay;
   PtStats stats;
   PtMeasures measures;
+  guint64 measured_sequence, measured_frame;    /* the last one looked at, on
+                                                 * the last stage's thread */
   gboolean trial;               /* only to measure: layers are timed, weights
                                  * are not written back */
   const PtPlacement *given;     /* lent: use this instead of finding one */
@@ -49,6 +51,7 @@ struct _PtPipeline
   gint n_pushed, n_finished;    /* atomic, wrap around alike */
   gint learn;                   /* atomic */
   gint interval, policy;        /* atomic */
+  gint checkpoint_keep;         /* atomic */
   gdouble rate;                 /* under settings_lock */
   gdouble asked_rate;           /* set by the user; NaN: the settings' */
   GMutex settings_lock;

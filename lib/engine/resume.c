@@ -11,12 +11,6 @@
 /* What checkpoint.c wrote, into a pipeline again; and the way back to the
  * first weights. */
 
-static const PtLayer *
-resume_get_layer (const PtStage *stage, const PtParameter *p)
-{
-  return stage->wiring->network->nodes[stage->span->first + p->layer].layer;
-}
-
 static gchar *
 resume_get_slot_name (const PtLayer *layer, guint weight,
     const gchar *slot)
@@ -38,7 +32,7 @@ resume_get_steps (PtTensorFile *file, PtStage *stage)
 
   if (stage->arena.learned_bytes == 0)
     return;
-  name = resume_get_layer (stage, &stage->arena.parameters[0])->name;
+  name = pt_arena_get_layer (&stage->arena, &stage->arena.parameters[0])->name;
   n = strlen (name);
   for (guint i = 0; words[i] != NULL; i++) {
     gchar *end;
@@ -164,7 +158,7 @@ restore_slots (PtStage *stage, PtTensorFile *file, GError **error)
 
     for (guint k = 0; p->learned && k < arena->n_slots; k++) {
       g_autofree gchar *name =
-          resume_get_slot_name (resume_get_layer (stage, p),
+          resume_get_slot_name (pt_arena_get_layer (arena, p),
           p->weight, arena->slot_names[k]);
       PtTensor *slot = pt_tensor_file_get (file, name);
 

@@ -69,7 +69,7 @@ stream_replay (PtPipeline *self)
   const PtWire *target =
       &self->wiring.wires[pt_wiring_get_target (&self->wiring)];
   PtMessage message = { .type = PT_MESSAGE_FRAME, .frame = self->frame,
-    .learn = TRUE, .again = TRUE, .sequence = self->sequence,
+    .learn = TRUE, .again = TRUE, .has_target = TRUE, .sequence = self->sequence,
     .entered = pt_clock_now () };
   guint64 newest = self->sequence - 1;
 
@@ -256,8 +256,23 @@ pt_pipeline_push (PtPipeline *self, PtTensor *frame, PtTensor *target,
   return PT_FLOW_OK;
 }
 
-/* The output lies where the target does; the frame before's is still there if
- * the loss is of the next frame (wiring.c). */
+/* The slot of the frame before, which is kept if it is for this
+ * (wiring.c); the last stage's thread remembers which one it is. */
+static const PtTensor *
+stream_get_before (PtPipeline *self, const PtMessage *message,
+    const PtWire *target)
+{
+  guint64 before = self->measured_sequence;
+  gboolean next = message->frame == self->measured_frame + 1
+      && message->sequence - before <= PT_WIRING_NEXT_REACH;
+
+  self->measured_sequence = message->sequence;
+  self->measured_frame = message->frame;
+  return next && self->learning.target == PT_TARGET_NEXT ?
+      pt_wire_get (target, before) : NULL;
+}
+
+/* The output lies where the target does. */
 static void
 stream_measure (PtPipeline *self, const PtMessage *message,
     const PtTensor *output, PtResult *result)
@@ -268,12 +283,12 @@ stream_measure (PtPipeline *self, const PtMessage *message,
 
   for (guint i = 0; i < PT_MAX_MEASURES; i++)
     result->measures[i] = NAN;
-  if (!result->valid || !message->has_target || self->learning.mode
-      == PT_MODE_OFF)
+  if (self->learning.mode == PT_MODE_OFF)
+    return;
+  frame.before = stream_get_before (self, message, target);
+  if (!result->valid || !message->has_target)
     return;
   frame.target = pt_wire_get (target, message->sequence);
-  if (self->learning.target == PT_TARGET_NEXT && message->sequence > 0)
-    frame.before = pt_wire_get (target, message->sequence - 1);
   pt_measures_add (&self->measures, &frame, result->measures);
 }
 

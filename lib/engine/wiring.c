@@ -100,7 +100,7 @@ pt_wiring_init (PtWiring *self, PtNetwork *network, const PtLearning *learning,
     self->wires[i].n_slots = wiring_count_slots (self, &self->wires[i]);
   /* a prediction is measured beside the frame before */
   if (learning->target == PT_TARGET_NEXT)
-    self->wires[self->n_wires - 1].n_slots++;
+    self->wires[self->n_wires - 1].n_slots += PT_WIRING_NEXT_REACH;
 }
 
 static gboolean

@@ -27,6 +27,10 @@ G_BEGIN_DECLS
 #define PT_QUEUE_FRAMES 2
 #define PT_PRODUCER_PUSH -1
 
+/* With target=next the frame before is looked at too. It is at most so many
+ * sequence numbers back: one replayed frame may be between. */
+#define PT_WIRING_NEXT_REACH 2
+
 typedef struct
 {
   PtShape shape;

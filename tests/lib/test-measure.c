@@ -373,7 +373,8 @@ test_edges (void)
   "[learning]\nloss=l1\ntarget=next\noptimizer=adam lr=1e-3\nseed=7\n"
 
 static PtPipeline *
-start (const gchar *text, const gchar *mode, const gchar *stages)
+start (const gchar *text, const gchar *mode, const gchar *stages,
+    const gchar *replay)
 {
   g_autoptr (GError) error = NULL;
   g_autoptr (PtNetwork) network = pt_network_new_from_data (text, -1,
@@ -384,6 +385,8 @@ start (const gchar *text, const gchar *mode, const gchar *stages)
   g_assert_true (pt_network_set (network, "pipeline", "devices", "cpu:0",
           NULL));
   g_assert_true (pt_network_set (network, "pipeline", "stages", stages,
+          NULL));
+  g_assert_true (pt_network_set (network, "learning", "replay", replay,
           NULL));
   return stream_start (network);
 }
@@ -422,17 +425,18 @@ check_next (PtPipeline *pipeline, guint f)
 }
 
 /* The values on each frame are those of its own output, whatever the cut and
- * however far stages are apart; frames that do not learn have them too. */
+ * however far stages are apart; frames that do not learn have them too, and
+ * frames that are learned from again do not come between. */
 static void
 test_next_frame (void)
 {
   static const gchar *const modes[] = { "exact", "partime", "delayed" };
   static const gchar *const stages[] = { "1", "2", "3" };
-  const guint n = 130;
+  const guint n = 60;
 
-  for (guint i = 0; i < 9; i++) {
-    g_autoptr (PtPipeline) pipeline = start (NEXT_NETWORK, modes[i / 3],
-        stages[i % 3]);
+  for (guint i = 0; i < 18; i++) {
+    g_autoptr (PtPipeline) pipeline = start (NEXT_NETWORK, modes[i / 3 % 3],
+        stages[i % 3], i < 9 ? "0" : "4");
     PtPipelineStats stats;
     guint pulled = 0;
 
@@ -464,7 +468,7 @@ test_next_frame (void)
 static void
 test_sparse_labels (void)
 {
-  g_autoptr (PtPipeline) pipeline = start (CLASS_NETWORK, "exact", "1");
+  g_autoptr (PtPipeline) pipeline = start (CLASS_NETWORK, "exact", "1", "0");
   const gint64 dims[] = { STREAM_HEIGHT, STREAM_WIDTH };
   const gsize n = STREAM_HEIGHT * STREAM_WIDTH;
   g_autoptr (PtTensor) label = pt_tensor_new (PT_I32, dims, 2, NULL);
@@ -507,14 +511,18 @@ test_names (void)
   static const gchar *const settings[][3] = {
     {"mse", "input", "loss psnr"}, {"charbonnier", "next",
           "loss psnr psnr-repeat"}, {"mse", "labels", "loss psnr"},
+    {"ssim window=3", "input", "loss psnr"},
+    {"bce", "labels", "loss accuracy iou"},
+    {"focal", "labels", "loss accuracy iou"},
+    {"cross-entropy", "labels", "loss accuracy miou"},
   };
 
   for (guint i = 0; i < G_N_ELEMENTS (settings); i++) {
     g_autofree gchar *text = g_strdup_printf ("[network]\nwidth=12\n"
         "height=10\nchannels=1\n[a]\ntype=conv2d\nfilters=1\nkernel=1\n"
         "[learning]\nloss=%s\ntarget=%s\n", settings[i][0], settings[i][1]);
-    g_autoptr (PtPipeline) pipeline = start (text, "exact", "1");
-    g_autoptr (PtPipeline) off = start (text, "off", "1");
+    g_autoptr (PtPipeline) pipeline = start (text, "exact", "1", "0");
+    g_autoptr (PtPipeline) off = start (text, "off", "1", "0");
     g_autoptr (GString) names = g_string_new (NULL);
     PtPipelineStats stats;
 

@@ -291,6 +291,7 @@ PT_API void pt_pipeline_set_learn_interval (PtPipeline *self, guint interval);
 PT_API void pt_pipeline_set_learn_policy (PtPipeline *self,
     PtLearnPolicy policy);
 
+PT_API void pt_pipeline_set_checkpoint_keep (PtPipeline *self, guint keep);
 PT_API gboolean pt_pipeline_save (PtPipeline *self, const gchar *path,
     GError **error);
 PT_API void pt_pipeline_save_async (PtPipeline *self, const gchar *path);
@@ -306,6 +307,8 @@ PT_API gboolean pt_pipeline_get_target_info (PtPipeline *self,
 PT_API void pt_pipeline_get_stats (PtPipeline *self, PtPipelineStats *stats);
 PT_API void pt_pipeline_get_stage_stats (PtPipeline *self, guint stage,
     PtStageStats *stats);
+
+PT_API gchar *pt_pipeline_describe_schedules (void);
 
 PT_API GType pt_result_get_type (void);
 PT_API PtResult *pt_result_ref (PtResult *self);
