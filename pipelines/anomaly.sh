@@ -36,7 +36,7 @@ launch "$source" ! videoconvert ! queue "$(limit)" ! partimefilter \
   "$(record "$folder/anomaly.mkv")" || exit 1
 scores >"$folder/scores.tsv"
 # shellcheck disable=SC2046
-"$partime" plot "$folder/scores.tsv" $(stills_at 0.15 0.42 0.8) \
+plot_scores "$folder/scores.tsv" $(stills_at 0.15 0.42 0.8) \
   -o "$folder/anomaly.png" || exit 1
 
 # Frames of the package's clip, by eye: nothing moves on the table, or the pen

@@ -152,3 +152,12 @@ psnr_of () {
     { d = value[$2] - value[$3]; sum += d * d }
     END { printf "%.2f\n", -10 / log (10) * log (sum / n / 255 / 255) }'
 }
+
+# plot_scores SCORES OPTION...: partime plot of "frame<TAB>score".
+plot_scores () {
+  awk '{ printf "{\"frame\":%d,\"measures\":{\"score\":{\"unit\":\"\"," \
+    "\"higher-is-better\":false,\"newest\":%g,\"recent\":%g}}}\n", $1, $2, $2 }' \
+    "$1" >"$work/scores.json"
+  shift
+  "$partime" plot "$work/scores.json" "$@"
+}

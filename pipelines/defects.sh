@@ -58,7 +58,7 @@ stills=5/1
 launch "$source" ! "$small" "$(limit)" ! queue ! "$filter" \
   learning-mode=off "$(record "$folder/defects.mkv")" || exit 1
 scores >"$folder/scores.tsv"
-"$partime" plot "$folder/scores.tsv" -o "$folder/defects.png" || exit 1
+plot_scores "$folder/scores.tsv" -o "$folder/defects.png" || exit 1
 
 echo "== done: $folder/defects.mkv, defects.png, scores.tsv, defects.safetensors"
 if [ $# -eq 0 ]; then

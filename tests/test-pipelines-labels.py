@@ -36,7 +36,8 @@ def check_classify(tap, runner):
     if said is None:
         return
     accuracy = ready.number(said, "never seen:")
-    # measured after 10000 pictures with seeds 0 to 4: CLASSES
+    # measured after 10000 pictures with seeds 0 to 4: 0.765 to
+    # 0.813, median 0.790
     tap.check(accuracy > .72, f"classify is right in {accuracy:.4f}")
     try:
         import torch
@@ -68,7 +69,7 @@ def check_segment(tap, runner):
     if said is None:
         return
     iou = ready.number(said, "not learned from:")
-    # measured after 10 passes with seeds 0 to 4: CASTLES
+    # measured after 10 passes with seeds 0 to 4: 0.927 to 0.957
     tap.check(iou > .8, f"segment reaches a mean IoU of {iou:.4f}")
     first = ready.package_file("visp-images-data", "Image_0001.pgm")
     frames = []
@@ -101,8 +102,8 @@ def check_denoise(tap, runner):
     if said is None:
         return
     gain = ready.number(said, "in dB:")
-    # measured after 240 frames with seeds 0 to 4: GAINS
-    tap.check(gain > .1, f"denoise: restored pictures are {gain:.2f} dB nearer")
+    # measured after 240 frames with seeds 0 to 4: 0.64 to 0.89 dB
+    tap.check(gain > .3, f"denoise: restored pictures are {gain:.2f} dB nearer")
 
 
 def main():

@@ -39,8 +39,8 @@ def check_script(tap, runner):
     gain = ready.number(said, "in dB:")
     tap.say(f"last third of {FRAMES} frames: {gain:.2f} dB better than the "
             "frame before")
-    # measured with seeds 0 to 4: GAINS
-    tap.check(gain > .5, "predictions beat the frame before")
+    # measured with seeds 0 to 4: 2.1 to 2.3 dB
+    tap.check(gain > 1, "predictions beat the frame before")
     return True
 
 
@@ -67,7 +67,7 @@ def check_pictures(tap, runner):
                                                     truth[third:])
     tap.say(f"all frames: predicted {found:.2f} dB, the frame before "
             f"{repeat:.2f} dB; better in the last third by {gain:.2f} dB")
-    tap.check(gain > .5, "so do the pictures themselves")
+    tap.check(gain > 1, "so do the pictures themselves")
     with open(stats, encoding="utf-8") as file:
         measures = json.loads(file.readlines()[-1])["measures"]
     tap.say(f"psnr in the statistics: {measures['psnr']['total']:.2f}")

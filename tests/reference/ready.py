@@ -40,11 +40,19 @@ class Runner:
 
     def launch(self, *words):
         """gst-launch-1.0 with the element that is tested."""
+        self.gst_launch(" ".join(words), check=True)
+
+    def fail(self, words):
+        """What gst-launch-1.0 says of a pipeline that cannot be."""
+        done = self.gst_launch(words, capture_output=True, text=True)
+        return done.stderr + done.stdout if done.returncode else ""
+
+    def gst_launch(self, words, **options):
         env = dict(os.environ,
                    GST_PLUGIN_PATH=os.path.join(self.build, "gst-plugin"),
                    GST_REGISTRY=os.path.join(self.build, "gst-registry.bin"))
-        subprocess.run(["gst-launch-1.0", "-q", *" ".join(words).split()],
-                       env=env, check=True, timeout=300)
+        return subprocess.run(["gst-launch-1.0", "-q", *words.split()],
+                              env=env, timeout=300, **options)
 
     def run(self, name, files, **settings):
         """What pipelines/@name.sh says, having left @files in its folder;
