@@ -187,6 +187,56 @@ def settings_of_learning(tap, rig):
         case.compare(mode, 3, "sgd lr=5e-2", ["learning.target=input"])
 
 
+POLICIES = [
+    ["learning.accumulate=4"],
+    ["learning.accumulate=3", "learning.clip-norm=0.05",
+     "learning.orthogonal=0.8"],
+    ["learning.clip-norm=0.02"],
+    ["learning.orthogonal=0.9"],
+    ["learning.freeze=a;d*"],
+    ["learning.freeze=*c*;b", "b.lr_scale=3"],
+    ["a.lr_scale=0.5", "b.lr_scale=3", "d.lr_scale=0"],
+    ["learning.schedule=step step_size=7 gamma=0.5", "learning.warmup=5"],
+    ["learning.schedule=cosine T_max=12 eta_min=1e-5"],
+    ["learning.schedule=plateau window=3 patience=1 factor=0.5 "
+     "threshold=0.2 cooldown=1 min_factor=0.2"],
+    ["learning.schedule=cosine T_max=9 restarts=true",
+     "learning.accumulate=2"],
+]
+
+
+def policies(tap, rig):
+    """Every control of how it learns, in every mode."""
+    case = Comparison(tap, rig, "SKIPS")
+    optimizers = ["sgd lr=5e-2 momentum=0.9 nesterov=true weight_decay=1e-2",
+                  "adam lr=2e-3", "adamw lr=2e-3 weight_decay=0.1",
+                  "rmsprop lr=1e-3 momentum=0.5"]
+    for turn, extra in enumerate(POLICIES):
+        for k, mode in enumerate(MODES[1:]):
+            case.compare(mode, (1, 3)[(turn + k) % 2],
+                         optimizers[(turn + k) % len(optimizers)], extra)
+
+
+def schedules(tap):
+    """The model's closed forms against PyTorch's classes."""
+    kinds = torch.optim.lr_scheduler
+    for text, make in {
+            "step step_size=7 gamma=0.5":
+                lambda o: kinds.StepLR(o, 7, 0.5),
+            "cosine T_max=12 eta_min=0.01":
+                lambda o: kinds.CosineAnnealingLR(o, 12, 0.01),
+            "cosine T_max=9 restarts=true":
+                lambda o: kinds.CosineAnnealingWarmRestarts(o, 9)}.items():
+        optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.3)
+        schedule, worst = make(optimizer), 0
+        for t in range(12 if "T_max=12" in text else 40):
+            rate = optimizer.param_groups[0]["lr"]
+            worst = max(worst, abs(rate - modes.scheduled(text, 0.3, t)))
+            optimizer.step()
+            schedule.step()
+        tap.check(worst < 1e-12, f"{text} is PyTorch's ({worst:.0e})")
+
+
 def one_stage(tap, rig):
     """With one stage nothing is late."""
     case = Comparison(tap, rig, "CHAIN")
@@ -221,9 +271,10 @@ def main():
     plain_training(tap)
     by_hand(tap, "partime")
     by_hand(tap, "delayed")
+    schedules(tap)
     with tempfile.TemporaryDirectory() as folder:
         rig = rigs.Rig(sys.argv[1], folder)
-        for part in (all_modes, settings_of_learning, one_stage,
+        for part in (all_modes, settings_of_learning, policies, one_stage,
                      wrong_models):
             part(tap, rig)
     tap.end()

@@ -34,6 +34,8 @@ static const gchar *const op_type_names[PT_N_OPS] = {
   [PT_OP_CROSS_ENTROPY] = "cross-entropy",
   [PT_OP_FLOW_LOSS] = "flow-loss",
   [PT_OP_UPDATE] = "update",
+  [PT_OP_DOT] = "dot",
+  [PT_OP_PROJECT] = "project",
   [PT_OP_CHECK_FINITE] = "check-finite",
 };
 

@@ -44,7 +44,11 @@ typedef enum
   PT_OP_CROSS_ENTROPY,          /* x target(int32 (1) or (1,H,W)) -> loss dx */
   PT_OP_FLOW_LOSS,              /* x (1,2,H,W) target (1,2C,H,W: frame t-1,
                                  * then t) -> loss dx */
-  PT_OP_UPDATE,                 /* dw rate step slots -> w slots, whole arena */
+  PT_OP_UPDATE,                 /* dw scale rate step slots -> update_w slots */
+  PT_OP_DOT,                    /* x w -> sum: of the products, in double */
+  PT_OP_PROJECT,                /* dw mean scale -> dw mean: what of dw is
+                                 * along mean is taken out; then mean moves
+                                 * towards what scale dw was */
   PT_OP_CHECK_FINITE,           /* x -> finite */
   PT_N_OPS,
 } PtOpType;
@@ -172,6 +176,11 @@ typedef struct
   gboolean nesterov, centered, amsgrad;
 } PtUpdateDesc;
 
+typedef struct
+{
+  gfloat momentum;              /* part of the mean that stays */
+} PtProjectDesc;
+
 #define PT_OP_MAX_INPUTS 8
 
 typedef struct
@@ -195,6 +204,7 @@ typedef struct
     PtCrossEntropyDesc cross_entropy;
     PtFlowLossDesc flow;
     PtUpdateDesc update;
+    PtProjectDesc project;
   };
 } PtOpDesc;
 
@@ -220,11 +230,13 @@ typedef struct
   PtTensor *loss;               /* one element */
   PtTensor *update_w;           /* update: the arena's values */
   PtTensor *slots[PT_UPDATE_MAX_SLOTS];
+  gdouble scale;                /* update, project: dw counts this much */
   gdouble rate;                 /* update: learning rate of this step */
   guint64 step;                 /* update: 1 for the first */
   guint64 seed;                 /* dropout: of this frame */
   gboolean update_running;      /* batch norm: move mean and variance */
   gboolean *finite;             /* check: result */
+  gdouble *sum;                 /* dot: result */
 } PtOpArgs;
 
 /* One stage's planning on one device. Operations of a workspace share its

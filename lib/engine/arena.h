@@ -9,8 +9,11 @@
 G_BEGIN_DECLS
 
 /* The parameters of one stage in one piece of memory, so that an update, a
- * copy or a check is one pass: learned ones first, then buffers such as
- * running statistics. Each parameter lies in its device's own layout. */
+ * copy or a check is one pass: learned ones first, those with one learning
+ * rate next to one another, then what does not learn: frozen ones and buffers
+ * such as running statistics. Behind them lies what the optimizer remembers of
+ * the learned ones, slot by slot: a copy of the whole is the state to come
+ * back to. Each parameter lies in its device's own layout. */
 
 typedef struct
 {
@@ -18,33 +21,68 @@ typedef struct
   gboolean learned;
   gsize offset, bytes;
   PtOp *packer;                 /* lent; NULL: row-major */
+  PtOp *project;                /* NULL: the gradient stays as it is */
+  PtTensor *gradient, *mean;    /* views, for @project */
 } PtParameter;
+
+/* The optimizer's own, the running mean of the gradient, their sum. */
+#define PT_ARENA_MAX_SLOTS (PT_UPDATE_MAX_SLOTS + 2)
+#define PT_ARENA_NO_SLOT G_MAXUINT
+
+/* Learned parameters next to one another that have the same rate. */
+typedef struct
+{
+  gsize offset, bytes;
+  gdouble scale;                /* of the rate */
+  PtOp *update;
+  PtTensor *w, *gradients, *sums, *slots[PT_UPDATE_MAX_SLOTS];  /* views */
+} PtSegment;
+
+/* What was there when a copy of the state was made. */
+typedef struct
+{
+  PtTensor *state;
+  guint64 updates;
+  guint n_summed;
+} PtArenaCopy;
 
 typedef struct
 {
   const PtSpan *span;           /* lent */
   PtNetwork *network;           /* lent */
+  const PtLearning *learning;   /* lent */
   guint n_parameters;
   PtParameter *parameters;
   gsize bytes, learned_bytes;
-  PtTensor *learned;            /* the learned part of values, which is first */
-  PtTensor *values;
-  PtTensor *gradients;          /* learned part; NULL when nothing learns */
+  PtTensor *state;              /* values, then slots */
+  PtTensor *values;             /* views of it */
+  PtTensor *learned;            /* the part of values that is learned */
   guint n_slots;
-  const gchar *slot_names[PT_UPDATE_MAX_SLOTS + 1];
-  PtTensor *slots[PT_UPDATE_MAX_SLOTS];
-  PtTensor *good, *candidate;   /* values known, or hoped, to be sound */
-  guint64 candidate_sequence;
+  const gchar *slot_names[PT_ARENA_MAX_SLOTS + 1];
+  PtTensor *slots[PT_ARENA_MAX_SLOTS];
+  guint mean_slot, sum_slot;    /* PT_ARENA_NO_SLOT if there is none */
+  PtTensor *gradients;          /* learned part, then scratch for what is
+                                 * frozen; NULL when nothing learns */
+  guint n_segments;
+  PtSegment *segments;
+  PtArenaCopy good, candidate;  /* known, or hoped, to be sound */
   gboolean has_candidate;
   guint n_copies;               /* views: live, then one per stash */
   PtTensor **stash;             /* n_copies - 1, learned part */
   PtTensor **w;                 /* [(copy * n + layer) * MAX_WEIGHTS + i] */
   PtTensor **dw;                /* [layer * MAX_WEIGHTS + i] */
-  PtOp *update;
-  PtOp *check;
+  PtOp *dot, *add;
+  gdouble square;               /* of the gradient that was checked last */
   guint64 updates;              /* applied to these weights, ever */
+  guint n_summed;               /* gradients in the sum */
 } PtArena;
 
+/* Names of slots that are not the optimizer's. */
+#define PT_ARENA_MEAN "gradient_mean"
+#define PT_ARENA_SUM "gradient_sum"
+
+guint pt_arena_name_slots (const PtLearning *learning,
+    const gchar *names[PT_ARENA_MAX_SLOTS + 1]);
 gboolean pt_arena_init (PtArena *self, PtNetwork *network, const PtSpan *span,
     const PtLearning *learning, guint n_stash, PtLayerPlan *plans,
     PtWorkspace *workspace, GError **error);
@@ -59,14 +97,28 @@ gboolean pt_arena_export_slot (PtArena *self, guint parameter, guint slot,
     PtTensor *host, GError **error);
 gboolean pt_arena_export_value (PtArena *self, guint parameter,
     PtTensor *host, GError **error);
+/* Of the weights that frame @sequence was run with. */
+gboolean pt_arena_import_kept (PtArena *self, guint parameter,
+    guint64 sequence, const PtTensor *host, GError **error);
+gboolean pt_arena_export_kept (PtArena *self, guint parameter,
+    guint64 sequence, PtTensor *host, GError **error);
 gboolean pt_arena_clear_slots (PtArena *self, GError **error);
 
 gboolean pt_arena_keep (PtArena *self, guint64 sequence, GError **error);
+
+/* arena-update.c */
+gboolean pt_arena_check (PtArena *self, gboolean *sound, GError **error);
 gboolean pt_arena_step (PtArena *self, gdouble rate, gboolean *applied,
     GError **error);
-gboolean pt_arena_watch (PtArena *self, guint64 sequence, guint64 about,
-    GError **error);
+gboolean pt_arena_trust (PtArena *self, GError **error);
+gboolean pt_arena_copy_aside (PtArena *self, GError **error);
 gboolean pt_arena_roll_back (PtArena *self, GError **error);
+
+static inline gsize
+pt_arena_get_state_bytes (const PtArena *self)
+{
+  return self->bytes + self->n_slots * self->learned_bytes;
+}
 
 static inline PtTensor **
 pt_arena_get_w (const PtArena *self, guint copy, guint layer)

@@ -137,6 +137,69 @@ learning_parse_loss (PtLearning *self, PtNetwork *network, GError **error)
   return TRUE;
 }
 
+/* Which layers freeze= names. */
+static gboolean
+learning_freeze (PtLearning *self, PtNetwork *network, const gchar *pattern,
+    GError **error)
+{
+  gboolean found = FALSE;
+
+  for (guint k = 0; k < network->n_nodes; k++) {
+    if (!g_pattern_match_simple (pattern, network->nodes[k].layer->name))
+      continue;
+    found = TRUE;
+    self->scales[k] = 0;
+  }
+  if (!found)
+    g_set_error (error, PT_ERROR, PT_ERROR_CONFIG,
+        "%s: group [learning], key freeze: found '%s', which is the name of "
+        "no layer, expected names of layers, with * and ?", network->origin,
+        pattern);
+  return found;
+}
+
+static gboolean
+learning_parse_scales (PtLearning *self, PtNetwork *network, GError **error)
+{
+  g_auto (GStrv) patterns = g_strsplit_set (network->settings.freeze, ";,",
+      -1);
+
+  self->scales = g_new0 (gdouble, network->n_nodes);
+  for (guint k = 0; k < network->n_nodes; k++)
+    self->scales[k] = network->nodes[k].layer->lr_scale;
+  for (guint i = 0; patterns[i] != NULL; i++)
+    if (*g_strstrip (patterns[i]) != '\0'
+        && !learning_freeze (self, network, patterns[i], error))
+      return FALSE;
+  for (guint k = 0; k < network->n_nodes; k++)
+    if (pt_learning_learns (self, network, k))
+      return TRUE;
+  g_set_error (error, PT_ERROR, PT_ERROR_CONFIG,
+      "%s: group [learning], key freeze: found '%s', which with lr_scale=0 "
+      "leaves no layer with weights to learn, expected some, or mode=off",
+      network->origin, network->settings.freeze);
+  return FALSE;
+}
+
+static gboolean
+learning_parse_policy (PtLearning *self, PtNetwork *network, GError **error)
+{
+  const PtSettings *settings = &network->settings;
+  g_autofree gchar *where = g_strdup_printf ("%s: group [learning], key "
+      "schedule", network->origin);
+
+  self->accumulate = settings->accumulate;
+  self->clip_norm = settings->clip_norm;
+  self->orthogonal = settings->orthogonal;
+  self->divergence_window = settings->divergence_window;
+  self->divergence_factor = settings->divergence_factor;
+  self->divergence_rate = settings->divergence_rate;
+  self->replay = settings->replay;
+  self->replay_interval = settings->replay_interval;
+  return pt_schedule_parse (&self->schedule, settings->schedule, where, error)
+      && learning_parse_scales (self, network, error);
+}
+
 /* Reads @network's settings into @self, which the caller clears in any case.
  * PT_ERROR_CONFIG names file, group, key, found and expected. */
 gboolean
@@ -173,6 +236,7 @@ pt_learning_init (PtLearning *self, PtNetwork *network, GError **error)
     return TRUE;
   return learning_parse_loss (self, network, error)
       && learning_parse_rate (self, network, error)
+      && learning_parse_policy (self, network, error)
       && learning_set_target (self, network, error);
 }
 
@@ -181,6 +245,7 @@ pt_learning_clear (PtLearning *self)
 {
   g_clear_pointer (&self->loss, pt_loss_unref);
   g_clear_pointer (&self->optimizer, pt_optimizer_unref);
+  g_clear_pointer (&self->scales, g_free);
 }
 
 /* Fills in what depends on the cut: with one stage nothing is late, and all
@@ -195,6 +260,20 @@ pt_learning_settle (PtLearning *self, guint n_stages, gint warmup)
     warmup = n_stages > 1 && self->staleness != PT_STALENESS_NONE
         && self->mode != PT_MODE_EXACT ? 100 : 0;
   self->warmup = warmup;
+}
+
+gboolean
+pt_learning_learns (const PtLearning *self, const PtNetwork *network,
+    guint node)
+{
+  const PtLayer *layer = network->nodes[node].layer;
+
+  if (self->scales == NULL || self->scales[node] == 0)
+    return FALSE;
+  for (guint i = 0; i < layer->n_weights; i++)
+    if (layer->weights[i].learned)
+      return TRUE;
+  return FALSE;
 }
 
 guint
@@ -212,12 +291,13 @@ pt_learning_get_age (const PtLearning *self, guint stage, guint n_stages)
   return pt_learning_get_token_delay (self) * (n_stages - 1 - stage);
 }
 
-/* rate / (1 + age), or its root, times min (1, (updates + 1) / warmup). */
+/* The schedule's rate / (1 + age), or its root, times
+ * min (1, (updates + 1) / warmup). */
 gdouble
 pt_learning_get_rate (const PtLearning *self, gdouble base, guint age,
     guint64 updates)
 {
-  gdouble rate = base;
+  gdouble rate = pt_schedule_get_rate (&self->schedule, base, updates);
 
   if (self->staleness == PT_STALENESS_INVERSE)
     rate /= 1.0 + age;

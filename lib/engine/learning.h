@@ -3,6 +3,7 @@
 
 #pragma once
 
+#include "engine/schedule.h"
 #include "losses/loss.h"
 #include "network/network.h"
 #include "optimizers/optimizer.h"
@@ -33,6 +34,14 @@ typedef struct
   guint interval;
   PtLearnPolicy policy;
   guint64 seed;
+  gdouble *scales;              /* of each node's rate; 0: it does not learn */
+  guint accumulate;             /* gradients per update */
+  gdouble clip_norm;            /* 0: never */
+  gdouble orthogonal;           /* momentum of the mean gradient; 0: off */
+  PtSchedule schedule;
+  gint divergence_window;
+  gdouble divergence_factor, divergence_rate;
+  guint replay, replay_interval;
 } PtLearning;
 
 gboolean pt_learning_init (PtLearning *self, PtNetwork *network,
@@ -41,6 +50,9 @@ void pt_learning_clear (PtLearning *self);
 void pt_learning_settle (PtLearning *self, guint n_stages, gint warmup);
 /* How many frames earlier the next stage worked for the token of a frame. */
 guint pt_learning_get_token_delay (const PtLearning *self);
+/* Whether any weight of @node does. */
+gboolean pt_learning_learns (const PtLearning *self, const PtNetwork *network,
+    guint node);
 guint pt_learning_get_age (const PtLearning *self, guint stage,
     guint n_stages);
 gdouble pt_learning_get_rate (const PtLearning *self, gdouble base, guint age,

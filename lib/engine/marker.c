@@ -53,11 +53,12 @@ marker_prune (PtPipeline *self)
       g_ptr_array_remove_index (self->markers, i);
 }
 
-/* Puts @marker behind the frames pushed so far. */
+/* Puts @marker behind the frames pushed so far; the caller has push_lock. */
 void
 pt_pipeline_send_marker (PtPipeline *self, PtMarker *marker)
 {
   marker->n_left = self->n_stages;
+  marker->sequence = self->sequence;
   g_atomic_ref_count_inc (&marker->refs);
   g_mutex_lock (&self->marker_lock);
   marker_prune (self);
@@ -90,6 +91,8 @@ pt_pipeline_wait_marker (PtPipeline *self, PtMarker *marker, GError **error)
 gboolean
 pt_pipeline_run_marker (PtPipeline *self, PtMarker *marker, GError **error)
 {
+  g_mutex_lock (&self->push_lock);
   pt_pipeline_send_marker (self, marker);
+  g_mutex_unlock (&self->push_lock);
   return pt_pipeline_wait_marker (self, marker, error);
 }

@@ -9,6 +9,10 @@
  * thread has a core of its own: a sleep and a wake-up cost about 20 us. */
 #define PIPELINE_SPIN 50000
 
+/* Number of the first frame: those before it, which a checkpoint brings back,
+ * have numbers too. */
+#define PIPELINE_FIRST 1048576
+
 /* Results that may wait to be pulled, besides one for each stage. */
 #define PIPELINE_RESULTS 2
 
@@ -131,13 +135,14 @@ pipeline_finished (gpointer data)
 }
 
 static void
-pipeline_diverged (gpointer data, guint64 frame)
+pipeline_diverged (gpointer data, guint64 frame, gdouble loss, gdouble best,
+    gdouble scale)
 {
   PtPipeline *self = data;
 
   pt_stats_add_rollback (&self->stats);
   pt_pipeline_emit (self, &(PtEvent) { .type = PT_EVENT_DIVERGED,
-      .frame = frame });
+      .frame = frame, .loss = loss, .best = best, .rate_scale = scale });
 }
 
 /* On the thread of the stage that failed: everybody else is let go. */
@@ -322,7 +327,8 @@ pt_pipeline_start (PtPipeline *self, GError **error)
   g_atomic_int_set (&self->failed, FALSE);
   g_atomic_int_set (&self->flushing, FALSE);
   pt_stats_reset (&self->stats);
-  self->sequence = self->frame = 0;
+  self->sequence = PIPELINE_FIRST;
+  self->frame = 0;
   self->n_pushed = self->n_finished = 0;
   if (!pipeline_prepare (self, error)) {
     if (self->in != NULL)

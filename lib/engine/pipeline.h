@@ -39,7 +39,7 @@ struct _PtPipeline
   const PtPlacement *given;     /* lent: use this instead of finding one */
 
   GMutex push_lock;             /* one frame or marker enters at a time */
-  guint64 sequence;             /* of the next frame; never reset */
+  guint64 sequence;             /* of the next frame; only ever rises */
   guint64 frame;                /* since start, flush or drain */
   gint n_pushed, n_finished;    /* atomic, wrap around alike */
   gint learn;                   /* atomic */

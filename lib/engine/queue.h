@@ -29,7 +29,10 @@ typedef struct
   guint64 sequence;             /* of frames since the pipeline was made */
   guint64 frame;                /* since start or flush */
   gboolean learn;               /* decided when the frame entered */
-  gdouble rate;                 /* base learning rate from this frame on */
+  gboolean again;               /* learned before: nobody waits for a result */
+  gdouble rate;                 /* base learning rate from this frame on; of
+                                 * a token: what it is multiplied by */
+  gboolean keep;                /* token: put a copy of the state aside */
   gint64 entered;               /* ns, monotonic */
   PtMarker *marker;             /* lent */
   PtResult *result;             /* owned by the message, output queue only */

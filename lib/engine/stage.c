@@ -28,6 +28,9 @@ pt_stage_new (PtWiring *wiring, const PtLearning *learning, guint index,
   self->token_delay = pt_learning_get_token_delay (learning);
   self->n_initial_tokens = self->token_delay;
   self->was_valid = TRUE;
+  pt_guard_init (&self->guard, learning->divergence_window,
+      learning->divergence_factor, learning->divergence_rate,
+      &learning->schedule);
   self->stats.device = pt_device_get_name (self->span->device);
   self->stats.first_layer = self->span->first;
   self->stats.n_layers = self->span->n;
@@ -41,6 +44,7 @@ void
 pt_stage_free (PtStage *self)
 {
   g_clear_error (&self->error);
+  pt_guard_clear (&self->guard);
   g_free (self->layer_forward);
   g_free (self->layer_backward);
   g_cond_clear (&self->changed);
@@ -117,6 +121,8 @@ stage_backward_layer (PtStage *self, guint k, guint64 sequence,
   stage_fill (self, k, through, &args);
   args.dy = pt_gradients_get (&self->gradients, 1 + self->span->first + k,
       sequence);
+  args.frozen = !pt_learning_learns (self->learning, self->wiring->network,
+      self->span->first + k);
   for (guint i = 0; i < node->layer->n_weights; i++) {
     args.w[i] = w[i];
     args.dw[i] = dw[i];
@@ -150,12 +156,16 @@ stage_backward (PtStage *self, guint64 sequence, GError **error)
   return TRUE;
 }
 
+/* @token as it goes on to the stage before, for the frame it works on then. */
 static void
-stage_send_token (PtStage *self, PtMessageType type, guint64 sequence)
+stage_send_token (PtStage *self, const PtMessage *token, guint64 sequence)
 {
+  PtMessage message = *token;
+
+  message.sequence = sequence;
+  self->sent[sequence % PT_STAGE_MAX_DELAY] = message;
   if (self->tokens_out != NULL)
-    pt_queue_put (self->tokens_out, &(PtMessage) { .type = type,
-        .sequence = sequence });
+    pt_queue_put (self->tokens_out, &message);
 }
 
 static void
@@ -168,20 +178,18 @@ stage_note_time (PtStage *self, guint64 *mean, gint64 time)
 }
 
 static gboolean
-stage_update (PtStage *self, const PtMessage *message, GError **error)
+stage_update (PtStage *self, const PtMessage *message, const PtMessage *token,
+    GError **error)
 {
   gint64 start = pt_clock_now ();
-  gdouble rate = pt_learning_get_rate (self->learning, message->rate,
-      self->age, self->arena.updates);
+  gdouble rate = token->rate * pt_learning_get_rate (self->learning,
+      message->rate, self->age, self->arena.updates);
   gboolean applied;
 
   if (!pt_arena_step (&self->arena, rate, &applied, error))
     return FALSE;
   if (!applied)
     return TRUE;
-  if (!pt_arena_watch (&self->arena, message->sequence,
-          message->sequence - self->age, error))
-    return FALSE;
   stage_note_time (self, &self->stats.update, pt_clock_now () - start);
   g_mutex_lock (&self->lock);
   self->stats.updates++;
@@ -190,25 +198,51 @@ stage_update (PtStage *self, const PtMessage *message, GError **error)
   return TRUE;
 }
 
-/* What the stage does with the token that is due on @message's frame. */
+static void
+stage_note_dropped (PtStage *self)
+{
+  g_mutex_lock (&self->lock);
+  self->stats.dropped++;
+  g_mutex_unlock (&self->lock);
+}
+
+/* Backward, token on, update. A gradient that is not finite goes no further. */
 static gboolean
-stage_learn (PtStage *self, const PtMessage *message, PtMessageType token,
-    GError **error)
+stage_use_gradient (PtStage *self, const PtMessage *message,
+    const PtMessage *token, GError **error)
 {
   gint64 start = pt_clock_now ();
+  PtMessage on = *token;
+  gboolean sound;
 
-  if (token == PT_MESSAGE_TOKEN_ROLLBACK
-      && !pt_arena_roll_back (&self->arena, error))
+  if (!stage_backward (self, message->sequence, error)
+      || !pt_arena_check (&self->arena, &sound, error))
     return FALSE;
-  if (token != PT_MESSAGE_TOKEN_GRADIENT) {
-    stage_send_token (self, token, message->sequence);
-    return TRUE;
-  }
-  if (!stage_backward (self, message->sequence, error))
-    return FALSE;
-  stage_send_token (self, PT_MESSAGE_TOKEN_GRADIENT, message->sequence);
+  if (!sound)
+    on.type = PT_MESSAGE_TOKEN_NONE;
+  stage_send_token (self, &on, message->sequence);
   stage_note_time (self, &self->stats.backward, pt_clock_now () - start);
-  return stage_update (self, message, error);
+  if (sound)
+    return stage_update (self, message, token, error);
+  stage_note_dropped (self);
+  return TRUE;
+}
+
+/* What the stage does with the token that is due on @message's frame. */
+static gboolean
+stage_learn (PtStage *self, const PtMessage *message, const PtMessage *token,
+    GError **error)
+{
+  if (token->type == PT_MESSAGE_TOKEN_GRADIENT) {
+    if (!stage_use_gradient (self, message, token, error))
+      return FALSE;
+  } else {
+    if (token->type == PT_MESSAGE_TOKEN_ROLLBACK
+        && !pt_arena_roll_back (&self->arena, error))
+      return FALSE;
+    stage_send_token (self, token, message->sequence);
+  }
+  return !token->keep || pt_arena_copy_aside (&self->arena, error);
 }
 
 /* The loss of the frame and its gradient with respect to the output. */
@@ -232,10 +266,47 @@ stage_compare (PtStage *self, const PtMessage *message, PtTensor *output,
   return TRUE;
 }
 
+/* Everybody goes back to the last good state. Until the stages before have
+ * heard of it, frames still run through the weights that went wrong. */
+static void
+stage_roll_back (PtStage *self, const PtMessage *message)
+{
+  const PtGuard *guard = &self->guard;
+
+
+  self->quiet_until = message->sequence + 1 + self->token_delay * self->index;
+  if (self->was_valid)
+    self->hooks.diverged (self->hooks.data, message->frame, guard->why[0],
+        guard->why[1], guard->scale);
+}
+
+/* What is to be sent back of a frame with that @loss. */
+static void
+stage_judge (PtStage *self, const PtMessage *message, gboolean valid,
+    gdouble loss, PtMessage *token)
+{
+  gboolean learns = message->learn && self->learning->mode != PT_MODE_OFF;
+  PtGuardVerdict verdict = PT_GUARD_SKIP;
+
+  if (message->sequence >= self->quiet_until)
+    verdict = pt_guard_look (&self->guard, valid, learns, loss);
+  if (verdict == PT_GUARD_ROLL_BACK) {
+    stage_roll_back (self, message);
+    token->type = PT_MESSAGE_TOKEN_ROLLBACK;
+  } else if (verdict != PT_GUARD_SKIP) {
+    token->type = PT_MESSAGE_TOKEN_GRADIENT;
+  } else if (learns) {
+    stage_note_dropped (self);
+  }
+  token->rate = self->guard.scale;
+  token->keep = verdict == PT_GUARD_KEEP;
+  self->was_valid = valid;
+}
+
 /* The last stage: looks at the output, sends the result out, and finds the
  * token that it would have got from a stage after it. */
 static gboolean
-stage_finish (PtStage *self, const PtMessage *message, PtMessageType *token,
+stage_finish (PtStage *self, const PtMessage *message, PtMessage *token,
     GError **error)
 {
   const PtWiring *wiring = self->wiring;
@@ -251,30 +322,19 @@ stage_finish (PtStage *self, const PtMessage *message, PtMessageType *token,
   if (valid && message->learn && learns
       && !stage_compare (self, message, output, &loss, error))
     return FALSE;
-  *token = message->learn ? PT_MESSAGE_TOKEN_GRADIENT : PT_MESSAGE_TOKEN_NONE;
-  if (!valid || (message->learn && learns && !isfinite (loss))) {
-    *token = PT_MESSAGE_TOKEN_ROLLBACK;
-    if (self->was_valid)
-      self->hooks.diverged (self->hooks.data, message->frame);
-  }
-  self->was_valid = *token != PT_MESSAGE_TOKEN_ROLLBACK;
+  if (learns)
+    stage_judge (self, message, valid, loss, token);
   return self->hooks.result (self->hooks.data, message, output, valid, loss,
       self->arena.updates, error);
 }
 
 static gboolean
-stage_take_token (PtStage *self, PtMessageType *token)
+stage_take_token (PtStage *self, PtMessage *token)
 {
-  PtMessage message;
-
-  *token = PT_MESSAGE_TOKEN_NONE;
-  if (self->n_initial_tokens > 0) {
-    self->n_initial_tokens--;
-    return TRUE;
-  }
-  if (!pt_queue_take (self->tokens_in, &message))
-    return FALSE;
-  *token = message.type;
+  if (self->n_initial_tokens == 0)
+    return pt_queue_take (self->tokens_in, token);
+  self->n_initial_tokens--;
+  *token = (PtMessage) { .type = PT_MESSAGE_TOKEN_NONE };
   return TRUE;
 }
 
@@ -282,7 +342,7 @@ stage_take_token (PtStage *self, PtMessageType *token)
 static gboolean
 stage_step (PtStage *self, const PtMessage *message, GError **error)
 {
-  PtMessageType token = PT_MESSAGE_TOKEN_NONE;
+  PtMessage token = { .type = PT_MESSAGE_TOKEN_NONE };
   gint64 start = pt_clock_now ();
 
   if (!stage_forward (self, message, error))
@@ -296,7 +356,7 @@ stage_step (PtStage *self, const PtMessage *message, GError **error)
   if (self->learning->mode != PT_MODE_OFF) {
     if (self->tokens_in != NULL && !stage_take_token (self, &token))
       return FALSE;
-    if (!stage_learn (self, message, token, error))
+    if (!stage_learn (self, message, &token, error))
       return FALSE;
   }
   if (self->out == NULL)
@@ -313,21 +373,22 @@ stage_drain (PtStage *self, GError **error)
 {
   guint n = MIN (self->n_frames, self->token_delay)
       * (self->wiring->n_stages - 1 - self->index);
-  PtMessageType token;
+  PtMessage token;
 
   if (self->learning->mode == PT_MODE_OFF)
     n = 0;
   self->n_initial_tokens = 0;
   while (n-- > 0 && stage_take_token (self, &token)) {
-    if (token != PT_MESSAGE_TOKEN_ROLLBACK)
-      token = PT_MESSAGE_TOKEN_NONE;
+    if (token.type != PT_MESSAGE_TOKEN_ROLLBACK)
+      token.type = PT_MESSAGE_TOKEN_NONE;
     else if (!pt_arena_roll_back (&self->arena, error))
       return FALSE;
-    stage_send_token (self, token, 0);
+    stage_send_token (self, &token, 0);
   }
   self->n_initial_tokens = self->token_delay;
   self->n_frames = 0;
   self->was_valid = TRUE;
+  self->quiet_until = 0;
   return TRUE;
 }
 
@@ -383,6 +444,7 @@ stage_park (PtStage *self)
   self->n_initial_tokens = self->token_delay;
   self->n_frames = 0;
   self->was_valid = TRUE;
+  self->quiet_until = 0;
   return !stop;
 }
 

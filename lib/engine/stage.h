@@ -5,10 +5,13 @@
 
 #include "engine/arena.h"
 #include "engine/gradients.h"
+#include "engine/guard.h"
 #include "engine/queue.h"
 #include "engine/wiring.h"
 
 G_BEGIN_DECLS
+
+#define PT_STAGE_MAX_DELAY 2    /* pt_learning_get_token_delay() */
 
 /* One slice of the network on one device, in a thread of its own. Its step on
  * a frame: wait for the activation; forward; send the activation on at once;
@@ -31,6 +34,7 @@ struct _PtMarker
   void (*done) (PtMarker *marker);
   gint n_left;                  /* atomic: stages that have not run it yet */
   gboolean drains;              /* the frames before it are the last ones */
+  guint64 sequence;             /* of the frame after it */
   PtPipeline *pipeline;         /* lent */
   gpointer data;
   GDestroyNotify destroy;       /* of data */
@@ -39,14 +43,15 @@ struct _PtMarker
 
 typedef struct
 {
-  /* On the last stage's thread. @output is lent, on the stage's device;
-   * @loss is NaN if there is none. */
+  /* On the last stage's thread, the first two. @output is lent, on the
+   * stage's device; @loss is NaN if there is none. */
   gboolean (*result) (gpointer data, const PtMessage *message,
       PtTensor *output, gboolean valid, gdouble loss, guint64 version,
       GError **error);
   /* The last stage is through with a frame, backward pass and all. */
   void (*finished) (gpointer data);
-  void (*diverged) (gpointer data, guint64 frame);
+  void (*diverged) (gpointer data, guint64 frame, gdouble loss,
+      gdouble best, gdouble scale);
   /* @error is lent; the stage computes no more. */
   void (*failed) (gpointer data, const GError *error);
   gpointer data;
@@ -73,8 +78,11 @@ struct _PtStage
 
   guint age, token_delay;
   guint n_initial_tokens;       /* still due before real ones */
+  PtMessage sent[PT_STAGE_MAX_DELAY];   /* the last tokens, by sequence */
   guint64 n_frames;             /* since start, flush or drain */
-  gboolean was_valid;
+  gboolean was_valid;           /* the last stage's, as the next three */
+  PtGuard guard;
+  guint64 quiet_until;          /* frames before ran through bad weights */
 
   PtWorkspace workspace;
   PtLayerPlan *plans;           /* span->n */
@@ -85,8 +93,8 @@ struct _PtStage
   PtTensor **saved;             /* [(slot * n + layer) * MAX_SAVED + i] */
   guint n_saved_slots;
   gsize memory;
-  PtOp *loss;                   /* last stage */
-  PtOp *check;                  /* last stage: of the output */
+  PtOp *loss;                   /* last stage, as the next three */
+  PtOp *check;                  /* of the output */
   PtTensor *loss_value, *loss_host;
 
   gboolean trial;               /* weights are not written back */

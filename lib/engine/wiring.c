@@ -41,15 +41,6 @@ wiring_find_stage (const PtWiring *self, guint node)
   g_assert_not_reached ();
 }
 
-static gboolean
-wiring_learns (const PtLayer *layer)
-{
-  for (guint i = 0; i < layer->n_weights; i++)
-    if (layer->weights[i].learned)
-      return TRUE;
-  return FALSE;
-}
-
 static void
 wiring_add_node (PtWiring *self, guint node)
 {
@@ -59,7 +50,8 @@ wiring_add_node (PtWiring *self, guint node)
 
   *out = (PtWire) { .shape = n->layer->output, .dtype = PT_F32,
     .producer = stage, .last_reader = stage, .first_node = node,
-    .last_node = node, .wants_gradient = wiring_learns (n->layer) };
+    .last_node = node, .wants_gradient =
+        pt_learning_learns (self->learning, self->network, node) };
   for (guint i = 0; i < n->layer->n_inputs; i++) {
     PtWire *in = &self->wires[PT_WIRE_OF_INPUT (n->inputs[i])];
 

@@ -75,6 +75,23 @@ pt_tensor_file_add (PtTensorFile *self, const gchar *name, PtTensor *tensor)
   g_hash_table_insert (self->by_name, entry->name, entry);
 }
 
+void
+pt_tensor_file_add_all (PtTensorFile *self, PtTensorFile *other)
+{
+  JsonObjectIter iter;
+  const gchar *key;
+  JsonNode *value;
+
+  for (guint i = 0; i < other->entries->len; i++) {
+    const TensorEntry *entry = g_ptr_array_index (other->entries, i);
+
+    pt_tensor_file_add (self, entry->name, entry->tensor);
+  }
+  json_object_iter_init (&iter, other->metadata);
+  while (json_object_iter_next (&iter, &key, &value))
+    pt_tensor_file_set_metadata (self, key, json_node_get_string (value));
+}
+
 /* Lent; %NULL if there is none of that name. */
 PtTensor *
 pt_tensor_file_get (PtTensorFile *self, const gchar *name)

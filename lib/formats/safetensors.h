@@ -16,6 +16,8 @@ void pt_tensor_file_free (PtTensorFile *self);
 /* Takes a reference on @tensor, which must be in main memory, row-major. */
 void pt_tensor_file_add (PtTensorFile *self, const gchar *name,
     PtTensor *tensor);
+/* References on all tensors of @other, and its metadata. */
+void pt_tensor_file_add_all (PtTensorFile *self, PtTensorFile *other);
 PtTensor *pt_tensor_file_get (PtTensorFile *self, const gchar *name);
 guint pt_tensor_file_get_n_tensors (PtTensorFile *self);
 const gchar *pt_tensor_file_get_name (PtTensorFile *self, guint index);

@@ -1,8 +1,7 @@
 /* SPDX-FileCopyrightText: partimefilter contributors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-#include "formats/safetensors.h"
-#include "network/network.h"
+#include "formats/weights.h"
 
 #include <math.h>
 #include <string.h>
@@ -11,7 +10,8 @@
 static gboolean
 weights_is_foreign (const gchar *name)
 {
-  return g_str_has_prefix (name, "optimizer.") ||
+  return g_str_has_prefix (name, PT_WEIGHTS_OPTIMIZER) ||
+      g_str_has_prefix (name, PT_WEIGHTS_STREAM) ||
       g_str_has_suffix (name, ".num_batches_tracked");
 }
 
@@ -104,29 +104,14 @@ weights_check_extra (PtNetwork *self, PtTensorFile *file, const gchar *path,
   return TRUE;
 }
 
-/**
- * pt_network_load_weights:
- * @self: a network
- * @path: a safetensors file
- * @error: return location
- *
- * Replaces all weights by those of the file, or none: every name, shape and
- * number is checked first. Tensors named "optimizer." and PyTorch's
- * "num_batches_tracked" are passed over. Not thread-safe.
- *
- * Returns: %TRUE, or %FALSE with %PT_ERROR_FILE for a file that cannot be
- *   read, lacks a tensor, has others or is not finite, %PT_ERROR_SHAPE for
- *   weights of another net, %PT_ERROR_NO_MEMORY
- */
 gboolean
-pt_network_load_weights (PtNetwork *self, const gchar *path, GError **error)
+pt_weights_take (PtNetwork *self, PtTensorFile *file, const gchar *path,
+    GError **error)
 {
-  g_autoptr (PtTensorFile) file = pt_tensor_file_load (path, error);
   g_autoptr (GHashTable) known =
       g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
 
-  if (file == NULL ||
-      !weights_check_known (self, file, path, known, error) ||
+  if (!weights_check_known (self, file, path, known, error) ||
       !weights_check_extra (self, file, path, known, error) ||
       !pt_network_need_weights (self, error))
     return FALSE;
@@ -141,6 +126,28 @@ pt_network_load_weights (PtNetwork *self, const gchar *path, GError **error)
     }
   }
   return TRUE;
+}
+
+/**
+ * pt_network_load_weights:
+ * @self: a network
+ * @path: a safetensors file
+ * @error: return location
+ *
+ * Replaces all weights by those of the file, or none: every name, shape and
+ * number is checked first. Tensors named "optimizer." and "stream.", and
+ * PyTorch's "num_batches_tracked", are passed over. Not thread-safe.
+ *
+ * Returns: %TRUE, or %FALSE with %PT_ERROR_FILE for a file that cannot be
+ *   read, lacks a tensor, has others or is not finite, %PT_ERROR_SHAPE for
+ *   weights of another net, %PT_ERROR_NO_MEMORY
+ */
+gboolean
+pt_network_load_weights (PtNetwork *self, const gchar *path, GError **error)
+{
+  g_autoptr (PtTensorFile) file = pt_tensor_file_load (path, error);
+
+  return file != NULL && pt_weights_take (self, file, path, error);
 }
 
 /**

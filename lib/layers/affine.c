@@ -132,5 +132,6 @@ pt_affine_backward (const PtLayer *layer, PtLayerPlan *plan,
   if (args->dx[0] != NULL &&
       !pt_op_run (plan->ops[BACKWARD_DATA], &data, error))
     return FALSE;
-  return pt_op_run (plan->ops[BACKWARD_WEIGHTS], &weights, error);
+  return args->frozen ||
+      pt_op_run (plan->ops[BACKWARD_WEIGHTS], &weights, error);
 }

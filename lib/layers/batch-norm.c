@@ -26,7 +26,7 @@ enum
 
 typedef struct
 {
-  gdouble eps, momentum;
+  gdouble eps, momentum, lr_scale;
   gint statistics;
   gint activation;
 } BatchNormOptions;
@@ -56,6 +56,8 @@ static const PtParam batch_norm_params[] = {
       "unchanged"},
   {ROW (activation, ENUM), "none", 0, 0, batch_norm_activations,
       "applied to the output"},
+  {ROW (lr_scale, DOUBLE), "1", 0, 1e6, NULL,
+      "times the learning rate of its weights; 0: they stay"},
   {NULL}
 };
 
@@ -70,6 +72,7 @@ batch_norm_infer (PtLayer *layer, GError **error)
 
   if (!pt_layer_check_rank (layer, 4, error))
     return FALSE;
+  layer->lr_scale = options->lr_scale;
   if (options->statistics == STATISTICS_BATCH &&
       pt_shape_h (x) * pt_shape_w (x) < 2) {
     g_set_error (error, PT_ERROR, PT_ERROR_SHAPE,

@@ -10,7 +10,7 @@ typedef struct
   gint groups;
   gboolean bias;
   gint activation;
-  gdouble negative_slope;
+  gdouble negative_slope, lr_scale;
 } Conv2dOptions;
 
 #define ROW(key, type) \
@@ -31,6 +31,8 @@ static const PtParam conv2d_params[] = {
       "applied to the output"},
   {ROW (negative_slope, DOUBLE), "0.01", 0, 100, NULL,
       "slope below zero of activation=leaky-relu"},
+  {ROW (lr_scale, DOUBLE), "1", 0, 1e6, NULL,
+      "times the learning rate of its weights; 0: they stay"},
   {NULL}
 };
 
@@ -68,6 +70,7 @@ conv2d_infer (PtLayer *layer, GError **error)
   layer->output = PT_SHAPE (1, options->filters, out[0], out[1]);
   weight = PT_SHAPE (options->filters, pt_shape_c (x) / options->groups,
       options->kernel[0], options->kernel[1]);
+  layer->lr_scale = options->lr_scale;
   pt_affine_infer (layer, &weight, options->bias, options->activation);
   return TRUE;
 }

@@ -99,6 +99,7 @@ layer_check_sizes (const PtLayer *layer, GError **error)
 gboolean
 pt_layer_infer (PtLayer *layer, GError **error)
 {
+  layer->lr_scale = 1;
   layer->n_weights = 0;
   layer->n_saved = 0;
   layer->backward_uses_x = FALSE;

@@ -46,6 +46,7 @@ struct _PtLayer
   guint n_inputs;
   PtShape inputs[PT_OP_MAX_INPUTS];
   /* set by infer() */
+  gdouble lr_scale;             /* of the learning rate of its weights */
   PtShape output;
   guint n_weights;
   PtWeight weights[PT_LAYER_MAX_WEIGHTS];
@@ -72,6 +73,7 @@ typedef struct
   PtTensor *dy;
   PtTensor *dx[PT_OP_MAX_INPUTS];       /* NULL: not wanted */
   PtTensor *dw[PT_LAYER_MAX_WEIGHTS];   /* NULL for buffers */
+  gboolean frozen;              /* dw need not be filled in */
   gboolean learning;            /* the frame learns: statistics move, dropout
                                  * drops */
   guint64 seed;                 /* of this layer and frame */

@@ -8,7 +8,7 @@ typedef struct
   gint units;
   gboolean bias;
   gint activation;
-  gdouble negative_slope;
+  gdouble negative_slope, lr_scale;
 } LinearOptions;
 
 #define ROW(key, type) \
@@ -21,6 +21,8 @@ static const PtParam linear_params[] = {
       "applied to the output"},
   {ROW (negative_slope, DOUBLE), "0.01", 0, 100, NULL,
       "slope below zero of activation=leaky-relu"},
+  {ROW (lr_scale, DOUBLE), "1", 0, 1e6, NULL,
+      "times the learning rate of its weights; 0: they stay"},
   {NULL}
 };
 
@@ -36,6 +38,7 @@ linear_infer (PtLayer *layer, GError **error)
     return FALSE;
   layer->output = PT_SHAPE (1, options->units);
   weight = PT_SHAPE (options->units, layer->inputs[0].dims[1]);
+  layer->lr_scale = options->lr_scale;
   pt_affine_infer (layer, &weight, options->bias, options->activation);
   return TRUE;
 }

@@ -60,6 +60,29 @@ static const PtParam config_learning[] = {
       "every how many frames one learns"},
   {"policy", FIELD (STRING, policy), "every", 0, 0, config_policies,
       "whether a frame learns while the stages lag behind"},
+  {"accumulate", FIELD (INT, accumulate), "1", 1, 65536, NULL,
+      "gradients whose mean makes one update"},
+  {"clip-norm", FIELD (DOUBLE, clip_norm), "0", 0, G_MAXDOUBLE, NULL,
+      "most that the norm of a stage's gradient may be; 0: anything"},
+  {"orthogonal", FIELD (DOUBLE, orthogonal), "0", 0, 0.9999999, NULL,
+      "gradients made orthogonal to their running mean, of which this part "
+      "stays; 0: not"},
+  {"freeze", FIELD (STRING, freeze), "", 0, 0, NULL,
+      "layers that do not learn: names with * and ?, separated by ;"},
+  {"schedule", FIELD (STRING, schedule), "constant", 0, 0, NULL,
+      "of the learning rate: kind and options, such as step step_size=1000"},
+  {"divergence-window", FIELD (INT, divergence_window), "100", 1, 65536, NULL,
+      "learned frames whose mean loss is watched"},
+  {"divergence-factor", FIELD (DOUBLE, divergence_factor), "10", 0,
+      G_MAXDOUBLE, NULL,
+      "mean loss over the best at which the last good weights come back; 0: "
+      "never"},
+  {"divergence-rate", FIELD (DOUBLE, divergence_rate), "0.5", 1e-9, 1, NULL,
+      "what the learning rate is multiplied by then"},
+  {"replay", FIELD (INT, replay), "0", 0, 1048576, NULL,
+      "learned frames kept to be learned from again; 0: none"},
+  {"replay-interval", FIELD (INT, replay_interval), "1", 1, G_MAXINT, NULL,
+      "every how many learned frames one of the kept is learned again"},
   {"seed", FIELD (UINT64, seed), "0", 0, 0, NULL,
       "of the first weights and of dropout"},
   {NULL}
@@ -290,13 +313,14 @@ config_read_settings (Config *config, GError **error)
 }
 
 /* Names become the first part of names of weights, and items of inputs=;
- * "optimizer." begins the names of a checkpoint's own tensors. */
+ * "optimizer." and "stream." begin the names of a checkpoint's own tensors. */
 static gboolean
 config_check_name (const PtNetwork *self, const gchar *name, GError **error)
 {
   const gsize length = strlen (name);
   gboolean good = length > 0 && length <= CONFIG_MAX_NAME &&
       !g_str_equal (name, "input") && !g_str_equal (name, "optimizer") &&
+      !g_str_equal (name, "stream") && !g_str_has_prefix (name, "stream.") &&
       !g_str_has_prefix (name, "optimizer.");
   g_autofree gchar *quoted = NULL;
 
@@ -306,8 +330,8 @@ config_check_name (const PtNetwork *self, const gchar *name, GError **error)
     return TRUE;
   quoted = pt_params_quote (name);
   g_set_error (error, PT_ERROR, PT_ERROR_CONFIG, "%s: found a group of name "
-      "%s, expected 1 to %d letters, digits, dots or dashes, not input and "
-      "not optimizer", self->origin, quoted, CONFIG_MAX_NAME);
+      "%s, expected 1 to %d letters, digits, dots or dashes, not input, "
+      "optimizer or stream", self->origin, quoted, CONFIG_MAX_NAME);
   return FALSE;
 }
 

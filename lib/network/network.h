@@ -35,6 +35,14 @@ typedef struct
                                  * by age and there are several stages, or 0 */
   gint interval;                /* every Nth frame learns */
   gchar *policy;                /* "every" */
+  gint accumulate;              /* gradients per update */
+  gdouble clip_norm;            /* 0: never */
+  gdouble orthogonal;           /* momentum of the mean gradient; 0: off */
+  gchar *freeze;                /* names of layers, with wildcards */
+  gchar *schedule;              /* "constant" */
+  gint divergence_window;
+  gdouble divergence_factor, divergence_rate;
+  gint replay, replay_interval;
   guint64 seed;
   /* [pipeline] */
   gchar *devices, *stages;

@@ -44,6 +44,116 @@ test_resume_is_exact (gconstpointer optimizer)
       stream_hash_weights (second));
 }
 
+/* A network whose layers remember all kinds of things from frame to frame. */
+#define KEEPING_NETWORK \
+  "[network]\nwidth=12\nheight=10\nchannels=1\nframes=3\n" \
+  "[a]\ntype=conv2d\nfilters=6\nkernel=3\npadding=1\nactivation=gelu\n" \
+  "[b]\ntype=max-pool2d\nkernel=2\n" \
+  "[c]\ntype=batch-norm\nactivation=relu\n" \
+  "[d]\ntype=dropout\np=0.2\n" \
+  "[e]\ntype=conv2d\nfilters=6\nkernel=3\npadding=1\nactivation=silu\n" \
+  "[f]\ntype=add\ninputs=e;b\n" \
+  "[g]\ntype=upsample\nscale=2\nmode=bilinear\n" \
+  "[h]\ntype=concat\ninputs=g;a\n" \
+  "[i]\ntype=conv2d\nfilters=1\nkernel=3\npadding=1\n" \
+  "[learning]\nloss=mse\ntarget=next\nseed=7\n"
+
+typedef struct
+{
+  const gchar *mode, *cut, *key, *value;
+} WholeCase;
+
+static const WholeCase whole_cases[] = {
+  {"exact", "3,3,3", "interval", "1"},
+  {"exact", "9", "schedule", "plateau window=5 patience=0 factor=0.7"},
+  {"partime", "3,3,3", "interval", "1"},
+  {"partime", "1,2,3,2,1", "interval", "3"},
+  {"partime", "4,5", "accumulate", "3"},
+  {"partime", "4,5", "orthogonal", "0.9"},
+  {"partime", "2,7", "schedule", "plateau window=5 patience=0 factor=0.7"},
+  {"delayed", "3,3,3", "interval", "1"},
+  {"delayed", "1,2,3,2,1", "interval", "3"},
+  {"delayed", "2,2,1,2,2", "optimizer", "sgd lr=1e-2 momentum=0.9"},
+  {"delayed", "4,5", "accumulate", "4"},
+};
+
+static PtPipeline *
+start_keeping (const WholeCase *c, PtNetwork **network)
+{
+  g_autoptr (GError) error = NULL;
+
+  *network = pt_network_new_from_data (KEEPING_NETWORK, -1, "keeping.cfg",
+      &error);
+  g_assert_no_error (error);
+  pt_network_set (*network, "learning", "mode", c->mode, &error);
+  pt_network_set (*network, "pipeline", "devices", "cpu:0", &error);
+  pt_network_set (*network, "pipeline", "stages", c->cut, &error);
+  pt_network_set (*network, "learning", c->key, c->value, &error);
+  g_assert_no_error (error);
+  return stream_start (*network);
+}
+
+/* 60 frames at once are @n, save, another pipeline, resume, the rest: every
+ * bit that comes out and all weights, in every mode. */
+static void
+test_resume_whole (gconstpointer data)
+{
+  const WholeCase *c = data;
+  g_autofree gchar *path = get_path ("resume.safetensors");
+
+  for (guint n = 0; n <= 24; n += n < 5 ? 1 : 7) {
+    g_autoptr (PtNetwork) at_once = NULL, before = NULL, after = NULL;
+    g_autoptr (PtPipeline) a = start_keeping (c, &at_once);
+    g_autoptr (PtPipeline) b = start_keeping (c, &before);
+    g_autoptr (PtPipeline) d = start_keeping (c, &after);
+    g_autoptr (GError) error = NULL;
+    StreamSums whole = { 0 }, first = { 0 }, second = { .frames = n };
+    gboolean stream = FALSE;
+
+    stream_feed (a, &whole, 0, n);
+    whole.hash = 0;
+    stream_feed (a, &whole, n, 60 - n);
+    stream_drain (a);
+    stream_feed (b, &first, 0, n);
+    g_assert_true (pt_pipeline_save (b, path, &error));
+    g_assert_true (pt_pipeline_resume (d, path, &stream, &error));
+    g_assert_true (stream);
+    stream_feed (d, &second, n, 60 - n);
+    stream_drain (d);
+    g_assert_cmpuint (whole.hash, ==, second.hash);
+    pt_pipeline_stop (a);
+    pt_pipeline_stop (d);
+    g_assert_cmpuint (stream_hash_weights (at_once), ==,
+        stream_hash_weights (after));
+  }
+}
+
+/* Another cut or mode gets weights and optimizer, and says so. */
+static void
+test_resume_part (void)
+{
+  g_autofree gchar *path = get_path ("resume.safetensors");
+  const WholeCase from = { "partime", "4,5", "interval", "1" };
+  const WholeCase cut = { "partime", "3,6", "interval", "1" };
+  const WholeCase mode = { "delayed", "4,5", "interval", "1" };
+  g_autoptr (PtNetwork) first = NULL, second = NULL, third = NULL;
+  g_autoptr (PtPipeline) a = start_keeping (&from, &first);
+  g_autoptr (PtPipeline) b = start_keeping (&cut, &second);
+  g_autoptr (PtPipeline) c = start_keeping (&mode, &third);
+  StreamSums sums = { 0 };
+  gboolean stream = TRUE;
+
+  stream_feed (a, &sums, 0, 20);
+  g_assert_true (pt_pipeline_save (a, path, NULL));
+  g_assert_true (pt_pipeline_resume (b, path, &stream, NULL));
+  g_assert_false (stream);
+  stream_run (b, 20, 5);
+  stream = TRUE;
+  g_assert_true (pt_pipeline_resume (c, path, &stream, NULL));
+  g_assert_false (stream);
+  stream_run (c, 20, 5);
+}
+
 /* A layer without weights first in a stage knows no count of updates. */
 static void
 test_resume_cut_at_activation (void)
@@ -229,6 +339,14 @@ main (int argc, char **argv)
       "sgd lr=1e-2 momentum=0.9", test_resume_is_exact);
   g_test_add_data_func ("/checkpoint/resume/rmsprop",
       "rmsprop lr=1e-3 centered=true momentum=0.1", test_resume_is_exact);
+  for (guint i = 0; i < G_N_ELEMENTS (whole_cases); i++) {
+    const WholeCase *c = &whole_cases[i];
+    g_autofree gchar *name = g_strdup_printf ("/checkpoint/resume/whole/%s/"
+        "%s/%s=%s", c->mode, c->cut, c->key, c->value);
+
+    g_test_add_data_func (name, c, test_resume_whole);
+  }
+  g_test_add_func ("/checkpoint/resume/part", test_resume_part);
   g_test_add_func ("/checkpoint/resume/cut-at-activation",
       test_resume_cut_at_activation);
   g_test_add_data_func ("/checkpoint/load-drops-gradients/partime", "partime",

@@ -48,6 +48,7 @@ static const BadCase bad_texts[] = {
       "unknown key \"mean[de]\""),
   CONFIG ("name input", HEAD "[input]\n" CONV, "name \"input\""),
   CONFIG ("name optimizer", HEAD "[optimizer.a]\n" CONV, "\"optimizer.a\""),
+  CONFIG ("name stream", HEAD "[stream.a]\n" CONV, "\"stream.a\""),
   CONFIG ("name with a blank", HEAD "[a b]\n" CONV, "name \"a b\""),
   CONFIG ("name with ;", HEAD "[a;b]\n" CONV, "name \"a;b\""),
   CONFIG ("no type", HEAD "[c]\nfilters=3\n", "group [c]",

@@ -89,6 +89,7 @@ rig_step (Rig *rig, guint step, const PtTensor *gradients)
   g_autoptr (GError) error = NULL;
   PtOpArgs run = {
     .update_w = rig->w,
+    .scale = 1,
     .dw = rig->dw,
     .rate = pt_optimizer_get_learning_rate (rig->optimizer),
     .step = step,

@@ -12,6 +12,9 @@ Stage i, working on frame f:
 The last stage's token is the gradient of its own loss on frame f.
 """
 
+import fnmatch
+import math
+
 import torch
 import torch.nn.functional as F
 
@@ -149,6 +152,23 @@ def make_loss(text):
     return {"mse": F.mse_loss, "l1": F.l1_loss}[name]
 
 
+def scheduled(text, base, updates):
+    """The rate of torch.optim.lr_scheduler's StepLR, CosineAnnealingLR and
+    CosineAnnealingWarmRestarts after that many steps: closed forms that
+    tests hold against the classes."""
+    name, options = words(text)
+    number = {k: float(v) for k, v in options.items() if k != "restarts"}
+    if name == "step":
+        return base * number.get("gamma", 0.1) ** (
+            updates // int(number["step_size"]))
+    if name == "cosine":
+        top, least = number["T_max"], number.get("eta_min", 0)
+        t = updates % top if options.get("restarts") == "true" else \
+            min(updates, top)
+        return least + (base - least) * (1 + math.cos(math.pi * t / top)) / 2
+    return base
+
+
 def make_optimizer(text, params):
     name, options = words(text)
     arguments = {}
@@ -166,6 +186,32 @@ def make_optimizer(text, params):
     return kind(params, **arguments)
 
 
+class Plateau:
+    """torch.optim.lr_scheduler.ReduceLROnPlateau, of the mean loss of each
+    window of frames."""
+
+    def __init__(self, text):
+        name, options = words(text)
+        self.on, self.losses = name == "plateau", []
+        number = {k: float(v) for k, v in options.items() if self.on}
+        self.window = int(number.get("window", 100))
+        self.optimizer = torch.optim.SGD([torch.zeros(1)], lr=1)
+        self.schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
+            self.optimizer, factor=number.get("factor", 0.1),
+            patience=int(number.get("patience", 10)),
+            threshold=number.get("threshold", 1e-4),
+            cooldown=int(number.get("cooldown", 0)),
+            min_lr=number.get("min_factor", 0), eps=0)
+
+    def look(self, loss):
+        """What rates are multiplied by."""
+        self.losses.append(loss)
+        if self.on and len(self.losses) == self.window:
+            self.schedule.step(sum(self.losses) / self.window)
+            self.losses = []
+        return self.optimizer.param_groups[0]["lr"]
+
+
 class Stage:
     """Layers first..last of the network, and time as this stage sees it."""
 
@@ -174,12 +220,17 @@ class Stage:
         self.weights = {(k, n): v for k in layers
                         for n, v in model.weights[k].items()}
         self.learned = [key for key in self.weights
-                        if not key[1].startswith("running_")]
+                        if not key[1].startswith("running_")
+                        and model.lr_scale(key[0]) > 0]
+        # a group of its own for each, since layers scale their rates
         self.optimizer = make_optimizer(
-            model.optimizer, [self.weights[k] for k in self.learned]
+            model.optimizer, [{"params": [self.weights[k]]}
+                              for k in self.learned]
         ) if self.learned else None
         self.rate = self.optimizer.param_groups[0]["lr"] if self.learned else 0
         self.updates = 0
+        self.sums, self.n_summed = None, 0
+        self.means = {}
         self.runs = {}           # frame: the graph of its forward pass
         self.sent = {}           # frame: token to the stage before
 
@@ -201,8 +252,9 @@ class Stage:
         self.runs[f] = (inner, params, out)
         return out
 
-    def backward(self, f, through, gradients):
-        """@gradients: {layer index: dL/dy}. Updates; leaves a token."""
+    def backward(self, f, through, gradients, scale):
+        """@gradients: {layer index: dL/dy}; @scale: of the rate, by the last
+        stage. Updates; leaves a token."""
         inner, params, out = self.runs[through]
         keys = [k for k in out if k in gradients and out[k].requires_grad]
         froms = [v for k, v in inner.items() if k != INPUT]
@@ -213,18 +265,49 @@ class Stage:
             retain_graph=True) if froms + leaves else []
         found = [torch.zeros_like(v) if g is None else g
                  for g, v in zip(found, froms + leaves)]
-        self.sent[f] = dict(zip([k for k in inner if k != INPUT], found))
+        self.sent[f] = (dict(zip([k for k in inner if k != INPUT], found)),
+                        scale)
         if self.learned:
-            self.update(found[len(froms):])
+            self.update(found[len(froms):], scale)
 
-    def update(self, gradients):
+    def accumulate(self, gradients):
+        """The mean of as many as make an update, or None before."""
+        n = self.model.accumulate
+        self.sums = gradients if self.sums is None else [
+            a + b for a, b in zip(self.sums, gradients)]
+        self.n_summed += 1
+        if self.n_summed < n:
+            return None
+        found, self.sums, self.n_summed = self.sums, None, 0
+        return [g / n for g in found]
+
+    def project(self, key, g):
+        """What of g is not along the running mean of the ones before."""
+        momentum = self.model.orthogonal
+        if momentum == 0:
+            return g
+        mean = self.means.get(key, torch.zeros_like(g))
+        square = (mean * mean).sum()
+        u = g - (g * mean).sum() / square * mean if square > 0 else g
+        self.means[key] = momentum * mean + (1 - momentum) * g
+        return u
+
+    def update(self, gradients, scale):
         model = self.model
-        rate = self.rate / model.divisor(self.index)
+        gradients = self.accumulate(gradients)
+        if gradients is None:
+            return
+        rate = scale * scheduled(model.schedule, self.rate, self.updates) / \
+            model.divisor(self.index)
         if model.warmup > 0:
             rate *= min(1.0, (self.updates + 1) / model.warmup)
-        self.optimizer.param_groups[0]["lr"] = rate
-        for key, g in zip(self.learned, gradients):
-            self.weights[key].grad = g
+        for i, (key, g) in enumerate(zip(self.learned, gradients)):
+            self.optimizer.param_groups[i]["lr"] = \
+                rate * model.lr_scale(key[0])
+            self.weights[key].grad = self.project(key, g)
+        if model.clip_norm > 0:
+            torch.nn.utils.clip_grad_norm_(
+                [self.weights[k] for k in self.learned], model.clip_norm)
         self.optimizer.step()
         self.updates += 1
 
@@ -258,6 +341,12 @@ class Model:
         self.loss = make_loss(self.loss_text)
         self.target = learning.get("target", "auto")
         self.interval = int(learning.get("interval", 1))
+        self.accumulate = int(learning.get("accumulate", 1))
+        self.clip_norm = float(learning.get("clip-norm", 0))
+        self.orthogonal = float(learning.get("orthogonal", 0))
+        self.schedule = learning.get("schedule", "constant")
+        self.plateau = Plateau(self.schedule)
+        self.freeze = [p for p in learning.get("freeze", "").split(";") if p]
         self.read_cut(options.get("pipeline", {}).get("stages", "-1"))
         self.read_staleness(learning)
 
@@ -280,6 +369,11 @@ class Model:
             late = self.mode in ("partime", "delayed") and \
                 len(self.stages) > 1 and self.staleness != "none"
             self.warmup = 100 if late else 0
+
+    def lr_scale(self, k):
+        if any(fnmatch.fnmatch(self.names[k], p) for p in self.freeze):
+            return 0.0
+        return float(self.layers[k][1].get("lr_scale", 1))
 
     def crossing(self, last):
         """What the stages after layer @last still read, or the output."""
@@ -341,7 +435,7 @@ class Model:
             token = self.stages[i + 1].sent.get(f - self.delay)
             if token is not None:
                 through = f - self.age(i) if self.mode == "delayed" else f
-                stage.backward(f, through, token)
+                stage.backward(f, through, *token)
             return None
         if not learns:
             return None
@@ -349,7 +443,8 @@ class Model:
         leaf = y.detach().requires_grad_()
         loss = self.loss(leaf, wanted)
         (g,) = torch.autograd.grad(loss, leaf)
-        stage.backward(f, f, {len(self.layers) - 1: g})
+        stage.backward(f, f, {len(self.layers) - 1: g},
+                       self.plateau.look(float(loss)))
         return float(loss)
 
     def run(self, frames, labels=None):

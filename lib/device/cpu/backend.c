@@ -226,6 +226,8 @@ const PtBackend pt_backend_cpu = {
     [PT_OP_CROSS_ENTROPY] = &pt_cpu_cross_entropy,
     [PT_OP_FLOW_LOSS] = &pt_cpu_flow_loss,
     [PT_OP_UPDATE] = &pt_cpu_update,
+    [PT_OP_DOT] = &pt_cpu_dot,
+    [PT_OP_PROJECT] = &pt_cpu_project,
     [PT_OP_CHECK_FINITE] = &pt_cpu_check_finite,
   },
 };

@@ -51,6 +51,8 @@ extern const PtOpImpl pt_cpu_pointwise_loss;
 extern const PtOpImpl pt_cpu_cross_entropy;
 extern const PtOpImpl pt_cpu_flow_loss;
 extern const PtOpImpl pt_cpu_update;
+extern const PtOpImpl pt_cpu_dot;
+extern const PtOpImpl pt_cpu_project;
 extern const PtOpImpl pt_cpu_check_finite;
 
 /* dnnl-util.c */

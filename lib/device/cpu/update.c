@@ -11,7 +11,7 @@ typedef struct
   gfloat *w;
   const gfloat *g;
   gfloat *s[PT_UPDATE_MAX_SLOTS];
-  gfloat rate, momentum, decay, eps, shrink;
+  gfloat scale, rate, momentum, decay, eps, shrink;
   gfloat a, b, c, d;            /* betas or alpha, and one minus them */
   gfloat step, root;            /* Adam's bias corrections */
 } UpdateJob;
@@ -26,12 +26,12 @@ update_sgd (gconstpointer data, gint64 begin, gint64 end)
   if (m == NULL) {
 #pragma omp simd
     for (gint64 i = begin; i < end; i++)
-      w[i] -= j.rate * (g[i] + j.decay * w[i]);
+      w[i] -= j.rate * (j.scale * g[i] + j.decay * w[i]);
     return;
   }
 #pragma omp simd
   for (gint64 i = begin; i < end; i++) {
-    gfloat v = g[i] + j.decay * w[i];
+    gfloat v = j.scale * g[i] + j.decay * w[i];
     gfloat n = j.momentum * m[i] + j.d * v;
 
     m[i] = n;
@@ -50,7 +50,7 @@ update_rmsprop_any (const UpdateJob *job, gint64 begin, gint64 end,
 
 #pragma omp simd
   for (gint64 i = begin; i < end; i++) {
-    gfloat v = g[i] + j.decay * w[i];
+    gfloat v = j.scale * g[i] + j.decay * w[i];
     gfloat s = j.a * q[i] + j.b * v * v, u;
 
     q[i] = s;
@@ -95,7 +95,7 @@ update_adam_any (const UpdateJob *job, gint64 begin, gint64 end,
 #pragma omp simd
   for (gint64 i = begin; i < end; i++) {
     gfloat p = w[i] * j.shrink;
-    gfloat v = g[i] + j.decay * p;
+    gfloat v = j.scale * g[i] + j.decay * p;
     gfloat n = j.a * m[i] + j.b * v;
     gfloat s = j.c * q[i] + j.d * v * v;
 
@@ -163,6 +163,7 @@ update_run (PtOp *op, const PtOpArgs *args, GError **error)
 
   for (guint i = 0; i < PT_UPDATE_MAX_SLOTS; i++)
     j.s[i] = args->slots[i] ? args->slots[i]->data : NULL;
+  j.scale = args->scale;
   j.rate = args->rate;
   j.momentum = d->momentum;
   j.decay = d->weight_decay;

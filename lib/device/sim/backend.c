@@ -96,6 +96,8 @@ sim_nothing (PtOp *op, const PtOpArgs *args, GError **error)
     memset (args->loss->data, 0, args->loss->size);
   if (args->finite != NULL)
     *args->finite = TRUE;
+  if (args->sum != NULL)
+    *args->sum = 0;
   return TRUE;
 }
 

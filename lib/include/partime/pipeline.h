@@ -131,6 +131,8 @@ typedef struct
  * @n_threads: threads it computes with
  * @age: frames by which its gradient is old
  * @updates: updates applied to its weights since start
+ * @dropped: gradients left out since start, because the loss or they
+ *   themselves were not finite, or weights had just been put back
  * @learning_rate: the rate of its last update, staleness and warm-up included
  * @forward: ns, running mean of the forward pass
  * @backward: ns, running mean of the backward pass without the update
@@ -145,6 +147,7 @@ typedef struct
   guint n_threads;
   guint age;
   guint64 updates;
+  guint64 dropped;
   gdouble learning_rate;
   guint64 forward;
   guint64 backward;
@@ -155,8 +158,9 @@ typedef struct
 /**
  * PtEventType:
  * @PT_EVENT_CHECKPOINT: a checkpoint was written, or failed
- * @PT_EVENT_DIVERGED: the output or loss was not finite; the last good
- *   weights were put back
+ * @PT_EVENT_DIVERGED: the output or loss was not finite, or the mean loss far
+ *   above its best; the last good weights and optimizer state were put back,
+ *   and the learning rate is smaller from here on
  * @PT_EVENT_ERROR: a stage failed, nothing more will come out
  */
 typedef enum
@@ -172,6 +176,9 @@ typedef enum
  * @frame: the frame at which it happened
  * @path: (nullable): the checkpoint's file
  * @error: (nullable): why it failed
+ * @loss: diverged: the mean loss, NaN if that was not why
+ * @best: diverged: the best mean loss before, NaN if there was none
+ * @rate_scale: diverged: what learning rates are multiplied by from here on
  */
 typedef struct
 {
@@ -179,6 +186,7 @@ typedef struct
   guint64 frame;
   const gchar *path;
   const GError *error;
+  gdouble loss, best, rate_scale;
 } PtEvent;
 
 /**
@@ -226,6 +234,8 @@ PT_API gboolean pt_pipeline_save (PtPipeline *self, const gchar *path,
 PT_API void pt_pipeline_save_async (PtPipeline *self, const gchar *path);
 PT_API gboolean pt_pipeline_load (PtPipeline *self, const gchar *path,
     GError **error);
+PT_API gboolean pt_pipeline_resume (PtPipeline *self, const gchar *path,
+    gboolean *whole, GError **error);
 PT_API gboolean pt_pipeline_reset (PtPipeline *self, GError **error);
 
 PT_API PtMode pt_pipeline_get_mode (PtPipeline *self);

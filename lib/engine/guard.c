@@ -1,0 +1,212 @@
+/* SPDX-FileCopyrightText: partimefilter contributors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "engine/guard.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Learned frames from one copy of the state to the next. */
+#define GUARD_KEEP_PERIOD 100
+/* Over the best average by this much, the state is not one to come back to. */
+#define GUARD_SOUND 2.0
+/* Losses in a row that are no numbers: not the frames' fault any more. */
+#define GUARD_PATIENCE 10
+
+void
+pt_guard_init (PtGuard *self, gint window, gdouble factor, gdouble shrink,
+    const PtSchedule *schedule)
+{
+  *self = (PtGuard) { .window = window, .factor = factor, .shrink = shrink,
+    .schedule = schedule, .losses = g_new0 (gdouble, window) };
+  pt_guard_reset (self);
+}
+
+void
+pt_guard_clear (PtGuard *self)
+{
+  g_clear_pointer (&self->losses, g_free);
+}
+
+/* As if nothing had been learned yet. */
+void
+pt_guard_reset (PtGuard *self)
+{
+  self->n_losses = self->n_learned = 0;
+  self->n_bad = 0;
+  self->first = self->best = NAN;
+  self->scale = 1;
+  self->plateau_sum = 0;
+  self->plateau_best = INFINITY;
+  self->plateau_n = self->plateau_bad = self->plateau_rest = 0;
+}
+
+/* The mean loss over the window; NaN before there is a whole one. */
+gdouble
+pt_guard_get_average (const PtGuard *self)
+{
+  gdouble sum = 0;
+
+  if (self->n_losses < (guint64) self->window)
+    return NAN;
+  for (gint i = 0; i < self->window; i++)
+    sum += self->losses[i];
+  return sum / self->window;
+}
+
+/* torch.optim.lr_scheduler.ReduceLROnPlateau, mode min, threshold relative,
+ * stepped with the mean loss of each window. */
+static void
+guard_watch_plateau (PtGuard *self, gdouble loss)
+{
+  const PtSchedule *s = self->schedule;
+  gdouble mean;
+
+  if (s->kind != PT_SCHEDULE_PLATEAU)
+    return;
+  self->plateau_sum += loss;
+  if (++self->plateau_n < s->window)
+    return;
+  mean = self->plateau_sum / self->plateau_n;
+  self->plateau_sum = self->plateau_n = 0;
+  if (mean < self->plateau_best * (1 - s->threshold)) {
+    self->plateau_best = mean;
+    self->plateau_bad = 0;
+  } else {
+    self->plateau_bad++;
+  }
+  if (self->plateau_rest > 0) {
+    self->plateau_rest--;
+    self->plateau_bad = 0;
+  }
+  if (self->plateau_bad > s->patience) {
+    self->scale = MAX (self->scale * s->factor,
+        MIN (s->min_factor, self->scale));
+    self->plateau_rest = s->cooldown;
+    self->plateau_bad = 0;
+  }
+}
+
+/* What was learned before is no measure for what comes now. */
+static PtGuardVerdict
+guard_roll_back (PtGuard *self, gdouble average)
+{
+  self->why[0] = average;
+  self->why[1] = self->best;
+  self->scale *= self->shrink;
+  self->n_losses = 0;
+  self->n_bad = 0;
+  self->first = self->best = NAN;
+  return PT_GUARD_ROLL_BACK;
+}
+
+/* Whether the average says that learning has gone wrong: far above the best,
+ * and above the first too, so that a stream that was easy for a while and is
+ * not any more raises no alarm. */
+static gboolean
+guard_has_diverged (PtGuard *self, gdouble average)
+{
+  if (isnan (average))
+    return FALSE;
+  if (isnan (self->first))
+    self->first = self->best = average;
+  self->best = MIN (self->best, average);
+  return self->factor > 0 && average > self->factor * self->best
+      && average > self->first;
+}
+
+/* Takes note of a frame. @valid: its output is finite; @learns: there is a
+ * @loss to learn from. */
+PtGuardVerdict
+pt_guard_look (PtGuard *self, gboolean valid, gboolean learns, gdouble loss)
+{
+  gdouble average;
+
+  if (!valid)
+    return guard_roll_back (self, NAN);
+  if (!learns)
+    return PT_GUARD_SKIP;
+  if (!isfinite (loss)) {
+    self->n_bad++;
+    return isinf (loss) || self->n_bad >= GUARD_PATIENCE ?
+        guard_roll_back (self, NAN) : PT_GUARD_SKIP;
+  }
+  self->n_bad = 0;
+  self->losses[self->n_losses++ % self->window] = loss;
+  average = pt_guard_get_average (self);
+  if (guard_has_diverged (self, average))
+    return guard_roll_back (self, average);
+  guard_watch_plateau (self, loss);
+  if (++self->n_learned % GUARD_KEEP_PERIOD == 0
+      && !(average > GUARD_SOUND * self->best))
+    return PT_GUARD_KEEP;
+  return PT_GUARD_LEARN;
+}
+
+static void
+guard_print_number (GString *text, gdouble x)
+{
+  gchar number[G_ASCII_DTOSTR_BUF_SIZE];
+
+  g_string_append (text, g_ascii_dtostr (number, sizeof number, x));
+  g_string_append_c (text, ' ');
+}
+
+gchar *
+pt_guard_print (const PtGuard *self)
+{
+  GString *text = g_string_new (NULL);
+  guint64 n = MIN (self->n_losses, (guint64) self->window);
+
+  g_string_printf (text, "%" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT
+      " %u %d %d %d ", n, self->n_learned, self->n_bad, self->plateau_n,
+      self->plateau_bad, self->plateau_rest);
+  guard_print_number (text, self->first);
+  guard_print_number (text, self->best);
+  guard_print_number (text, self->scale);
+  guard_print_number (text, self->plateau_sum);
+  guard_print_number (text, self->plateau_best);
+  for (guint64 i = self->n_losses - n; i < self->n_losses; i++)
+    guard_print_number (text, self->losses[i % self->window]);
+  return g_string_free (text, FALSE);
+}
+
+/* What pt_guard_print() wrote; anything else leaves it as after a reset. */
+void
+pt_guard_scan (PtGuard *self, const gchar *text)
+{
+  gchar *at = (gchar *) text;
+  gdouble numbers[11];
+  guint64 n;
+
+  pt_guard_reset (self);
+  for (guint i = 0; i < G_N_ELEMENTS (numbers); i++) {
+    gchar *start = at;
+
+    numbers[i] = g_ascii_strtod (start, &at);
+    if (at == start)
+      return;
+  }
+  if (!(numbers[8] > 0 && numbers[8] <= 1))
+    return;
+  n = numbers[0];
+  self->n_learned = numbers[1];
+  self->n_bad = numbers[2];
+  self->plateau_n = numbers[3];
+  self->plateau_bad = numbers[4];
+  self->plateau_rest = numbers[5];
+  self->first = numbers[6];
+  self->best = numbers[7];
+  self->scale = numbers[8];
+  self->plateau_sum = numbers[9];
+  self->plateau_best = numbers[10];
+  for (guint64 i = 0; i < n; i++) {
+    gchar *start = at;
+    gdouble loss = g_ascii_strtod (start, &at);
+
+    if (at == start)
+      break;
+    self->losses[self->n_losses++ % self->window] = loss;
+  }
+}
