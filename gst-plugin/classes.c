@@ -10,16 +10,37 @@
 
 #include "gstpartimefilter-private.h"
 
-/* Reads labels-file, one label in each line, if the network names classes. */
+/* Names of classes, one in each line: of those found, and of labels. */
+static gboolean
+classes_read_labels (GstPartimeFilter *self, GError **error)
+{
+  g_autofree gchar *text = NULL;
+
+  if (!self->settings.labels_file)
+    return TRUE;
+  if (!g_file_get_contents (self->settings.labels_file, &text, NULL, NULL)) {
+    g_set_error (error, PT_ERROR, PT_ERROR_FILE, "labels-file=%s: cannot "
+        "be read", self->settings.labels_file);
+    return FALSE;
+  }
+  self->labels = g_strsplit (g_strchomp (text), "\n", -1);
+  self->n_labels = g_strv_length (self->labels);
+  for (guint i = 0; i < self->n_labels; i++)
+    g_strstrip (self->labels[i]);
+  return TRUE;
+}
+
+/* Reads labels-file, and whether the network's output is classes. */
 gboolean
 gst_partime_classes_open (GstPartimeFilter *self, PtNetwork *network,
     GError **error)
 {
   g_autofree gchar *kind = pt_network_get (network, "output", "kind");
-  g_autofree gchar *text = NULL;
   const PtShape *shape = pt_network_get_output_shape (network);
 
   self->n_classes = 0;
+  if (!classes_read_labels (self, error))
+    return FALSE;
   if (g_strcmp0 (kind, "classes") != 0)
     return TRUE;
   if (shape->n_dims == 4 && shape->dims[2] * shape->dims[3] != 1) {
@@ -27,15 +48,6 @@ gst_partime_classes_open (GstPartimeFilter *self, PtNetwork *network,
         "output of the network is a picture of %dx%d, expected one score per "
         "class", (gint) shape->dims[3], (gint) shape->dims[2]);
     return FALSE;
-  }
-  if (self->settings.labels_file) {
-    if (!g_file_get_contents (self->settings.labels_file, &text, NULL, NULL)) {
-      g_set_error (error, PT_ERROR, PT_ERROR_FILE, "labels-file=%s: cannot "
-          "be read", self->settings.labels_file);
-      return FALSE;
-    }
-    self->labels = g_strsplit (g_strchomp (text), "\n", -1);
-    self->n_labels = g_strv_length (self->labels);
   }
   self->n_classes = shape->dims[1];
   return TRUE;

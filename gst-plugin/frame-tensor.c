@@ -101,22 +101,20 @@ format_plan (GstPartimeFormat *self, const gchar *resize)
       GST_MAP_READWRITE);
 }
 
-/* Returns: (nullable): %NULL if frames of @info cannot be converted */
+/* Frames of @info as pictures of @width x @height, placed as the network file
+ * says. Returns: (nullable): %NULL if they cannot be converted */
 GstPartimeFormat *
-gst_partime_format_new (const GstVideoInfo *info, PtNetwork *network)
+gst_partime_format_new_sized (const GstVideoInfo *info, PtNetwork *network,
+    GstVideoFormat packed, gint width, gint height)
 {
   g_autoptr (GstPartimeFormat) self =
       g_atomic_rc_box_new0 (GstPartimeFormat);
   g_autofree gchar *resize = pt_network_get (network, "network", "resize");
-  const PtShape *shape = pt_network_get_input_shape (network);
-  gint channels = format_get_int (network, "channels", 3);
 
   self->info = *info;
   self->view = (GstVideoRectangle) {
   0, 0, info->width, info->height};
-  gst_video_info_set_format (&self->input,
-      channels == 1 ? GST_VIDEO_FORMAT_GRAY8 : GST_VIDEO_FORMAT_RGB,
-      shape->dims[3], shape->dims[2]);
+  gst_video_info_set_format (&self->input, packed, width, height);
   /* the converter changes neither of these */
   self->input.fps_n = info->fps_n;
   self->input.fps_d = info->fps_d;
@@ -124,6 +122,18 @@ gst_partime_format_new (const GstVideoInfo *info, PtNetwork *network)
   if (!format_plan (self, resize))
     return NULL;
   return g_steal_pointer (&self);
+}
+
+/* Returns: (nullable): %NULL if frames of @info cannot be converted */
+GstPartimeFormat *
+gst_partime_format_new (const GstVideoInfo *info, PtNetwork *network)
+{
+  const PtShape *shape = pt_network_get_input_shape (network);
+  gint channels = format_get_int (network, "channels", 3);
+
+  return gst_partime_format_new_sized (info, network,
+      channels == 1 ? GST_VIDEO_FORMAT_GRAY8 : GST_VIDEO_FORMAT_RGB,
+      shape->dims[3], shape->dims[2]);
 }
 
 GstPartimeFormat *
@@ -148,18 +158,25 @@ gst_partime_format_unref (GstPartimeFormat *self)
   g_atomic_rc_box_release_full (self, format_clear);
 }
 
-/* Converts @frame and gives it to @pipeline, which keeps nothing of it. */
+/* Returns: (transfer none): @frame converted; it holds until the next */
+const GstVideoFrame *
+gst_partime_format_convert (GstPartimeFormat *self, GstVideoFrame *frame)
+{
+  if (!self->converter)
+    return frame;
+  gst_video_converter_frame (self->converter, frame, &self->scratch);
+  return &self->scratch;
+}
+
+/* Converts @frame and gives it, with the @target it is to learn from if there
+ * is one, to @pipeline, which keeps nothing of them. */
 PtFlow
 gst_partime_format_push (GstPartimeFormat *self, GstVideoFrame *frame,
-    PtPipeline *pipeline, PtPushFlags flags, GError **error)
+    PtTensor *target, PtPipeline *pipeline, PtPushFlags flags, GError **error)
 {
-  GstVideoFrame *from = frame;
+  const GstVideoFrame *from = gst_partime_format_convert (self, frame);
 
-  if (self->converter) {
-    gst_video_converter_frame (self->converter, frame, &self->scratch);
-    from = &self->scratch;
-  }
   return pt_pipeline_push_pixels (pipeline,
       GST_VIDEO_FRAME_PLANE_DATA (from, 0),
-      GST_VIDEO_FRAME_PLANE_STRIDE (from, 0), NULL, flags, error);
+      GST_VIDEO_FRAME_PLANE_STRIDE (from, 0), target, flags, error);
 }

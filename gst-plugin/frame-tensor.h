@@ -29,10 +29,15 @@ typedef struct
 
 GstPartimeFormat *gst_partime_format_new (const GstVideoInfo *info,
     PtNetwork *network);
+GstPartimeFormat *gst_partime_format_new_sized (const GstVideoInfo *info,
+    PtNetwork *network, GstVideoFormat packed, gint width, gint height);
 GstPartimeFormat *gst_partime_format_ref (GstPartimeFormat *self);
 void gst_partime_format_unref (GstPartimeFormat *self);
 PtFlow gst_partime_format_push (GstPartimeFormat *self, GstVideoFrame *frame,
-    PtPipeline *pipeline, PtPushFlags flags, GError **error);
+    PtTensor *target, PtPipeline *pipeline, PtPushFlags flags,
+    GError **error);
+const GstVideoFrame *gst_partime_format_convert (GstPartimeFormat *self,
+    GstVideoFrame *frame);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (GstPartimeFormat, gst_partime_format_unref)
 

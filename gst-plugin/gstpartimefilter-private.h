@@ -3,7 +3,8 @@
 
 /* The element from the inside. gstpartimefilter.c: pads and states;
  * properties.c: settings; session.c: network and pipeline from open to close;
- * source.c: the source task and what it sends on; classes.c: labels;
+ * source.c: the source task and what it sends on; queries.c: what pads
+ * answer; labels.c: what frames learn from; classes.c: classes found;
  * stats.c: what is measured. */
 
 #pragma once
@@ -13,6 +14,8 @@
 #include "annotators/annotator.h"
 #include "frame-tensor.h"
 #include "gstpartimefilter.h"
+#include "labels.h"
+#include "stats-file.h"
 
 G_BEGIN_DECLS
 
@@ -54,6 +57,8 @@ typedef struct
   gboolean qos;
   gboolean latency_report;
   guint64 stats_interval;
+  guint64 label_tolerance, label_wait;  /* GST_CLOCK_TIME_NONE: auto */
+  gchar *stats_location;
 } GstPartimeSettings;
 
 /* What waits for its turn at the source pad. */
@@ -71,6 +76,7 @@ typedef struct
                                  * timing=latest no buffer */
   GstPartimeFormat *format;     /* of the buffer */
   guint64 number;               /* of the frame, since start or flush */
+  GstClockTime pts;             /* of the frame */
 } GstPartimeItem;
 
 struct _GstPartimeFilter
@@ -116,13 +122,17 @@ struct _GstPartimeFilter
   gboolean query_result;
   PtResult *newest;             /* timing=latest */
   guint64 newest_number;
+  GstPartimeLabels targets;
 
   /* Source side: the task, or with timing=latest the sink's thread. */
   GstBufferPool *pool;          /* output=network */
   GstVideoInfo picture_info;
   gboolean need_pool;
   GstBuffer *last_picture;
-  gint64 last_save, last_stats; /* us */
+  gint64 last_save, first_stats, last_stats;    /* us */
+  GstPartimeStatsFile *stats_file;      /* NULL: none asked for */
+  gboolean stats_file_failed;   /* the last line could not be written */
+  GstClockTime result_pts;      /* of the newest result's frame */
 
   /* Under the object lock. */
   gboolean live;
@@ -159,6 +169,12 @@ gboolean gst_partime_filter_load (GstPartimeFilter *self,
 gboolean gst_partime_filter_reset (GstPartimeFilter *self);
 void gst_partime_filter_save_now (GstPartimeFilter *self);
 
+/* queries.c */
+gboolean gst_partime_filter_sink_query (GstPad *pad, GstObject *parent,
+    GstQuery *query);
+gboolean gst_partime_filter_src_query (GstPad *pad, GstObject *parent,
+    GstQuery *query);
+
 /* source.c */
 gboolean gst_partime_source_activate (GstPad *pad, GstObject *parent,
     GstPadMode mode, gboolean active);
@@ -183,7 +199,8 @@ void gst_partime_classes_attach (GstPartimeFilter *self, GstBuffer *buffer,
 /* stats.c */
 GstStructure *gst_partime_filter_new_stats (GstPartimeFilter *self,
     const gchar *name);
-void gst_partime_filter_post_stats (GstPartimeFilter *self);
+gboolean gst_partime_filter_open_stats (GstPartimeFilter *self);
+void gst_partime_filter_post_stats (GstPartimeFilter *self, gboolean end);
 void gst_partime_filter_measure (GstPartimeFilter *self,
     const PtResult *result);
 gboolean gst_partime_filter_query_latency (GstPartimeFilter *self,

@@ -13,8 +13,38 @@
  * travels on its frame as #GstCustomMeta "GstPartimeMeta", with the fields
  * frame, pts, age, loss, weights-version and tensors, and is drawn on it.
  *
+ * ## Labels
+ *
+ * With target=labels a frame learns from the label it has, and one without
+ * only passes. Labels come by the request pad "label", whose stream is
+ * matched with the frames by running time, within
+ * #GstPartimeFilter:label-tolerance:
+ *
+ * - loss=cross-entropy, one score for each class: GRAY8 1x1, the class; or
+ *   text/x-raw, its name in #GstPartimeFilter:labels-file or its number
+ * - loss=cross-entropy, scores for each pixel: GRAY8 of any size, a class for
+ *   each pixel (the nearest counts)
+ * - other losses, output of 1 or 3 channels: GRAY8 or RGB of any size, scaled
+ *   and normalised as frames are; for bce and focal value / 255
+ *
+ * A frame waits until the label stream has passed it, so that what is learned
+ * does not depend on threads; #GstPartimeFilter:label-wait bounds that (a live
+ * stream does not wait). Where labels are rare, GAP events say so. Behind a tee
+ * each branch needs a queue. A thread that brings both brings the label first.
+ *
+ * Applications may put a #GstCustomMeta "GstPartimeLabel" on a frame instead,
+ * or send a serialized custom event (%GST_EVENT_CUSTOM_DOWNSTREAM) of that name
+ * before it: with a field class (gint, or a name), sample (#GstSample of the
+ * caps above) or tensor (#GstSample as in GstPartimeMeta: the output that would
+ * be right, or scores); in an event also pts (guint64), if it is not about the
+ * next frame.
+ *
+ * With target=teacher the output of the partimefilter upstream, on the frame
+ * as GstPartimeMeta, is the label: its tensor, or its best class.
+ *
  * Element messages: partime-learning (every #GstPartimeFilter:stats-interval,
- * with the fields of #GstPartimeFilter:stats), partime-checkpoint (path, frame,
+ * with the fields of #GstPartimeFilter:stats, pts of the newest frame and time,
+ * seconds since the start), partime-checkpoint (path, frame,
  * ok, error), partime-diverged (frame: the output or loss was not finite there;
  * the last good weights were put back and the frame passed as it was).
  *
@@ -28,6 +58,12 @@
  *     model=flow.cfg checkpoint-location=flow.safetensors output=network \
  *     ! videoconvert ! matroskamux ! filesink location=flow.mkv
  * ]| a film of the flow alone; what is learned is kept for the next run
+ * |[
+ * gst-launch-1.0 filesrc location=masks.mkv ! decodebin ! videoconvert \
+ *     ! video/x-raw,format=GRAY8 ! queue ! p.label \
+ *     filesrc location=street.mkv ! decodebin ! queue \
+ *     ! partimefilter name=p model=segment.cfg ! videoconvert ! autovideosink
+ * ]| learns from masks where there are any
  */
 
 #include "gstpartimefilter-private.h"
@@ -80,9 +116,14 @@ filter_infer (GstPartimeFilter *self, GstBuffer *buffer, PtPushFlags flags,
 {
   g_autoptr (GError) error = NULL;
   GstVideoFrame frame;
+  GstPartimeLabel *label;
+  GstFlowReturn labelled = gst_partime_labels_take (self, buffer, &label);
 
+  if (labelled != GST_FLOW_OK)
+    return labelled;
   if (!gst_video_frame_map (&frame, &self->format->info, buffer,
           GST_MAP_READ)) {
+    gst_partime_labels_give_back (self, label);
     if (g_atomic_int_compare_and_exchange (&self->failed, 0, 1))
       GST_ELEMENT_ERROR (self, STREAM, FORMAT,
           ("cannot read frame %" G_GUINT64_FORMAT, self->n_frames),
@@ -90,9 +131,10 @@ filter_infer (GstPartimeFilter *self, GstBuffer *buffer, PtPushFlags flags,
               "caps", gst_buffer_get_size (buffer)));
     return GST_FLOW_ERROR;
   }
-  *flow = gst_partime_format_push (self->format, &frame, self->pipeline,
-      flags, &error);
+  *flow = gst_partime_format_push (self->format, &frame,
+      label ? label->target : NULL, self->pipeline, flags, &error);
   gst_video_frame_unmap (&frame);
+  gst_partime_labels_give_back (self, label);
   return filter_from_pipeline (self, *flow, error);
 }
 
@@ -108,6 +150,7 @@ filter_chain_aligned (GstPartimeFilter *self, GstBuffer *buffer)
     return flow;
   }
   item.object = buffer;
+  item.pts = GST_BUFFER_PTS (buffer);
   item.format = gst_partime_format_ref (self->format);
   item.number = self->n_frames++;
   return gst_partime_source_queue (self, &item, FALSE);
@@ -117,7 +160,9 @@ filter_chain_aligned (GstPartimeFilter *self, GstBuffer *buffer)
 static GstFlowReturn
 filter_chain_latest (GstPartimeFilter *self, GstBuffer *buffer)
 {
-  GstPartimeItem item = {.kind = GST_PARTIME_FRAME,.number = self->n_frames };
+  GstPartimeItem item = {.kind = GST_PARTIME_FRAME,.number = self->n_frames,
+    .pts = GST_BUFFER_PTS (buffer)
+  };
   g_autoptr (PtResult) newest = NULL;
   PtFlow pushed;
   GstFlowReturn flow = filter_infer (self, buffer, PT_PUSH_TRY, &pushed);
@@ -190,7 +235,7 @@ filter_chain (GstPad *pad, GstObject *parent, GstBuffer *buffer)
   return filter_chain_aligned (self, buffer);
 }
 
-/* -- events and queries from upstream -- */
+/* -- events from upstream -- */
 
 static gboolean
 filter_set_format (GstPartimeFilter *self, GstCaps *caps)
@@ -257,6 +302,7 @@ filter_handle_eos (GstPartimeFilter *self, GstEvent *event)
 
   g_mutex_lock (&self->lock);
   self->eos = TRUE;
+  g_cond_broadcast (&self->cond);
   started = self->started && !self->flushing;
   g_mutex_unlock (&self->lock);
   if (started) {
@@ -290,6 +336,7 @@ filter_flush_stop (GstPartimeFilter *self, GstEvent *event)
   GST_PAD_STREAM_UNLOCK (self->srcpad);
   gst_segment_init (&self->segment, GST_FORMAT_TIME);
   gst_partime_filter_reset_qos (self);
+  gst_partime_labels_flush (self);
   self->n_frames = 0;
   self->discont = FALSE;
   done = gst_pad_push_event (self->srcpad, event);
@@ -303,6 +350,8 @@ filter_sink_event (GstPad *pad, GstObject *parent, GstEvent *event)
 {
   GstPartimeFilter *self = GST_PARTIME_FILTER (parent);
 
+  if (GST_EVENT_IS_SERIALIZED (event))
+    gst_partime_labels_note_thread (self);
   switch (GST_EVENT_TYPE (event)) {
     case GST_EVENT_FLUSH_START:
       return filter_flush_start (self, event);
@@ -316,10 +365,15 @@ filter_sink_event (GstPad *pad, GstObject *parent, GstEvent *event)
       g_mutex_lock (&self->lock);
       self->eos = FALSE;
       g_mutex_unlock (&self->lock);
+      gst_partime_labels_flush (self);
       break;
     case GST_EVENT_SEGMENT:
       gst_event_copy_segment (event, &self->segment);
       gst_partime_filter_reset_qos (self);
+      gst_partime_label_pad_stop_seek (self);
+      break;
+    case GST_EVENT_CUSTOM_DOWNSTREAM:
+      gst_partime_labels_note_event (self, event);
       break;
     default:
       break;
@@ -329,100 +383,34 @@ filter_sink_event (GstPad *pad, GstObject *parent, GstEvent *event)
   return gst_pad_event_default (pad, parent, event);
 }
 
-/* Frames that wait for their result are missing from the pools they are
- * of; a pool that may not grow by as many would stand still. */
-static void
-filter_widen_pools (GstQuery *query)
-{
-  const guint waiting = 8;
+/* -- from downstream -- */
 
-  for (guint i = gst_query_get_n_allocation_pools (query); i-- > 0;) {
-    g_autoptr (GstBufferPool) pool = NULL;
-    guint size, min, max;
-
-    gst_query_parse_nth_allocation_pool (query, i, &pool, &size, &min, &max);
-    if (max > 0)
-      gst_query_remove_nth_allocation_pool (query, i);
-    else
-      gst_query_set_nth_allocation_pool (query, i, pool, size, min + waiting,
-          max);
-  }
-}
-
-/* Strides of any kind are fine for us; where frames go on, also downstream has
- * to take them. */
-static gboolean
-filter_query_allocation (GstPartimeFilter *self, GstQuery *query)
-{
-  GstPartimeItem item = {.kind = GST_PARTIME_QUERY,.object = query };
-
-  if (self->output == GST_PARTIME_OUTPUT_NETWORK) {
-    gst_query_add_allocation_meta (query, GST_VIDEO_META_API_TYPE, NULL);
-    return TRUE;
-  }
-  if (self->timing == GST_PARTIME_TIMING_LATEST)
-    return gst_pad_peer_query (self->srcpad, query);
-  if (gst_partime_source_queue (self, &item, TRUE) != GST_FLOW_OK
-      || !self->query_result)
-    return FALSE;
-  filter_widen_pools (query);
-  return TRUE;
-}
-
-/* Any frames, where the network's picture goes on. */
-static gboolean
-filter_query_any_caps (GstPad *pad, GstQuery *query)
-{
-  g_autoptr (GstCaps) caps = gst_pad_get_pad_template_caps (pad);
-  GstCaps *filter;
-
-  gst_query_parse_caps (query, &filter);
-  if (filter) {
-    GstCaps *both = gst_caps_intersect_full (filter, caps,
-        GST_CAPS_INTERSECT_FIRST);
-
-    gst_caps_replace (&caps, both);
-    gst_caps_unref (both);
-  }
-  gst_query_set_caps_result (query, caps);
-  return TRUE;
-}
-
-static gboolean
-filter_query_caps (GstPartimeFilter *self, GstPad *pad, GstQuery *query)
-{
-  GstPartimeOutput output;
-
-  GST_OBJECT_LOCK (self);
-  output = self->settings.output;
-  GST_OBJECT_UNLOCK (self);
-  if (output == GST_PARTIME_OUTPUT_NETWORK)
-    return filter_query_any_caps (pad, query);
-  return gst_pad_proxy_query_caps (pad, query);
-}
-
-static gboolean
-filter_sink_query (GstPad *pad, GstObject *parent, GstQuery *query)
+/* Frames alone go from pad to pad, labels do not. */
+static GstIterator *
+filter_iterate_links (GstPad *pad, GstObject *parent)
 {
   GstPartimeFilter *self = GST_PARTIME_FILTER (parent);
-  GstPartimeItem item = {.kind = GST_PARTIME_QUERY,.object = query };
+  GValue value = G_VALUE_INIT;
+  GstIterator *links;
 
-  switch (GST_QUERY_TYPE (query)) {
-    case GST_QUERY_CAPS:
-      return filter_query_caps (self, pad, query);
-    case GST_QUERY_ALLOCATION:
-      return filter_query_allocation (self, query);
-    default:
-      break;
-  }
-  if (GST_QUERY_IS_SERIALIZED (query)
-      && self->timing == GST_PARTIME_TIMING_ALIGNED)
-    return gst_partime_source_queue (self, &item, TRUE) == GST_FLOW_OK
-        && self->query_result;
-  return gst_pad_query_default (pad, parent, query);
+  g_value_init (&value, GST_TYPE_PAD);
+  g_value_set_object (&value, pad == self->sinkpad ? self->srcpad
+      : self->sinkpad);
+  links = gst_iterator_new_single (GST_TYPE_PAD, &value);
+  g_value_unset (&value);
+  return links;
 }
 
-/* -- from downstream -- */
+static gboolean
+filter_seek (GstPartimeFilter *self, GstEvent *event)
+{
+  gboolean labels = gst_partime_label_pad_seek (self, event);
+  gboolean frames = gst_pad_push_event (self->sinkpad, event);
+
+  if (!frames)
+    gst_partime_label_pad_stop_seek (self);
+  return frames || labels;
+}
 
 static gboolean
 filter_src_event (GstPad *pad, GstObject *parent, GstEvent *event)
@@ -438,19 +426,9 @@ filter_src_event (GstPad *pad, GstObject *parent, GstEvent *event)
       self->flow = GST_FLOW_OK;
     g_mutex_unlock (&self->lock);
   }
+  if (GST_EVENT_TYPE (event) == GST_EVENT_SEEK)
+    return filter_seek (self, event);
   return gst_pad_event_default (pad, parent, event);
-}
-
-static gboolean
-filter_src_query (GstPad *pad, GstObject *parent, GstQuery *query)
-{
-  GstPartimeFilter *self = GST_PARTIME_FILTER (parent);
-
-  if (GST_QUERY_TYPE (query) == GST_QUERY_LATENCY)
-    return gst_partime_filter_query_latency (self, query);
-  if (GST_QUERY_TYPE (query) == GST_QUERY_CAPS)
-    return filter_query_caps (self, pad, query);
-  return gst_pad_query_default (pad, parent, query);
 }
 
 /* -- the element -- */
@@ -549,6 +527,7 @@ gst_partime_filter_class_init (GstPartimeFilterClass *klass)
   G_OBJECT_CLASS (klass)->finalize = filter_finalize;
   gst_partime_filter_install_properties (G_OBJECT_CLASS (klass));
   filter_install_signals ();
+  gst_partime_label_pad_install (element_class);
   element_class->change_state = filter_change_state;
   gst_element_class_add_static_pad_template (element_class, &sink_template);
   gst_element_class_add_static_pad_template (element_class, &src_template);
@@ -579,18 +558,23 @@ gst_partime_filter_init (GstPartimeFilter *self)
   g_mutex_init (&self->running_lock);
   g_cond_init (&self->cond);
   self->queue = gst_queue_array_new_for_struct (sizeof (GstPartimeItem), 32);
+  gst_partime_labels_init (self);
   self->latency_mean = -1;
   self->flushing = TRUE;
 
   self->sinkpad = filter_add_pad (self, &sink_template);
   gst_pad_set_chain_function (self->sinkpad, filter_chain);
   gst_pad_set_event_function (self->sinkpad, filter_sink_event);
-  gst_pad_set_query_function (self->sinkpad, filter_sink_query);
+  gst_pad_set_query_function (self->sinkpad, gst_partime_filter_sink_query);
+  gst_pad_set_iterate_internal_links_function (self->sinkpad,
+      filter_iterate_links);
   GST_PAD_SET_PROXY_ALLOCATION (self->sinkpad);
 
   self->srcpad = filter_add_pad (self, &src_template);
   gst_pad_set_activatemode_function (self->srcpad,
       gst_partime_source_activate);
   gst_pad_set_event_function (self->srcpad, filter_src_event);
-  gst_pad_set_query_function (self->srcpad, filter_src_query);
+  gst_pad_set_query_function (self->srcpad, gst_partime_filter_src_query);
+  gst_pad_set_iterate_internal_links_function (self->srcpad,
+      filter_iterate_links);
 }

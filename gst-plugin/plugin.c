@@ -2,12 +2,14 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include "gstpartimefilter.h"
+#include "labels.h"
 #include "meta.h"
 
 static gboolean
 plugin_init (GstPlugin *plugin)
 {
   gst_partime_meta_register ();
+  gst_partime_labels_register ();
   return GST_ELEMENT_REGISTER (partimefilter, plugin);
 }
 

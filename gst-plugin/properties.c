@@ -37,6 +37,9 @@ enum
   PROP_LATENCY_REPORT,
   PROP_STATS,
   PROP_STATS_INTERVAL,
+  PROP_LABEL_TOLERANCE,
+  PROP_LABEL_WAIT,
+  PROP_STATS_LOCATION,
 };
 
 static const GEnumValue learning_modes[] = {
@@ -110,6 +113,8 @@ gst_partime_settings_init (GstPartimeSettings *self)
     .seed = FROM_FILE,
     .latency_report = TRUE,
     .stats_interval = DEFAULT_STATS_INTERVAL,
+    .label_tolerance = GST_CLOCK_TIME_NONE,
+    .label_wait = GST_CLOCK_TIME_NONE,
   };
 }
 
@@ -124,6 +129,7 @@ gst_partime_settings_clear (GstPartimeSettings *self)
   g_clear_pointer (&self->optimizer, g_free);
   g_clear_pointer (&self->checkpoint_location, g_free);
   g_clear_pointer (&self->labels_file, g_free);
+  g_clear_pointer (&self->stats_location, g_free);
 }
 
 /* Where the value of @id lives; the type is that of its GParamSpec. */
@@ -177,6 +183,12 @@ settings_field (GstPartimeSettings *self, guint id)
       return &self->latency_report;
     case PROP_STATS_INTERVAL:
       return &self->stats_interval;
+    case PROP_LABEL_TOLERANCE:
+      return &self->label_tolerance;
+    case PROP_LABEL_WAIT:
+      return &self->label_wait;
+    case PROP_STATS_LOCATION:
+      return &self->stats_location;
     default:
       return NULL;
   }
@@ -259,6 +271,10 @@ properties_set (GObject *object, guint id, const GValue *value,
   if (pipeline && (id == PROP_LEARN || id == PROP_LEARNING_RATE
           || id == PROP_LEARN_INTERVAL || id == PROP_LEARN_POLICY))
     gst_partime_filter_apply_live (self, network, pipeline);
+  /* what live frames may wait is latency */
+  if (pipeline && id == PROP_LABEL_WAIT)
+    gst_element_post_message (GST_ELEMENT (self),
+        gst_message_new_latency (GST_OBJECT (self)));
 }
 
 static void
@@ -365,8 +381,8 @@ properties_install_classes (GObjectClass *klass)
 {
   g_object_class_install_property (klass, PROP_LABELS_FILE,
       g_param_spec_string ("labels-file", "Labels file",
-          "Names of classes, one in each line, for kind=classes", NULL,
-          READY_FLAGS));
+          "Names of classes, one in each line, for kind=classes and for "
+          "text on the pad label", NULL, READY_FLAGS));
   g_object_class_install_property (klass, PROP_THRESHOLD,
       g_param_spec_double ("threshold", "Threshold",
           "With kind=classes, least probability of a class to be told", 0, 1,
@@ -375,6 +391,25 @@ properties_install_classes (GObjectClass *klass)
       g_param_spec_uint ("top-k", "Top k",
           "With kind=classes, how many of the most probable classes are told",
           0, G_MAXUINT, 1, PLAYING_FLAGS));
+}
+
+static void
+properties_install_labels (GObjectClass *klass)
+{
+  g_object_class_install_property (klass, PROP_LABEL_TOLERANCE,
+      g_param_spec_uint64 ("label-tolerance", "Label tolerance",
+          "How far, in running time, in nanoseconds, a label may be from its "
+          "frame. A label is for the frame nearest to it; of several the "
+          "nearest counts. 18446744073709551615: half the frame's duration",
+          0, G_MAXUINT64, GST_CLOCK_TIME_NONE, PLAYING_FLAGS));
+  g_object_class_install_property (klass, PROP_LABEL_WAIT,
+      g_param_spec_uint64 ("label-wait", "Label wait",
+          "How long, in nanoseconds, a frame waits until the stream of the "
+          "pad label has passed it (data, GAP or EOS); then it goes on "
+          "without. Never waits where one thread brings both. "
+          "18446744073709551615: as long as it takes, or, if the frames are "
+          "live or with timing=latest, not at all", 0, G_MAXUINT64,
+          GST_CLOCK_TIME_NONE, PLAYING_FLAGS));
 }
 
 static void
@@ -404,7 +439,11 @@ properties_install_output (GObjectClass *klass)
   g_object_class_install_property (klass, PROP_STATS,
       g_param_spec_boxed ("stats", "Statistics",
           "application/x-partime-stats: frames, fps, loss, mean-loss, learned, "
-          "updates, skipped, rollbacks, dropped, in-flight, latency, and "
+          "updates, skipped, rollbacks, dropped, labels, unlabelled, "
+          "late-labels, bad-labels, in-flight, latency, "
+          "learning-rate, measures (loss and, by the task, accuracy, miou, "
+          "iou, psnr, psnr-repeat, epe, each with newest, recent, of the last "
+          "100 measured frames, total, unit and higher-is-better), and "
           "stages, each with device, layers, forward-ms, backward-ms, "
           "update-ms, age, learning-rate, memory", GST_TYPE_STRUCTURE,
           G_PARAM_READABLE | G_PARAM_STATIC_STRINGS));
@@ -413,6 +452,11 @@ properties_install_output (GObjectClass *klass)
           "Time between partime-learning messages on the bus, in "
           "nanoseconds; their fields are those of stats. 0: none", 0,
           G_MAXINT64, DEFAULT_STATS_INTERVAL, PLAYING_FLAGS));
+  g_object_class_install_property (klass, PROP_STATS_LOCATION,
+      g_param_spec_string ("stats-location", "Statistics location",
+          "A file to which each partime-learning message is added as one line "
+          "of JSON, and the last state at EOS; \"partime plot\" draws it",
+          NULL, READY_FLAGS));
 }
 
 void
@@ -423,6 +467,7 @@ gst_partime_filter_install_properties (GObjectClass *klass)
   properties_install_network (klass);
   properties_install_learning (klass);
   properties_install_classes (klass);
+  properties_install_labels (klass);
   properties_install_output (klass);
 }
 

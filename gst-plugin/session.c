@@ -245,8 +245,10 @@ gst_partime_filter_open (GstPartimeFilter *self)
       || !session_check_input (self, network)
       || !session_load_weights (self, network)
       || !session_check_checkpoint (self)
+      || !gst_partime_filter_open_stats (self)
       || !session_make_drawing (self, network)
-      || !session_make_pipeline (self, network)) {
+      || !session_make_pipeline (self, network)
+      || !gst_partime_labels_open (self)) {
     gst_partime_filter_close (self);
     return FALSE;
   }
@@ -292,7 +294,8 @@ gst_partime_filter_start (GstPartimeFilter *self)
   g_mutex_lock (&self->running_lock);
   self->running = TRUE;
   g_mutex_unlock (&self->running_lock);
-  self->last_save = self->last_stats = g_get_monotonic_time ();
+  self->last_save = self->last_stats = self->first_stats =
+      g_get_monotonic_time ();
   if (self->resume
       && !pt_pipeline_load (self->pipeline, self->checkpoint, &error)) {
     gst_partime_filter_post_error (self, error, self->checkpoint);
@@ -334,6 +337,8 @@ gst_partime_filter_close (GstPartimeFilter *self)
   g_clear_pointer (&self->format, gst_partime_format_unref);
   g_clear_pointer (&self->drawing, gst_partime_drawing_free);
   g_clear_pointer (&self->checkpoint, g_free);
+  gst_partime_labels_close (self);
+  g_clear_pointer (&self->stats_file, gst_partime_stats_file_close);
   gst_partime_classes_close (self);
   self->resume = FALSE;
   gst_clear_caps (&self->tensor_caps);

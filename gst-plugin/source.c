@@ -290,7 +290,7 @@ source_note_result (GstPartimeFilter *self, PtResult *result)
   guint64 interval;
 
   gst_partime_filter_measure (self, result);
-  gst_partime_filter_post_stats (self);
+  gst_partime_filter_post_stats (self, FALSE);
   GST_OBJECT_LOCK (self);
   interval = self->settings.checkpoint_interval;
   GST_OBJECT_UNLOCK (self);
@@ -360,6 +360,7 @@ source_handle_frame (GstPartimeFilter *self, GstPartimeItem *item)
       source_set_flow (self, GST_FLOW_ERROR);
       return;
   }
+  self->result_pts = item->pts;
   source_note_result (self, result);
   if (!item->object) {
     source_keep_newest (self, result, item->number);
@@ -395,8 +396,7 @@ source_finish (GstPartimeFilter *self)
       gst_partime_filter_post_error (self, error, NULL);
   } while (flow == PT_FLOW_OK);
   if (flow == PT_FLOW_DRAINED) {
-    self->last_stats = 0;
-    gst_partime_filter_post_stats (self);
+    gst_partime_filter_post_stats (self, TRUE);
     gst_partime_filter_save_now (self);
   }
 }

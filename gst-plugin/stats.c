@@ -36,6 +36,44 @@ stats_append_stage (GValue *stages, PtPipeline *pipeline, guint index)
   gst_value_array_append_and_take_value (stages, &value);
 }
 
+/* Each measure: a structure of its unit and its finite values. */
+static void
+stats_set_measures (GstStructure *structure, const PtPipelineStats *stats)
+{
+  GstStructure *all = gst_structure_new_empty ("measures");
+
+  for (guint i = 0; i < stats->n_measures; i++) {
+    const PtMeasure *m = &stats->measures[i];
+    GstStructure *one = gst_structure_new ("measure",
+        "unit", G_TYPE_STRING, m->unit,
+        "higher-is-better", G_TYPE_BOOLEAN, m->higher_is_better, NULL);
+
+    if (isfinite (m->newest))
+      gst_structure_set (one, "newest", G_TYPE_DOUBLE, m->newest, NULL);
+    if (isfinite (m->recent))
+      gst_structure_set (one, "recent", G_TYPE_DOUBLE, m->recent, NULL);
+    if (isfinite (m->total))
+      gst_structure_set (one, "total", G_TYPE_DOUBLE, m->total, NULL);
+    gst_structure_set (all, m->name, GST_TYPE_STRUCTURE, one, NULL);
+    gst_structure_free (one);
+  }
+  gst_structure_set (structure, "measures", GST_TYPE_STRUCTURE, all, NULL);
+  gst_structure_free (all);
+}
+
+/* The last stage's rate has no age in it. */
+static void
+stats_set_rate (GstStructure *structure, PtPipeline *pipeline, guint n_stages)
+{
+  PtStageStats last;
+
+  if (n_stages == 0)
+    return;
+  pt_pipeline_get_stage_stats (pipeline, n_stages - 1, &last);
+  gst_structure_set (structure, "learning-rate", G_TYPE_DOUBLE,
+      last.learning_rate, NULL);
+}
+
 static void
 stats_fill (GstStructure *structure, PtPipeline *pipeline)
 {
@@ -58,6 +96,8 @@ stats_fill (GstStructure *structure, PtPipeline *pipeline)
   if (isfinite (stats.mean_loss))
     gst_structure_set (structure, "mean-loss", G_TYPE_DOUBLE,
         stats.mean_loss, NULL);
+  stats_set_rate (structure, pipeline, stats.n_stages);
+  stats_set_measures (structure, &stats);
   gst_value_array_init (&stages, stats.n_stages);
   for (guint i = 0; i < stats.n_stages; i++)
     stats_append_stage (&stages, pipeline, i);
@@ -75,6 +115,7 @@ gst_partime_filter_new_stats (GstPartimeFilter *self, const gchar *name)
   if (self->running)
     stats_fill (structure, self->pipeline);
   g_mutex_unlock (&self->running_lock);
+  gst_partime_labels_fill_stats (self, structure);
   GST_OBJECT_LOCK (self);
   gst_structure_set (structure, "dropped", G_TYPE_UINT64, self->dropped,
       NULL);
@@ -82,9 +123,44 @@ gst_partime_filter_new_stats (GstPartimeFilter *self, const gchar *name)
   return structure;
 }
 
-/* Posts partime-learning, if it is time. */
+/* A disk that is full is told once, until it no longer is. */
+static void
+stats_write (GstPartimeFilter *self, const GstStructure *stats)
+{
+  g_autoptr (GError) error = NULL;
+  gboolean written = gst_partime_stats_file_write (self->stats_file, stats,
+      &error);
+
+  if (!written && !self->stats_file_failed)
+    GST_ELEMENT_WARNING (self, RESOURCE, WRITE, ("%s", error->message),
+        ("lines of statistics are left out; the stream goes on"));
+  self->stats_file_failed = !written;
+}
+
+/* Posts partime-learning and writes it down. */
+static void
+stats_tell (GstPartimeFilter *self, gint64 now, gboolean post)
+{
+  GstStructure *stats = gst_partime_filter_new_stats (self,
+      "partime-learning");
+
+  self->last_stats = now;
+  gst_structure_set (stats, "time", G_TYPE_DOUBLE,
+      (now - self->first_stats) / 1e6, NULL);
+  if (GST_CLOCK_TIME_IS_VALID (self->result_pts))
+    gst_structure_set (stats, "pts", G_TYPE_UINT64, self->result_pts, NULL);
+  if (self->stats_file)
+    stats_write (self, stats);
+  if (post)
+    gst_element_post_message (GST_ELEMENT (self),
+        gst_message_new_element (GST_OBJECT (self), stats));
+  else
+    gst_structure_free (stats);
+}
+
+/* Tells how it goes, if it is time or the @end. */
 void
-gst_partime_filter_post_stats (GstPartimeFilter *self)
+gst_partime_filter_post_stats (GstPartimeFilter *self, gboolean end)
 {
   gint64 now = g_get_monotonic_time ();
   guint64 interval;
@@ -92,12 +168,28 @@ gst_partime_filter_post_stats (GstPartimeFilter *self)
   GST_OBJECT_LOCK (self);
   interval = self->settings.stats_interval;
   GST_OBJECT_UNLOCK (self);
-  if (interval == 0 || (now - self->last_stats) < (gint64) (interval / 1000))
-    return;
-  self->last_stats = now;
-  gst_element_post_message (GST_ELEMENT (self),
-      gst_message_new_element (GST_OBJECT (self),
-          gst_partime_filter_new_stats (self, "partime-learning")));
+  if (interval == 0 ? end && self->stats_file != NULL :
+      end || now - self->last_stats >= (gint64) (interval / 1000))
+    stats_tell (self, now, interval > 0);
+}
+
+/* From READY to PAUSED. Returns: FALSE, with an error posted, if the file of
+ * statistics cannot be written. */
+gboolean
+gst_partime_filter_open_stats (GstPartimeFilter *self)
+{
+  g_autoptr (GError) error = NULL;
+
+  self->stats_file_failed = FALSE;
+  self->result_pts = GST_CLOCK_TIME_NONE;
+  if (!self->settings.stats_location)
+    return TRUE;
+  self->stats_file =
+      gst_partime_stats_file_open (self->settings.stats_location, &error);
+  if (!self->stats_file)
+    GST_ELEMENT_ERROR (self, RESOURCE, OPEN_WRITE, ("%s", error->message),
+        (NULL));
+  return self->stats_file != NULL;
 }
 
 /* What a sink should wait for: the mean, and room for what is usual. */
@@ -147,18 +239,20 @@ gst_partime_filter_measure (GstPartimeFilter *self, const PtResult *result)
 gboolean
 gst_partime_filter_query_latency (GstPartimeFilter *self, GstQuery *query)
 {
-  GstClockTime min, max, own = 0;
+  GstClockTime min, max, own = 0, wait;
   gboolean live;
 
   if (!gst_pad_peer_query (self->sinkpad, query))
     return FALSE;
   gst_query_parse_latency (query, &live, &min, &max);
+  wait = gst_partime_labels_get_latency (self);
   GST_OBJECT_LOCK (self);
   self->live = live;
   if (self->settings.latency_report
       && self->timing == GST_PARTIME_TIMING_ALIGNED)
     own = self->latency = latency_estimate (self);
   GST_OBJECT_UNLOCK (self);
+  own += wait;
   min += own;
   if (max != GST_CLOCK_TIME_NONE)
     max += own;

@@ -187,6 +187,17 @@ def settings_of_learning(tap, rig):
         case.compare(mode, 3, "sgd lr=5e-2", ["learning.target=input"])
 
 
+def losses(tap, rig):
+    """Each loss of images, from the settings' text to the weights."""
+    case = Comparison(tap, rig, "SKIPS")
+    for loss in ("l1", "charbonnier eps=0.01",
+                 "ssim window=5 data_range=2 alpha=0.7",
+                 "bce pos_weight=0.5;2", "optical-flow smoothness=0.2"):
+        target = "pair" if loss.startswith("optical") else "input"
+        case.compare("delayed", 3, "sgd lr=5e-3", [
+            f"learning.loss={loss}", f"learning.target={target}"])
+
+
 POLICIES = [
     ["learning.accumulate=4"],
     ["learning.accumulate=3", "learning.clip-norm=0.05",
@@ -274,8 +285,8 @@ def main():
     schedules(tap)
     with tempfile.TemporaryDirectory() as folder:
         rig = rigs.Rig(sys.argv[1], folder)
-        for part in (all_modes, settings_of_learning, policies, one_stage,
-                     wrong_models):
+        for part in (all_modes, settings_of_learning, policies, losses,
+                     one_stage, wrong_models):
             part(tap, rig)
     tap.end()
 

@@ -36,6 +36,56 @@ typedef struct
   GError *error;                /* of the thread that pushes */
 } LearnStream;
 
+/* What comes out of it, one for each frame. */
+typedef struct
+{
+  PtTensor *outputs, *losses;
+  PtTensor *measures[PT_MAX_MEASURES];
+  PtPipelineStats stats;        /* at the end */
+} LearnRecord;
+
+static void
+learn_record_clear (LearnRecord *self)
+{
+  g_clear_pointer (&self->outputs, pt_tensor_unref);
+  g_clear_pointer (&self->losses, pt_tensor_unref);
+  for (guint i = 0; i < PT_MAX_MEASURES; i++)
+    g_clear_pointer (&self->measures[i], pt_tensor_unref);
+}
+
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (LearnRecord, learn_record_clear)
+
+static gboolean
+learn_record_init (LearnRecord *self, PtNetwork *network, gint64 n,
+    GError **error)
+{
+  PtShape shape = *pt_network_get_output_shape (network);
+
+  shape.dims[0] = n;
+  self->outputs = pt_tensor_new_shaped (PT_F32, &shape, error);
+  self->losses = pt_tensor_new (PT_F32, &n, 1, error);
+  if (self->outputs == NULL || self->losses == NULL)
+    return FALSE;
+  for (guint i = 0; i < PT_MAX_MEASURES; i++) {
+    self->measures[i] = pt_tensor_new (PT_F32, &n, 1, error);
+    if (self->measures[i] == NULL)
+      return FALSE;
+  }
+  return TRUE;
+}
+
+static void
+learn_record_add (LearnRecord *self, gint64 t, const PtResult *result)
+{
+  gsize size = self->outputs->size / self->losses->shape.dims[0];
+
+  memcpy ((guint8 *) self->outputs->data + t * size,
+      pt_tensor_get_data (result->output), size);
+  ((gfloat *) self->losses->data)[t] = result->loss;
+  for (guint i = 0; i < PT_MAX_MEASURES; i++)
+    ((gfloat *) self->measures[i]->data)[t] = result->measures[i];
+}
+
 /* The tensor called @name, or the only one there is. */
 static PtTensor *
 learn_read (const gchar *path, const gchar *name, GError **error)
@@ -101,13 +151,11 @@ learn_push_thread (gpointer data)
   return NULL;
 }
 
-/* Takes every result; outputs and losses go into @outputs and @losses. */
+/* Takes every result. */
 static gboolean
-learn_pull_all (PtPipeline *pipeline, PtTensor *outputs, PtTensor *losses,
-    GError **error)
+learn_pull_all (PtPipeline *pipeline, LearnRecord *record, GError **error)
 {
-  const gint64 n = losses->shape.dims[0];
-  const gsize size = outputs->size / n;
+  const gint64 n = record->losses->shape.dims[0];
 
   for (gint64 t = 0;; t++) {
     g_autoptr (PtResult) result = NULL;
@@ -122,15 +170,12 @@ learn_pull_all (PtPipeline *pipeline, PtTensor *outputs, PtTensor *losses,
             G_GINT64_FORMAT, t, n);
       return FALSE;
     }
-    memcpy ((guint8 *) outputs->data + t * size,
-        pt_tensor_get_data (result->output), size);
-    ((gfloat *) losses->data)[t] = result->loss;
+    learn_record_add (record, t, result);
   }
 }
 
 static gboolean
-learn_stream (LearnStream *self, PtTensor *outputs, PtTensor *losses,
-    GError **error)
+learn_stream (LearnStream *self, LearnRecord *record, GError **error)
 {
   GThread *thread;
   gboolean done;
@@ -138,7 +183,8 @@ learn_stream (LearnStream *self, PtTensor *outputs, PtTensor *losses,
   if (!pt_pipeline_start (self->pipeline, error))
     return FALSE;
   thread = g_thread_new ("push", learn_push_thread, self);
-  done = learn_pull_all (self->pipeline, outputs, losses, error);
+  done = learn_pull_all (self->pipeline, record, error);
+  pt_pipeline_get_stats (self->pipeline, &record->stats);
   if (!done)
     pt_pipeline_set_flushing (self->pipeline, TRUE);
   g_thread_join (thread);
@@ -171,32 +217,47 @@ learn_check_lengths (const LearnStream *self, GError **error)
   return TRUE;
 }
 
+/* The loss, then what else is measured. */
 static void
-learn_report (const PtTensor *losses)
+learn_report (const LearnRecord *record)
 {
-  const gfloat *loss = losses->data;
+  const gfloat *loss = record->losses->data;
   gdouble sum = 0;
   gint64 n = 0;
 
-  for (gint64 t = 0; t < losses->shape.dims[0]; t++)
+  for (gint64 t = 0; t < record->losses->shape.dims[0]; t++)
     if (isfinite (loss[t])) {
       sum += loss[t];
       n++;
     }
-  g_print ("%" G_GINT64_FORMAT " frames", losses->shape.dims[0]);
+  g_print ("%" G_GINT64_FORMAT " frames", record->losses->shape.dims[0]);
   if (n > 0)
     g_print (", %" G_GINT64_FORMAT " losses, mean %g", n, sum / n);
   g_print ("\n");
+  for (guint i = 1; i < record->stats.n_measures; i++) {
+    const PtMeasure *m = &record->stats.measures[i];
+
+    if (isfinite (m->total))
+      g_print ("%s: %.4g%s%s, over the last %d frames %.4g\n", m->name,
+          m->total, m->unit[0] != '\0' ? " " : "", m->unit,
+          PT_MEASURE_WINDOW, m->recent);
+  }
 }
 
 static gboolean
-learn_write_outputs (const gchar *path, PtTensor *outputs, PtTensor *losses,
+learn_write_outputs (const gchar *path, const LearnRecord *record,
     GError **error)
 {
   g_autoptr (PtTensorFile) file = pt_tensor_file_new ();
 
-  pt_tensor_file_add (file, "outputs", outputs);
-  pt_tensor_file_add (file, "losses", losses);
+  pt_tensor_file_add (file, "outputs", record->outputs);
+  pt_tensor_file_add (file, "losses", record->losses);
+  for (guint i = 1; i < record->stats.n_measures; i++) {
+    g_autofree gchar *name = g_strconcat ("measures.",
+        record->stats.measures[i].name, NULL);
+
+    pt_tensor_file_add (file, name, record->measures[i]);
+  }
   return pt_tensor_file_save (file, path, error);
 }
 
@@ -204,9 +265,8 @@ static gboolean
 learn_run (const LearnOptions *options, PtNetwork *network, GError **error)
 {
   g_autoptr (PtTensor) frames = NULL, targets = NULL;
-  g_autoptr (PtTensor) outputs = NULL, losses = NULL;
   g_autoptr (PtPipeline) pipeline = NULL;
-  PtShape shape = *pt_network_get_output_shape (network);
+  g_auto (LearnRecord) record = { NULL };
   LearnStream stream = { NULL };
   gboolean done;
 
@@ -222,23 +282,19 @@ learn_run (const LearnOptions *options, PtNetwork *network, GError **error)
   if (pipeline == NULL)
     return FALSE;
   stream = (LearnStream) { pipeline, frames, targets, NULL };
-  shape.dims[0] = frames->shape.dims[0];
-  if (!learn_check_lengths (&stream, error))
+  if (!learn_check_lengths (&stream, error)
+      || !learn_record_init (&record, network, frames->shape.dims[0], error))
     return FALSE;
-  outputs = pt_tensor_new_shaped (PT_F32, &shape, error);
-  losses = pt_tensor_new (PT_F32, shape.dims, 1, error);
-  if (outputs == NULL || losses == NULL)
-    return FALSE;
-  done = learn_stream (&stream, outputs, losses, error);
+  done = learn_stream (&stream, &record, error);
   g_clear_error (&stream.error);
   pt_pipeline_stop (pipeline);
   if (!done)
     return FALSE;
-  learn_report (losses);
+  learn_report (&record);
   return (options->out == NULL ||
       pt_network_save_weights (network, options->out, error)) &&
       (options->outputs == NULL ||
-      learn_write_outputs (options->outputs, outputs, losses, error));
+      learn_write_outputs (options->outputs, &record, error));
 }
 
 gboolean
@@ -257,7 +313,7 @@ cli_learn (gint argc, gchar **argv, GError **error)
     {"out", 'o', 0, G_OPTION_ARG_FILENAME, &options.out,
         "where the weights go at the end", "FILE.safetensors"},
     {"outputs", 'O', 0, G_OPTION_ARG_FILENAME, &options.outputs,
-        "where outputs and losses of all frames go", "FILE.safetensors"},
+        "where outputs, losses and measures of all frames go", "FILE.safetensors"},
     {NULL}
   };
   g_autoptr (PtNetwork) network = NULL;

@@ -13,7 +13,7 @@ static const CliCommand cli_commands[] = {
   {"init", "writes a network's first weights", cli_init},
   {"learn", "runs a network over a file of frames and learns from them",
       cli_learn},
-  {"plot", "draws frames and a loss curve", cli_plot},
+  {"plot", "draws a run: loss, measures, times", cli_plot},
 };
 
 gboolean

@@ -95,6 +95,18 @@ pt_params_quote (const gchar *value)
   return g_strdup_printf ("\"%s\"", flat);
 }
 
+/* What the struct owns of a key, and not just holds. */
+static void
+params_clear_place (const PtParam *param, gpointer place)
+{
+  if (param->type == PT_PARAM_STRING)
+    g_clear_pointer ((gchar **) place, g_free);
+  if (param->type == PT_PARAM_DOUBLE_LIST) {
+    g_free (((PtDoubleList *) place)->values);
+    *(PtDoubleList *) place = (PtDoubleList) { NULL, 0 };
+  }
+}
+
 static gboolean
 params_is_bounded (const PtParam *param)
 {
@@ -113,8 +125,9 @@ static gchar *
 params_print_range (const PtParam *param)
 {
   gchar low[G_ASCII_DTOSTR_BUF_SIZE], high[G_ASCII_DTOSTR_BUF_SIZE];
-  const gdouble endless =
-      param->type == PT_PARAM_DOUBLE || param->type == PT_PARAM_DOUBLE_PAIR ?
+  const gdouble endless = param->type == PT_PARAM_DOUBLE ||
+      param->type == PT_PARAM_DOUBLE_PAIR ||
+      param->type == PT_PARAM_DOUBLE_LIST ?
       (gdouble) G_MAXFLOAT : (gdouble) G_MAXINT;
   const gboolean has_low = param->min > -endless;
   const gboolean has_high = param->max < endless;
@@ -153,6 +166,8 @@ params_print_expected (const PtParam *param)
     case PT_PARAM_DOUBLE_PAIR:
       return g_strdup_printf ("two finite numbers%s, such as 0.9;0.999",
           range);
+    case PT_PARAM_DOUBLE_LIST:
+      return g_strdup_printf ("finite numbers%s, such as 1;2;0.5", range);
   }
   return NULL;
 }
@@ -257,6 +272,25 @@ params_read_pair (const PtParam *param, const gchar *text, gpointer pair)
   return TRUE;
 }
 
+/* As a pair, but as many as there are; nothing is a list of none. */
+static gboolean
+params_read_list (const PtParam *param, const gchar *text, PtDoubleList *list)
+{
+  g_auto (GStrv) parts = g_strsplit_set (text, ";,", -1);
+  guint n = g_strv_length (parts);
+  g_autofree gdouble *values = g_new0 (gdouble, n);
+
+  if (n > 0 && *g_strstrip (parts[n - 1]) == '\0' && --n == 0)
+    return FALSE;
+  for (guint i = 0; i < n; i++)
+    if (!params_read_double (param, g_strstrip (parts[i]), &values[i]))
+      return FALSE;
+  params_clear_place (param, list);
+  if (n > 0)
+    *list = (PtDoubleList) { g_steal_pointer (&values), n };
+  return TRUE;
+}
+
 /* A text with words is one of them, or its own default. */
 static gboolean
 params_accepts_text (const PtParam *param, const gchar *text)
@@ -290,6 +324,8 @@ params_read (const PtParam *param, const gchar *text, gpointer place)
     case PT_PARAM_INT_PAIR:
     case PT_PARAM_DOUBLE_PAIR:
       return params_read_pair (param, text, place);
+    case PT_PARAM_DOUBLE_LIST:
+      return params_read_list (param, text, place);
   }
   return FALSE;
 }
@@ -318,6 +354,9 @@ pt_params_init (const PtParam *table, gpointer options)
   for (; table != NULL && table->key != NULL; table++) {
     if (table->type == PT_PARAM_STRING)
       *(gchar **) params_place (table, options) = NULL;
+    if (table->type == PT_PARAM_DOUBLE_LIST)
+      *(PtDoubleList *) params_place (table, options) =
+          (PtDoubleList) { NULL, 0 };
     if (table->value != NULL &&
         !params_read (table, table->value, params_place (table, options)))
       g_critical ("default %s of key %s does not fit its own table",
@@ -387,6 +426,19 @@ params_print_double (gdouble x)
   return g_strdup (text);
 }
 
+static gchar *
+params_print_list (const PtDoubleList *list)
+{
+  GString *text = g_string_new (NULL);
+
+  for (guint i = 0; i < list->n; i++) {
+    g_autofree gchar *number = params_print_double (list->values[i]);
+
+    g_string_append_printf (text, i ? ";%s" : "%s", number);
+  }
+  return g_string_free (text, FALSE);
+}
+
 /* The value of @key as text that pt_params_set() reads; %NULL if there is no
  * such key. */
 gchar *
@@ -420,11 +472,13 @@ pt_params_get (const PtParam *table, gconstpointer options, const gchar *key)
 
       return g_strdup_printf ("%s;%s", a, b);
     }
+    case PT_PARAM_DOUBLE_LIST:
+      return params_print_list (place);
   }
   return NULL;
 }
 
-/* A copy of a struct of @size bytes that owns its strings. */
+/* A copy of a struct of @size bytes that owns its strings and lists. */
 gpointer
 pt_params_copy (const PtParam *table, gconstpointer options, gsize size)
 {
@@ -436,17 +490,21 @@ pt_params_copy (const PtParam *table, gconstpointer options, gsize size)
 
       *place = g_strdup (*place);
     }
+    if (table->type == PT_PARAM_DOUBLE_LIST) {
+      PtDoubleList *list = params_place (table, copy);
+
+      list->values = g_memdup2 (list->values, list->n * sizeof *list->values);
+    }
   }
   return copy;
 }
 
-/* Frees the strings in @options, not @options itself. */
+/* Frees the strings and lists in @options, not @options itself. */
 void
 pt_params_clear (const PtParam *table, gpointer options)
 {
   for (; table != NULL && table->key != NULL; table++)
-    if (table->type == PT_PARAM_STRING)
-      g_clear_pointer ((gchar **) params_place (table, options), g_free);
+    params_clear_place (table, params_place (table, options));
 }
 
 /* Appends one line per key: name, default, what it takes, help. */

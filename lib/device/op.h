@@ -41,7 +41,10 @@ typedef enum
   PT_OP_DROPOUT,                /* x seed -> y mask */
   PT_OP_MULTIPLY,               /* x dy -> dx: the elementwise product */
   PT_OP_POINTWISE_LOSS,         /* x target -> loss dx */
-  PT_OP_CROSS_ENTROPY,          /* x target(int32 (1) or (1,H,W)) -> loss dx */
+  PT_OP_BINARY_CROSS_ENTROPY,   /* x (logits) target -> loss dx */
+  PT_OP_CROSS_ENTROPY,          /* x target(int32 (1) or (1,H,W)) -> loss dx;
+                                 * labels outside 0..C-1 do not count */
+  PT_OP_SSIM,                   /* x target -> loss dx */
   PT_OP_FLOW_LOSS,              /* x (1,2,H,W) target (1,2C,H,W: frame t-1,
                                  * then t) -> loss dx */
   PT_OP_UPDATE,                 /* dw scale rate step slots -> update_w slots */
@@ -158,10 +161,37 @@ typedef struct
   gfloat eps;
 } PtPointwiseLossDesc;
 
+/* Numbers that a description points to are read while planning. */
+
+/* mean a (1 - p_t)^gamma (-w t log p - (1 - t) log (1 - p)), p = sigmoid (x) */
+typedef struct
+{
+  const gdouble *pos_weight;    /* w: one for all, or one for each channel */
+  guint n_pos_weight;
+  gfloat alpha;                 /* a: alpha t + (1 - alpha) (1 - t), or 1 if
+                                 * negative */
+  gfloat gamma;
+} PtBinaryCrossEntropyDesc;
+
+/* sum (1 - p_y)^gamma (w_y l_y (1 - s) + sum_k w_k l_k s / C) / sum w_y,
+ * l = -log softmax (x); 0 where no label counts */
 typedef struct
 {
   gint ignore_index;
+  const gdouble *weight;        /* w: one for each class; NULL: ones */
+  gfloat label_smoothing;       /* s */
+  gfloat gamma;
 } PtCrossEntropyDesc;
+
+/* alpha (1 - mean SSIM) + (1 - alpha) mean |x - t|, over the windows that lie
+ * inside the image */
+typedef struct
+{
+  gint window;                  /* odd */
+  gdouble sigma;
+  gdouble data_range;
+  gfloat alpha;
+} PtSsimDesc;
 
 typedef struct
 {
@@ -201,7 +231,9 @@ typedef struct
     PtBatchNormDesc batch_norm;
     PtDropoutDesc dropout;
     PtPointwiseLossDesc pointwise;
+    PtBinaryCrossEntropyDesc binary;
     PtCrossEntropyDesc cross_entropy;
+    PtSsimDesc ssim;
     PtFlowLossDesc flow;
     PtUpdateDesc update;
     PtProjectDesc project;

@@ -8,9 +8,7 @@
 static const PtWeight *
 arena_get_weight (const PtArena *self, const PtParameter *p)
 {
-  const PtNode *node = &self->network->nodes[self->span->first + p->layer];
-
-  return &node->layer->weights[p->weight];
+  return &pt_arena_get_layer (self, p)->weights[p->weight];
 }
 
 static PtTensor *

@@ -114,6 +114,12 @@ gboolean pt_arena_trust (PtArena *self, GError **error);
 gboolean pt_arena_copy_aside (PtArena *self, GError **error);
 gboolean pt_arena_roll_back (PtArena *self, GError **error);
 
+static inline const PtLayer *
+pt_arena_get_layer (const PtArena *self, const PtParameter *p)
+{
+  return self->network->nodes[self->span->first + p->layer].layer;
+}
+
 static inline gsize
 pt_arena_get_state_bytes (const PtArena *self)
 {

@@ -6,7 +6,10 @@
 #include "engine/stream-state.h"
 #include "formats/weights.h"
 
+#include <errno.h>
+#include <glib/gstdio.h>
 #include <string.h>
+#include <unistd.h>
 
 /* A checkpoint is a weights file with more in it: for each learned parameter
  * and each thing the optimizer remembers of it a tensor
@@ -82,18 +85,12 @@ snapshot_free (gpointer data)
   g_free (self);
 }
 
-static const PtLayer *
-checkpoint_get_layer (const PtStage *stage, const PtParameter *p)
-{
-  return stage->wiring->network->nodes[stage->span->first + p->layer].layer;
-}
-
 static gboolean
 snapshot_add (Snapshot *self, PtStage *stage, guint i, GError **error)
 {
   PtArena *arena = &stage->arena;
   const PtParameter *p = &arena->parameters[i];
-  const PtLayer *layer = checkpoint_get_layer (stage, p);
+  const PtLayer *layer = pt_arena_get_layer (arena, p);
   const PtWeight *weight = &layer->weights[p->weight];
   PtTensorFile *part = self->parts[stage->index];
   g_autofree gchar *name = g_strdup_printf ("%s.%s", layer->name,
@@ -148,8 +145,9 @@ snapshot_run (PtStage *stage, PtMarker *marker, GError **error)
   return TRUE;
 }
 
-static gchar *
-checkpoint_print_cut (const PtPipeline *pipeline)
+/* The caller's to free. */
+gchar *
+pt_checkpoint_print_cut (const PtPipeline *pipeline)
 {
   GString *cut = g_string_new (NULL);
 
@@ -165,7 +163,7 @@ snapshot_describe (const Snapshot *self, PtTensorFile *file)
   PtPipeline *p = self->pipeline;
   g_autofree gchar *frame = g_strdup_printf ("%" G_GUINT64_FORMAT,
       self->frame);
-  g_autofree gchar *cut = checkpoint_print_cut (p);
+  g_autofree gchar *cut = pt_checkpoint_print_cut (p);
   g_autoptr (GString) steps = g_string_new (NULL);
 
   for (guint i = 0; i < self->n_parts; i++)
@@ -182,10 +180,43 @@ snapshot_describe (const Snapshot *self, PtTensorFile *file)
         pt_optimizer_get_name (p->learning.optimizer));
 }
 
+/* The name of the checkpoint that is @age older than @path: name.2.ext. */
+static gchar *
+checkpoint_get_older (const gchar *path, guint age)
+{
+  const gchar *base = strrchr (path, '/'), *dot = NULL;
+
+  base = base != NULL ? base + 1 : path;
+  dot = strrchr (base, '.');
+  if (dot == NULL || dot == base)
+    return g_strdup_printf ("%s.%u", path, age);
+  return g_strdup_printf ("%.*s.%u%s", (gint) (dot - path), path, age, dot);
+}
+
+/* Gives the files that are there names one older, and the newest a second
+ * name: it keeps its first until a new one takes it, so that at any moment
+ * there is a whole one. A file system without links keeps none. */
+static void
+checkpoint_make_older (const gchar *path, guint keep)
+{
+  g_autofree gchar *first = checkpoint_get_older (path, 1);
+
+  for (guint age = keep - 1; age >= 2; age--) {
+    g_autofree gchar *newer = checkpoint_get_older (path, age - 1);
+    g_autofree gchar *older = checkpoint_get_older (path, age);
+
+    g_rename (newer, older);
+  }
+  g_unlink (first);
+  if (link (path, first) != 0)
+    g_debug ("%s: not kept as %s: %s", path, first, g_strerror (errno));
+}
+
 static gboolean
 snapshot_write (Snapshot *self, GError **error)
 {
   g_autoptr (PtTensorFile) file = pt_tensor_file_new ();
+  guint keep;
 
   if (self->error != NULL) {
     g_propagate_error (error, g_error_copy (self->error));
@@ -194,6 +225,9 @@ snapshot_write (Snapshot *self, GError **error)
   for (guint i = 0; i < self->n_parts; i++)
     pt_tensor_file_add_all (file, self->parts[i]);
   snapshot_describe (self, file);
+  keep = g_atomic_int_get (&self->pipeline->checkpoint_keep);
+  if (keep > 1)
+    checkpoint_make_older (self->path, keep);
   return pt_tensor_file_save (file, self->path, error);
 }
 
@@ -307,327 +341,4 @@ pt_pipeline_save (PtPipeline *self, const gchar *path, GError **error)
   g_mutex_unlock (&self->push_lock);
   return pt_pipeline_wait_marker (self, marker, error)
       && snapshot_write (marker->data, error);
-}
-
-/* How many updates the weights of @stage have had, by the file, and how many
- * gradients are in the sum: those of its first layer that learns. */
-static void
-checkpoint_get_steps (PtTensorFile *file, PtStage *stage)
-{
-  const gchar *text = pt_tensor_file_get_metadata (file, "steps");
-  g_auto (GStrv) words = g_strsplit (text != NULL ? text : "", ";", -1);
-  const PtLearning *learning = stage->learning;
-  const gchar *name;
-  gsize n;
-
-  if (stage->arena.learned_bytes == 0)
-    return;
-  name = checkpoint_get_layer (stage, &stage->arena.parameters[0])->name;
-  n = strlen (name);
-  for (guint i = 0; words[i] != NULL; i++) {
-    gchar *end;
-
-    if (strncmp (words[i], name, n) != 0 || words[i][n] != '=')
-      continue;
-    stage->arena.updates = g_ascii_strtoull (words[i] + n + 1, &end, 10);
-    if (*end == ':' && stage->arena.sum_slot != PT_ARENA_NO_SLOT)
-      stage->arena.n_summed = MIN (g_ascii_strtoull (end + 1, NULL, 10),
-          learning->accumulate - 1);
-  }
-}
-
-static gboolean
-checkpoint_has_optimizer (PtTensorFile *file)
-{
-  for (guint i = 0; i < pt_tensor_file_get_n_tensors (file); i++)
-    if (g_str_has_prefix (pt_tensor_file_get_name (file, i), "optimizer."))
-      return TRUE;
-  return FALSE;
-}
-
-static gchar *
-checkpoint_get_slot_name (const PtLayer *layer, guint weight,
-    const gchar *slot)
-{
-  return g_strdup_printf ("optimizer.%s.%s.%s", layer->name,
-      layer->weights[weight].name, slot);
-}
-
-static gboolean
-checkpoint_check_slot (PtTensorFile *file, const gchar *path,
-    const gchar *name, const PtShape *shape, GError **error)
-{
-  PtTensor *tensor = pt_tensor_file_get (file, name);
-  gchar found[PT_SHAPE_TEXT_SIZE], wanted[PT_SHAPE_TEXT_SIZE];
-
-  if (tensor == NULL) {
-    const gchar *optimizer = pt_tensor_file_get_metadata (file, "optimizer");
-
-    g_set_error (error, PT_ERROR, PT_ERROR_FILE, "%s: tensor %s is missing; "
-        "the file is of optimizer %s", path, name,
-        optimizer != NULL ? optimizer : "unknown");
-    return FALSE;
-  }
-  if (!pt_shape_equal (&tensor->shape, shape)) {
-    g_set_error (error, PT_ERROR, PT_ERROR_FILE, "%s: tensor %s has shape %s, "
-        "expected %s", path, name, pt_shape_print (&tensor->shape, found),
-        pt_shape_print (shape, wanted));
-    return FALSE;
-  }
-  if (!pt_tensor_is_finite (tensor)) {
-    g_set_error (error, PT_ERROR, PT_ERROR_FILE,
-        "%s: tensor %s holds NaN or Inf", path, name);
-    return FALSE;
-  }
-  return TRUE;
-}
-
-/* Layers that were frozen, or sums that were not kept, when the file was
- * written begin anew; another optimizer's state is refused. */
-static gboolean
-checkpoint_may_lack (PtPipeline *self, PtTensorFile *file)
-{
-  return g_strcmp0 (pt_tensor_file_get_metadata (file, "optimizer"),
-      pt_optimizer_get_name (self->learning.optimizer)) == 0;
-}
-
-/* Whether @file has the optimizer's state for all parameters, before anything
- * is changed. */
-static gboolean
-checkpoint_check_slots (PtPipeline *self, PtTensorFile *file,
-    const gchar *path, GError **error)
-{
-  const gchar *slots[PT_ARENA_MAX_SLOTS + 1];
-  guint n_slots = pt_arena_name_slots (&self->learning, slots);
-
-  for (guint k = 0; k < self->network->n_nodes; k++) {
-    const PtLayer *layer = self->network->nodes[k].layer;
-
-    for (guint i = 0; i < layer->n_weights; i++) {
-      for (guint j = 0; layer->weights[i].learned && j < n_slots; j++) {
-        g_autofree gchar *name = checkpoint_get_slot_name (layer, i, slots[j]);
-
-        if (pt_tensor_file_get (file, name) == NULL
-            && (self->learning.scales[k] == 0
-                || checkpoint_may_lack (self, file)))
-          continue;
-        if (!checkpoint_check_slot (file, path, name,
-                &layer->weights[i].shape, error))
-          return FALSE;
-      }
-    }
-  }
-  return TRUE;
-}
-
-/* What a marker brings to the stages. */
-typedef struct
-{
-  PtTensorFile *file;           /* NULL: the optimizer starts anew */
-  gboolean stream;              /* also what lies between frames */
-} Restore;
-
-static Restore *
-restore_new (PtTensorFile *file, gboolean stream)
-{
-  Restore *self = g_new0 (Restore, 1);
-
-  self->file = file;
-  self->stream = stream;
-  return self;
-}
-
-static void
-restore_free (gpointer data)
-{
-  Restore *self = data;
-
-  g_clear_pointer (&self->file, pt_tensor_file_free);
-  g_free (self);
-}
-
-static gboolean
-restore_slots (PtStage *stage, PtTensorFile *file, GError **error)
-{
-  PtArena *arena = &stage->arena;
-
-  for (guint i = 0; i < arena->n_parameters; i++) {
-    const PtParameter *p = &arena->parameters[i];
-
-    for (guint k = 0; p->learned && k < arena->n_slots; k++) {
-      g_autofree gchar *name =
-          checkpoint_get_slot_name (checkpoint_get_layer (stage, p),
-          p->weight, arena->slot_names[k]);
-      PtTensor *slot = pt_tensor_file_get (file, name);
-
-      if (slot != NULL && !pt_arena_import_slot (arena, i, k, slot, error))
-        return FALSE;
-    }
-  }
-  return TRUE;
-}
-
-/* On each stage's thread: weights from the network, the rest from the file if
- * there is one, else anew. */
-static gboolean
-restore_run (PtStage *stage, PtMarker *marker, GError **error)
-{
-  const Restore *self = marker->data;
-  PtArena *arena = &stage->arena;
-  const gchar *guard;
-
-  pt_guard_reset (&stage->guard);
-  if (!pt_arena_import (arena, error) || !pt_arena_clear_slots (arena, error))
-    return FALSE;
-  if (self->file != NULL) {
-    if (!restore_slots (stage, self->file, error))
-      return FALSE;
-    checkpoint_get_steps (self->file, stage);
-    guard = pt_tensor_file_get_metadata (self->file, "guard");
-    if (guard != NULL)
-      pt_guard_scan (&stage->guard, guard);
-  }
-  return pt_arena_trust (arena, error) && (!self->stream
-      || pt_stream_state_restore (stage, marker->sequence, self->file, error));
-}
-
-/* Sends the weights of the network, and what else there is, to the stages,
- * which drop the gradients that old weights left under way. */
-static gboolean
-checkpoint_hand_out (PtPipeline *self, PtTensorFile *file, gboolean stream,
-    GError **error)
-{
-  g_autoptr (PtMarker) marker = pt_marker_new (self, restore_run,
-      restore_new (file, stream), restore_free);
-
-  marker->drains = TRUE;
-  return pt_pipeline_run_marker (self, marker, error);
-}
-
-/* Whether the stages are those of @file. */
-static gboolean
-checkpoint_fits_stream (PtPipeline *self, PtTensorFile *file)
-{
-  g_autofree gchar *cut = checkpoint_print_cut (self);
-  const gchar *mode = pt_mode_get_name (self->learning.mode);
-
-  if (g_strcmp0 (pt_tensor_file_get_metadata (file, "mode"), mode) != 0)
-    return FALSE;
-  /* without gradients under way any cut will do */
-  if (self->learning.mode == PT_MODE_EXACT)
-    return TRUE;
-  if (g_strcmp0 (pt_tensor_file_get_metadata (file, "cut"), cut) != 0)
-    return FALSE;
-  for (guint i = 0; i < self->n_stages; i++)
-    if (!pt_stream_state_check (self->stages[i], file, NULL))
-      return FALSE;
-  return TRUE;
-}
-
-/* The frames that the next input is made of, and their count. */
-static gboolean
-checkpoint_restore_frames (PtPipeline *self, PtTensorFile *file)
-{
-  gboolean done;
-
-  g_mutex_lock (&self->push_lock);
-  done = pt_stream_state_restore_frames (&self->maker, &self->frame, file,
-      NULL);
-  g_mutex_unlock (&self->push_lock);
-  return done;
-}
-
-/* @whole: (optional): asks for the stream too; says whether it was there. */
-static gboolean
-checkpoint_load (PtPipeline *self, const gchar *path, gboolean *whole,
-    GError **error)
-{
-  g_autoptr (PtTensorFile) file = pt_tensor_file_load (path, error);
-  g_autoptr (GMutexLocker) locker = NULL;
-  gboolean resume, stream;
-
-  if (file == NULL)
-    return FALSE;
-  locker = g_mutex_locker_new (&self->weights_lock);
-  resume = self->running && self->learning.mode != PT_MODE_OFF
-      && checkpoint_has_optimizer (file);
-  if (resume && !checkpoint_check_slots (self, file, path, error))
-    return FALSE;
-  if (!pt_weights_take (self->network, file, path, error))
-    return FALSE;
-  if (!self->running)
-    return TRUE;
-  stream = resume && whole != NULL && checkpoint_fits_stream (self, file)
-      && checkpoint_restore_frames (self, file);
-  if (whole != NULL)
-    *whole = stream;
-  return checkpoint_hand_out (self, resume ? g_steal_pointer (&file) : NULL,
-      stream && self->learning.mode != PT_MODE_EXACT, error);
-}
-
-/**
- * pt_pipeline_load:
- * @self: a pipeline
- * @path: a checkpoint, or a file of weights alone
- * @error: return location
- *
- * Replaces the weights, between two frames if it runs, and waits for that. A
- * checkpoint brings the optimizer's state back; with weights alone the
- * optimizer starts anew. Gradients under way between the stages are dropped.
- * The file is checked whole before anything changes. A checkpoint of another
- * cut fits.
- *
- * Returns: whether it is loaded; else %PT_ERROR_FILE, and nothing has changed
- */
-gboolean
-pt_pipeline_load (PtPipeline *self, const gchar *path, GError **error)
-{
-  return checkpoint_load (self, path, NULL, error);
-}
-
-/**
- * pt_pipeline_resume:
- * @self: a running pipeline that no frame has been pushed to yet
- * @path: a checkpoint
- * @whole: (out): whether the stream goes on where it was
- * @error: return location
- *
- * As pt_pipeline_load(), and puts back what lay between two frames: the last
- * frames, the gradients under way between the stages and, with mode delayed,
- * what they need. If the next frame pushed is the one that came next then,
- * everything goes on bit for bit as it would have. A checkpoint of another
- * mode, or unless that is exact of another cut, brings weights and optimizer
- * back but not the stream; one taken after a drain has none. What was kept
- * for replay is not in it.
- *
- * Returns: whether it is loaded; else %PT_ERROR_FILE, and nothing has changed
- */
-gboolean
-pt_pipeline_resume (PtPipeline *self, const gchar *path, gboolean *whole,
-    GError **error)
-{
-  g_return_val_if_fail (self->running, FALSE);
-  *whole = FALSE;
-  return checkpoint_load (self, path, whole, error);
-}
-
-/**
- * pt_pipeline_reset:
- * @self: a pipeline
- * @error: return location
- *
- * First weights again, drawn from the seed, and an optimizer that remembers
- * nothing; between two frames if it runs, and waits for that.
- *
- * Returns: whether it is done; else the error of a stage
- */
-gboolean
-pt_pipeline_reset (PtPipeline *self, GError **error)
-{
-  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&self->weights_lock);
-
-  pt_network_init_weights (self->network, self->network->settings.seed);
-  if (!self->running)
-    return TRUE;
-  return checkpoint_hand_out (self, NULL, FALSE, error);
 }

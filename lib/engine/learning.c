@@ -19,6 +19,7 @@ static const gchar *const target_words[] = {
   [PT_TARGET_NEXT] = "next",
   [PT_TARGET_PAIR] = "pair",
   [PT_TARGET_LABELS] = "labels",
+  [PT_TARGET_TEACHER] = "teacher",
   NULL
 };
 
@@ -98,7 +99,7 @@ learning_set_target (PtLearning *self, PtNetwork *network, GError **error)
   if (classes && self->target != PT_TARGET_LABELS) {
     g_set_error (error, PT_ERROR, PT_ERROR_CONFIG,
         "%s: group [learning], key target: found '%s', but cross-entropy "
-        "learns from target=labels", network->origin,
+        "learns from target=labels or teacher", network->origin,
         target_words[self->target]);
     return FALSE;
   }
@@ -229,7 +230,8 @@ pt_learning_init (PtLearning *self, PtNetwork *network, GError **error)
   if (policy < 0)
     return FALSE;
   self->mode = mode;
-  self->target = target;
+  self->teacher = target == PT_TARGET_TEACHER;
+  self->target = self->teacher ? PT_TARGET_LABELS : target;
   self->staleness = staleness;
   self->policy = policy;
   if (self->mode == PT_MODE_OFF)
@@ -238,6 +240,22 @@ pt_learning_init (PtLearning *self, PtNetwork *network, GError **error)
       && learning_parse_rate (self, network, error)
       && learning_parse_policy (self, network, error)
       && learning_set_target (self, network, error);
+}
+
+void
+pt_learning_get_target_info (const PtLearning *self, const PtShape *output,
+    PtTargetInfo *info)
+{
+  const PtLossKind *kind = self->loss->kind;
+  PtOpDesc desc = {.x = *output,.y = self->target_shape };
+
+  *info = (PtTargetInfo) { .loss = kind->name, .teacher = self->teacher,
+    .dtype = self->target_dtype, .shape = self->target_shape };
+  if (self->target_dtype == PT_F32)
+    return;
+  info->n_classes = pt_shape_c (output);
+  if (kind->describe (self->loss, output, &self->target_shape, &desc, NULL))
+    info->ignore_index = desc.cross_entropy.ignore_index;
 }
 
 void

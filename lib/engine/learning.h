@@ -25,7 +25,8 @@ typedef struct
   PtMode mode;
   PtLoss *loss;                 /* NULL when mode is off */
   PtOptimizer *optimizer;       /* NULL when mode is off */
-  PtTarget target;
+  PtTarget target;              /* never PT_TARGET_TEACHER: that is labels */
+  gboolean teacher;             /* the file says so */
   PtDType target_dtype;
   PtShape target_shape;         /* (1, C, H, W), or as the loss wants labels */
   PtStaleness staleness;
@@ -57,6 +58,8 @@ guint pt_learning_get_age (const PtLearning *self, guint stage,
     guint n_stages);
 gdouble pt_learning_get_rate (const PtLearning *self, gdouble base, guint age,
     guint64 updates);
+void pt_learning_get_target_info (const PtLearning *self,
+    const PtShape *output, PtTargetInfo *info);
 const gchar *pt_mode_get_name (PtMode mode);
 
 G_END_DECLS

@@ -41,8 +41,10 @@ pt_pipeline_new (PtNetwork *network, GError **error)
   g_mutex_init (&self->weights_lock);
   g_cond_init (&self->marker_changed);
   pt_stats_init (&self->stats);
+  pt_measures_init (&self->measures);
   self->network = pt_network_ref (network);
   self->asked_rate = NAN;
+  self->checkpoint_keep = 1;
   self->learn = TRUE;
   self->markers = g_ptr_array_new_with_free_func ((GDestroyNotify)
       pt_marker_unref);
@@ -85,6 +87,7 @@ pt_pipeline_unref (PtPipeline *self)
   g_ptr_array_unref (self->markers);
   pt_network_unref (self->network);
   pt_stats_clear (&self->stats);
+  pt_measures_clear (&self->measures);
   g_cond_clear (&self->marker_changed);
   g_mutex_clear (&self->push_lock);
   g_mutex_clear (&self->settings_lock);
@@ -189,7 +192,8 @@ pipeline_make_queues (PtPipeline *self)
   gint64 spin = pipeline_get_spin (self);
   guint n = self->n_stages;
 
-  self->in = pt_queue_new (PT_QUEUE_FRAMES, spin);
+  self->in = pt_queue_new (PT_QUEUE_FRAMES + (self->learning.replay > 0),
+      spin);
   self->out = pt_queue_new (n + PIPELINE_RESULTS, 0);
   self->between = g_new0 (PtQueue *, n);
   self->tokens = g_new0 (PtQueue *, n);
@@ -257,12 +261,26 @@ pipeline_place (PtPipeline *self, GError **error)
 }
 
 static gboolean
+pipeline_make_replay (PtPipeline *self, GError **error)
+{
+  const PtWire *input = &self->wiring.wires[0];
+  const PtWire *target =
+      &self->wiring.wires[pt_wiring_get_target (&self->wiring)];
+
+  if (self->learning.mode == PT_MODE_OFF || input->slots == NULL)
+    return TRUE;
+  return pt_replay_init (&self->replay, self->learning.replay,
+      input->slots[0], target->slots[0], error);
+}
+
+static gboolean
 pipeline_prepare (PtPipeline *self, GError **error)
 {
   if (!pt_learning_init (&self->learning, self->network, error))
     return FALSE;
   if (!pt_network_need_weights (self->network, error))
     return FALSE;
+  pt_measures_start_for (&self->measures, self->network, &self->learning);
   if (!pipeline_place (self, error)
       || !pt_frame_maker_init (&self->maker, self->network, &self->learning,
           error))
@@ -274,6 +292,8 @@ pipeline_prepare (PtPipeline *self, GError **error)
   self->results = pt_result_pool_new (pt_network_get_output_shape
       (self->network), self->n_stages + PIPELINE_RESULTS + 2, error);
   if (self->results == NULL)
+    return FALSE;
+  if (!pipeline_make_replay (self, error))
     return FALSE;
   pipeline_make_queues (self);
   pipeline_make_stages (self);
@@ -300,6 +320,7 @@ pipeline_unprepare (PtPipeline *self)
   g_clear_pointer (&self->out, pt_queue_free);
   g_clear_pointer (&self->results, pt_result_pool_unref);
   pt_frame_maker_clear (&self->maker);
+  pt_replay_clear (&self->replay);
   pt_wiring_clear (&self->wiring);
   pt_placement_clear (&self->placement);
   pt_learning_clear (&self->learning);
@@ -328,7 +349,7 @@ pt_pipeline_start (PtPipeline *self, GError **error)
   g_atomic_int_set (&self->flushing, FALSE);
   pt_stats_reset (&self->stats);
   self->sequence = PIPELINE_FIRST;
-  self->frame = 0;
+  self->frame = self->n_learning = 0;
   self->n_pushed = self->n_finished = 0;
   if (!pipeline_prepare (self, error)) {
     if (self->in != NULL)
@@ -435,6 +456,21 @@ pt_pipeline_set_learn_policy (PtPipeline *self, PtLearnPolicy policy)
 }
 
 /**
+ * pt_pipeline_set_checkpoint_keep:
+ * @self: a pipeline
+ * @keep: how many checkpoints of one name there are, at least 1
+ *
+ * Before a checkpoint out.safetensors takes the place of another, that becomes
+ * out.1.safetensors, what was that out.2.safetensors, and so on; the file
+ * system must have links. 1 at first. Thread-safe.
+ */
+void
+pt_pipeline_set_checkpoint_keep (PtPipeline *self, guint keep)
+{
+  g_atomic_int_set (&self->checkpoint_keep, MAX (keep, 1));
+}
+
+/**
  * pt_pipeline_get_mode:
  * @self: a pipeline
  *
@@ -455,6 +491,29 @@ pt_pipeline_get_mode (PtPipeline *self)
 }
 
 /**
+ * pt_pipeline_get_target_info:
+ * @self: a pipeline
+ * @info: (out caller-allocates): what it takes as target
+ *
+ * Returns: whether it learns from targets that are pushed: target=labels or
+ *   target=teacher, and a mode other than off; if not, @info is all zeros
+ */
+gboolean
+pt_pipeline_get_target_info (PtPipeline *self, PtTargetInfo *info)
+{
+  PtLearning learning;
+  gboolean takes = pt_learning_init (&learning, self->network, NULL)
+      && learning.mode != PT_MODE_OFF && learning.target == PT_TARGET_LABELS;
+
+  *info = (PtTargetInfo) { NULL };
+  if (takes)
+    pt_learning_get_target_info (&learning,
+        pt_network_get_output_shape (self->network), info);
+  pt_learning_clear (&learning);
+  return takes;
+}
+
+/**
  * pt_pipeline_get_stats:
  * @self: a pipeline
  * @stats: (out caller-allocates): filled in
@@ -466,6 +525,7 @@ pt_pipeline_get_stats (PtPipeline *self, PtPipelineStats *stats)
 {
   pt_stats_get (&self->stats, stats);
   stats->n_stages = self->n_stages;
+  stats->n_measures = pt_measures_get (&self->measures, stats->measures);
   if (self->n_stages > 0) {
     PtStageStats last;
 

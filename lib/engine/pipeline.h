@@ -5,6 +5,8 @@
 
 #include "engine/balance.h"
 #include "engine/frame.h"
+#include "engine/measure.h"
+#include "engine/replay.h"
 #include "engine/result.h"
 #include "engine/stage.h"
 #include "engine/stats.h"
@@ -33,7 +35,11 @@ struct _PtPipeline
   PtQueue **tokens;             /* n_stages - 1 */
   PtResultPool *results;
   PtFrameMaker maker;
+  PtReplay replay;
   PtStats stats;
+  PtMeasures measures;
+  guint64 measured_sequence, measured_frame;    /* the last one looked at, on
+                                                 * the last stage's thread */
   gboolean trial;               /* only to measure: layers are timed, weights
                                  * are not written back */
   const PtPlacement *given;     /* lent: use this instead of finding one */
@@ -41,9 +47,11 @@ struct _PtPipeline
   GMutex push_lock;             /* one frame or marker enters at a time */
   guint64 sequence;             /* of the next frame; only ever rises */
   guint64 frame;                /* since start, flush or drain */
+  guint64 n_learning;           /* frames pushed that learn, since start */
   gint n_pushed, n_finished;    /* atomic, wrap around alike */
   gint learn;                   /* atomic */
   gint interval, policy;        /* atomic */
+  gint checkpoint_keep;         /* atomic */
   gdouble rate;                 /* under settings_lock */
   gdouble asked_rate;           /* set by the user; NaN: the settings' */
   GMutex settings_lock;
@@ -78,6 +86,7 @@ gboolean pt_pipeline_wait_marker (PtPipeline *self, PtMarker *marker,
 gboolean pt_pipeline_run_marker (PtPipeline *self, PtMarker *marker,
     GError **error);
 
+gchar *pt_checkpoint_print_cut (const PtPipeline *self);
 void pt_checkpoint_finish_writing (PtPipeline *self);
 
 G_END_DECLS

@@ -29,6 +29,7 @@ typedef struct
   guint64 sequence;             /* of frames since the pipeline was made */
   guint64 frame;                /* since start or flush */
   gboolean learn;               /* decided when the frame entered */
+  gboolean has_target;
   gboolean again;               /* learned before: nobody waits for a result */
   gdouble rate;                 /* base learning rate from this frame on; of
                                  * a token: what it is multiplied by */

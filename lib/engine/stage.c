@@ -286,9 +286,13 @@ stage_judge (PtStage *self, const PtMessage *message, gboolean valid,
     gdouble loss, PtMessage *token)
 {
   gboolean learns = message->learn && self->learning->mode != PT_MODE_OFF;
-  PtGuardVerdict verdict = PT_GUARD_SKIP;
+  PtGuardVerdict verdict;
 
-  if (message->sequence >= self->quiet_until)
+  if (message->sequence < self->quiet_until)
+    verdict = PT_GUARD_SKIP;
+  else if (message->again)      /* no measure of how the stream goes */
+    verdict = valid && isfinite (loss) ? PT_GUARD_LEARN : PT_GUARD_SKIP;
+  else
     verdict = pt_guard_look (&self->guard, valid, learns, loss);
   if (verdict == PT_GUARD_ROLL_BACK) {
     stage_roll_back (self, message);
@@ -300,7 +304,8 @@ stage_judge (PtStage *self, const PtMessage *message, gboolean valid,
   }
   token->rate = self->guard.scale;
   token->keep = verdict == PT_GUARD_KEEP;
-  self->was_valid = valid;
+  if (!message->again)
+    self->was_valid = valid;
 }
 
 /* The last stage: looks at the output, sends the result out, and finds the
@@ -319,7 +324,7 @@ stage_finish (PtStage *self, const PtMessage *message, PtMessage *token,
   if (!pt_op_run (self->check, &(PtOpArgs) { .x = output, .finite = &valid },
           error))
     return FALSE;
-  if (valid && message->learn && learns
+  if (valid && message->has_target && learns
       && !stage_compare (self, message, output, &loss, error))
     return FALSE;
   if (learns)

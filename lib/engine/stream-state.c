@@ -145,8 +145,7 @@ state_move_weight (State *self, guint parameter, guint k, GError **error)
 {
   PtArena *arena = &self->stage->arena;
   const PtParameter *p = &arena->parameters[parameter];
-  const PtLayer *layer = self->stage->wiring->network->nodes
-      [self->stage->span->first + p->layer].layer;
+  const PtLayer *layer = pt_arena_get_layer (arena, p);
   const PtWeight *weight = &layer->weights[p->weight];
   g_autofree gchar *name = g_strdup_printf (PT_WEIGHTS_STREAM
       "weights.%s.%s.%u", layer->name, weight->name, k);

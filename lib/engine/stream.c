@@ -48,6 +48,43 @@ stream_decide (PtPipeline *self, gboolean has_target, PtPushFlags flags)
   return FALSE;
 }
 
+/* What is in the slots goes to the first stage. */
+static void
+stream_send (PtPipeline *self, PtMessage *message)
+{
+  g_mutex_lock (&self->settings_lock);
+  message->rate = self->rate;
+  g_mutex_unlock (&self->settings_lock);
+  self->sequence++;
+  g_atomic_int_inc (&self->n_pushed);
+  pt_queue_put (self->in, message);
+}
+
+/* Behind a frame that learns, one of those kept learns again; then this one
+ * is kept too. */
+static void
+stream_replay (PtPipeline *self)
+{
+  const PtWire *input = &self->wiring.wires[0];
+  const PtWire *target =
+      &self->wiring.wires[pt_wiring_get_target (&self->wiring)];
+  PtMessage message = { .type = PT_MESSAGE_FRAME, .frame = self->frame,
+    .learn = TRUE, .again = TRUE, .has_target = TRUE, .sequence = self->sequence,
+    .entered = pt_clock_now () };
+  guint64 newest = self->sequence - 1;
+
+  if (self->replay.capacity == 0)
+    return;
+  if (++self->n_learning % self->learning.replay_interval == 0
+      && self->replay.n_kept > 0 && pt_queue_wait_room (self->in)
+      && pt_replay_draw (&self->replay, self->learning.seed,
+          pt_wire_get (input, self->sequence),
+          pt_wire_get (target, self->sequence)))
+    stream_send (self, &message);
+  pt_replay_keep (&self->replay, pt_wire_get (input, newest),
+      pt_wire_get (target, newest));
+}
+
 /* The frame is in the maker's history: fill the slots, send it off. */
 static void
 stream_enter (PtPipeline *self, PtTensor *label, PtPushFlags flags)
@@ -59,22 +96,18 @@ stream_enter (PtPipeline *self, PtTensor *label, PtPushFlags flags)
     .sequence = self->sequence, .frame = self->frame,
     .entered = pt_clock_now ()
   };
-  gboolean has_target = FALSE;
 
   if (input->slots != NULL)
     pt_frame_maker_fill_input (&self->maker, pt_wire_get (input,
             self->sequence));
   if (target->slots != NULL)
-    has_target = pt_frame_maker_fill_target (&self->maker, label,
+    message.has_target = pt_frame_maker_fill_target (&self->maker, label,
         pt_wire_get (target, self->sequence));
-  message.learn = stream_decide (self, has_target, flags);
-  g_mutex_lock (&self->settings_lock);
-  message.rate = self->rate;
-  g_mutex_unlock (&self->settings_lock);
-  self->sequence++;
+  message.learn = stream_decide (self, message.has_target, flags);
+  stream_send (self, &message);
+  if (message.learn)
+    stream_replay (self);
   self->frame++;
-  g_atomic_int_inc (&self->n_pushed);
-  pt_queue_put (self->in, &message);
 }
 
 /* Waits for room, or not. */
@@ -82,8 +115,12 @@ static PtFlow
 stream_wait_room (PtPipeline *self, PtPushFlags flags, GError **error)
 {
   g_return_val_if_fail (self->running, PT_FLOW_FLUSHING);
+  /* a frame may bring a second one along; where there is no room for two,
+   * there is a frame inside whose result is yet to come */
   if ((flags & PT_PUSH_TRY) && !g_atomic_int_get (&self->flushing)
-      && !g_atomic_int_get (&self->failed) && !pt_queue_has_room (self->in))
+      && !g_atomic_int_get (&self->failed)
+      && (self->replay.capacity > 0 ? pt_queue_get_level (self->in) > 1 :
+          !pt_queue_has_room (self->in)))
     return PT_FLOW_FULL;
   if (!pt_queue_wait_room (self->in))
     return stream_fail (self, error);
@@ -128,12 +165,17 @@ stream_check_label (PtPipeline *self, const PtTensor *label, GError **error)
   const PtLearning *learning = &self->learning;
 
   if (label == NULL || learning->mode == PT_MODE_OFF
-      || learning->target != PT_TARGET_LABELS
-      || stream_same_elements (label, learning->target_dtype,
-          &learning->target_shape))
+      || learning->target != PT_TARGET_LABELS)
     return PT_FLOW_OK;
-  return stream_refuse ("target", label, learning->target_dtype,
-      &learning->target_shape, error);
+  if (!stream_same_elements (label, learning->target_dtype,
+          &learning->target_shape))
+    return stream_refuse ("target", label, learning->target_dtype,
+        &learning->target_shape, error);
+  if (pt_loss_check_target (learning->loss,
+          pt_network_get_output_shape (self->network), label, error))
+    return PT_FLOW_OK;
+  g_prefix_error (error, "pushing a target: ");
+  return PT_FLOW_ERROR;
 }
 
 /**
@@ -154,7 +196,8 @@ stream_check_label (PtPipeline *self, const PtTensor *label, GError **error)
  *
  * Returns: %PT_FLOW_OK; %PT_FLOW_FULL; %PT_FLOW_FLUSHING; %PT_FLOW_ERROR with
  *   the error of the stage that failed, or %PT_ERROR_SHAPE for a target that
- *   does not fit (nothing is pushed then)
+ *   does not fit: its shape, a label that is no class, a probability outside
+ *   0 to 1 (nothing is pushed then)
  */
 PtFlow
 pt_pipeline_push_pixels (PtPipeline *self, const guint8 *pixels, gsize stride,
@@ -213,6 +256,42 @@ pt_pipeline_push (PtPipeline *self, PtTensor *frame, PtTensor *target,
   return PT_FLOW_OK;
 }
 
+/* The slot of the frame before, which is kept if it is for this
+ * (wiring.c); the last stage's thread remembers which one it is. */
+static const PtTensor *
+stream_get_before (PtPipeline *self, const PtMessage *message,
+    const PtWire *target)
+{
+  guint64 before = self->measured_sequence;
+  gboolean next = message->frame == self->measured_frame + 1
+      && message->sequence - before <= PT_WIRING_NEXT_REACH;
+
+  self->measured_sequence = message->sequence;
+  self->measured_frame = message->frame;
+  return next && self->learning.target == PT_TARGET_NEXT ?
+      pt_wire_get (target, before) : NULL;
+}
+
+/* The output lies where the target does. */
+static void
+stream_measure (PtPipeline *self, const PtMessage *message,
+    const PtTensor *output, PtResult *result)
+{
+  const PtWiring *wiring = &self->wiring;
+  const PtWire *target = &wiring->wires[pt_wiring_get_target (wiring)];
+  PtMeasureFrame frame = { .output = output, .loss = result->loss };
+
+  for (guint i = 0; i < PT_MAX_MEASURES; i++)
+    result->measures[i] = NAN;
+  if (self->learning.mode == PT_MODE_OFF)
+    return;
+  frame.before = stream_get_before (self, message, target);
+  if (!result->valid || !message->has_target)
+    return;
+  frame.target = pt_wire_get (target, message->sequence);
+  pt_measures_add (&self->measures, &frame, result->measures);
+}
+
 /* On the last stage's thread: copies the output out and sends it off. */
 gboolean
 pt_pipeline_result (gpointer data, const PtMessage *message, PtTensor *output,
@@ -220,8 +299,11 @@ pt_pipeline_result (gpointer data, const PtMessage *message, PtTensor *output,
 {
   PtPipeline *self = data;
   PtMessage out = *message;
-  PtResult *result = pt_result_pool_get (self->results, error);
+  PtResult *result;
 
+  if (message->again)
+    return TRUE;
+  result = pt_result_pool_get (self->results, error);
   if (result == NULL)
     return FALSE;
   if (valid)
@@ -233,6 +315,7 @@ pt_pipeline_result (gpointer data, const PtMessage *message, PtTensor *output,
   result->learned = message->learn;
   result->loss = loss;
   result->weights_version = version;
+  stream_measure (self, message, output, result);
   result->latency = pt_clock_now () - message->entered;
   pt_stats_add_result (&self->stats, result);
   out.result = result;

@@ -66,6 +66,8 @@ wiring_count_slots (const PtWiring *self, const PtWire *wire)
 {
   guint n = 2 * (wire->last_reader - wire->producer) + 1;
 
+  if (wire->producer == PT_PRODUCER_PUSH && self->learning->replay > 0)
+    n++;
   if (self->learning->mode == PT_MODE_DELAYED)
     n += pt_learning_get_age (self->learning, wire->last_reader,
         self->n_stages);
@@ -96,6 +98,9 @@ pt_wiring_init (PtWiring *self, PtNetwork *network, const PtLearning *learning,
     .shape = learning->target_shape };
   for (guint i = 0; i < self->n_wires; i++)
     self->wires[i].n_slots = wiring_count_slots (self, &self->wires[i]);
+  /* a prediction is measured beside the frame before */
+  if (learning->target == PT_TARGET_NEXT)
+    self->wires[self->n_wires - 1].n_slots += PT_WIRING_NEXT_REACH;
 }
 
 static gboolean

@@ -19,10 +19,17 @@ G_BEGIN_DECLS
  * `delayed` a stage also goes back age frames:
  *
  *   n_slots = 2 (last_reader - producer) + 1 [+ age of last_reader]
+ *
+ * The queue to stage 0 holds one more where learned frames bring others along
+ * to be learned again, and the rings that begin there have one slot more.
  */
 
 #define PT_QUEUE_FRAMES 2
 #define PT_PRODUCER_PUSH -1
+
+/* With target=next the frame before is looked at too. It is at most so many
+ * sequence numbers back: one replayed frame may be between. */
+#define PT_WIRING_NEXT_REACH 2
 
 typedef struct
 {

@@ -135,3 +135,11 @@ pt_loss_plan (const PtLoss *loss, PtWorkspace *workspace,
     g_prefix_error (error, "loss %s: ", loss->kind->name);
   return op;
 }
+
+gboolean
+pt_loss_check_target (const PtLoss *loss, const PtShape *output,
+    const PtTensor *target, GError **error)
+{
+  return loss->kind->check_target == NULL ||
+      loss->kind->check_target (loss, output, target, error);
+}

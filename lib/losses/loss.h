@@ -16,6 +16,7 @@ typedef enum
   PT_TARGET_NEXT,
   PT_TARGET_PAIR,
   PT_TARGET_LABELS,
+  PT_TARGET_TEACHER,            /* labels that another network gives */
 } PtTarget;
 
 typedef struct
@@ -29,6 +30,10 @@ typedef struct
    * @target; the caller has set x and y. */
   gboolean (*describe) (const PtLoss *loss, const PtShape *output,
       const PtShape *target, PtOpDesc *desc, GError **error);
+  /* Whether the values of a host tensor of the right shape and type can be
+   * learned from; NULL: all can. */
+  gboolean (*check_target) (const PtLoss *loss, const PtShape *output,
+      const PtTensor *target, GError **error);
 } PtLossKind;
 
 struct _PtLoss
@@ -42,5 +47,9 @@ extern const PtLossKind *const pt_loss_kinds[]; /* NULL-terminated */
 
 PtOp *pt_loss_plan (const PtLoss *loss, PtWorkspace *workspace,
     const PtShape *output, const PtShape *target, GError **error);
+/* PT_ERROR_SHAPE for a label that is no class, or a probability that is none;
+ * one pass over the values, nothing is allocated unless it fails. */
+gboolean pt_loss_check_target (const PtLoss *loss, const PtShape *output,
+    const PtTensor *target, GError **error);
 
 G_END_DECLS

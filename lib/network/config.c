@@ -14,7 +14,7 @@ static const gchar *const config_resizes[] =
 static const gchar *const config_modes[] =
     { "off", "exact", "partime", "delayed", NULL };
 static const gchar *const config_targets[] =
-    { "auto", "input", "next", "pair", "labels", NULL };
+    { "auto", "input", "next", "pair", "labels", "teacher", NULL };
 static const gchar *const config_staleness[] =
     { "auto", "none", "inverse", "sqrt", NULL };
 static const gchar *const config_policies[] = { "every", "when-idle", NULL };

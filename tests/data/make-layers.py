@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-FileCopyrightText: partimefilter contributors
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Makes layers.safetensors: what PyTorch says of layers, losses, optimizers.
+"""Makes layers.safetensors: what PyTorch says of layers and optimizers.
 
 The lines below are those of each kind's samples in lib/layers; the tests fail
 if one is missing here. Inputs are float32, PyTorch computes in float64.
@@ -69,18 +69,6 @@ batch-norm in=1x16x3x4 eps=1e-3 momentum=0.3 activation=relu
 batch-norm in=1x3x5x4 statistics=running
 batch-norm in=1x4x1x1 statistics=running activation=relu
 """
-
-# text: shapes of output and target
-LOSSES = {
-    "mse": ((1, 2, 5, 4), (1, 2, 5, 4)),
-    "l1": ((1, 2, 5, 4), (1, 2, 5, 4)),
-    "charbonnier": ((1, 2, 5, 4), (1, 2, 5, 4)),
-    "charbonnier eps=0.1": ((1, 7), (1, 7)),
-    "cross-entropy": ((1, 9), (1,)),
-    "cross-entropy ignore_index=3": ((1, 5, 6, 4), (1, 6, 4)),
-    "optical-flow": ((1, 2, 6, 7), (1, 2, 6, 7)),
-    "optical-flow smoothness=0.5 eps=0.05": ((1, 2, 5, 8), (1, 6, 5, 8)),
-}
 
 OPTIMIZERS = [
     "sgd",
@@ -242,53 +230,6 @@ def make_layer(line):
             put(f"{line}:d.{name}", weight.grad)
 
 
-def charbonnier(x, eps):
-    return torch.sqrt(x * x + eps * eps)
-
-
-def make_loss(text, output_shape, target_shape):
-    kind, *words = text.split()
-    o = parse(words)
-    x = normal(*output_shape)
-    if kind == "cross-entropy":
-        target = torch.tensor(random.integers(0, output_shape[1], target_shape))
-        loss = F.cross_entropy(
-            x, target, ignore_index=int(o.get("ignore_index", -100)))
-    elif kind == "optical-flow":
-        target = normal(*target_shape).detach()
-        loss = optical_flow(x, target, float(o.get("smoothness", 0.02)),
-                            float(o.get("eps", 1e-3)))
-    else:
-        target = normal(*target_shape).detach()
-        loss = {
-            "mse": lambda: F.mse_loss(x, target),
-            "l1": lambda: F.l1_loss(x, target),
-            "charbonnier": lambda: charbonnier(
-                x - target, float(o.get("eps", 1e-3))).mean(),
-        }[kind]()
-    loss.backward()
-    put(f"loss {text}:x", x)
-    put(f"loss {text}:target", target)
-    put(f"loss {text}:loss", loss.reshape(1))
-    put(f"loss {text}:dx", x.grad)
-
-
-def optical_flow(flow, target, smoothness, eps):
-    """frame t-1 against frame t taken back along the flow."""
-    older, newer = target.chunk(2, dim=1)
-    h, w = flow.shape[2:]
-    ys, xs = torch.meshgrid(torch.arange(h).double(),
-                            torch.arange(w).double(), indexing="ij")
-    grid = torch.stack(((xs + flow[0, 0]) * 2 / (w - 1) - 1,
-                        (ys + flow[0, 1]) * 2 / (h - 1) - 1), dim=-1)
-    warped = F.grid_sample(newer, grid[None], mode="bilinear",
-                           padding_mode="border", align_corners=True)
-    right = flow[..., 1:] - flow[..., :-1]
-    down = flow[..., 1:, :] - flow[..., :-1, :]
-    return charbonnier(older - warped, eps).mean() + smoothness * (
-        charbonnier(right, eps).mean() + charbonnier(down, eps).mean()) / 2
-
-
 def number(text):
     if text == "true":
         return True
@@ -336,8 +277,6 @@ def write(path):
 for line in LAYERS.split("\n"):
     if line:
         make_layer(line)
-for text, shapes in LOSSES.items():
-    make_loss(text, *shapes)
 for text in OPTIMIZERS:
     make_optimizer(text)
 write(os.path.join(os.path.dirname(os.path.abspath(__file__)),

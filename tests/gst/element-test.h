@@ -10,6 +10,7 @@
 #include <gst/check/gstharness.h>
 #include <gst/gst.h>
 #include <gst/video/video.h>
+#include <string.h>
 
 /* Two frames of luma, 16x12, to a flow; does not learn. */
 #define NET_FLOW \
@@ -136,6 +137,33 @@ static inline void
 element_test_play (GstElement *pipeline)
 {
   g_autoptr (GstMessage) unused = element_test_play_for (pipeline, "");
+}
+
+/* Runs gst-launch-1.0 under the tracer that lists every object that outlives its
+ * pipeline. Returns: FALSE if it cannot, with a sanitizer */
+static inline gboolean
+element_test_check_leaks (const gchar *description)
+{
+  g_autofree gchar *command = g_strdup_printf ("gst-launch-1.0 -q %s",
+      description);
+  g_auto (GStrv) argv = NULL;
+  g_auto (GStrv) env = g_get_environ ();
+  g_autofree gchar *out = NULL, *err = NULL;
+  gint status = 0;
+
+  g_assert_true (g_shell_parse_argv (command, NULL, &argv, NULL));
+  env = g_environ_setenv (env, "GST_TRACERS", "leaks", TRUE);
+  env = g_environ_setenv (env, "GST_DEBUG", "GST_TRACER:7", TRUE);
+  g_assert_true (g_spawn_sync (NULL, argv, env, G_SPAWN_SEARCH_PATH, NULL,
+          NULL, &out, &err, &status, NULL));
+  if (status != 0 && (strstr (err, "ASan runtime")
+          || strstr (err, "libtsan")))
+    return FALSE;
+  g_assert_cmpint (status, ==, 0);
+  if (strstr (err, "object-alive, type-name=(string)Gst"))
+    g_test_message ("%s", err);
+  g_assert_null (strstr (err, "object-alive, type-name=(string)Gst"));
+  return TRUE;
 }
 
 static inline void

@@ -8,7 +8,11 @@
 
 #include "formats/safetensors.h"
 
-/* What PyTorch says, tests/data/make-layers.py. */
+/* What PyTorch says: tests/data/make-layers.py, or make-losses.py. */
+#ifndef GOLDEN_FILE
+#define GOLDEN_FILE "layers.safetensors"
+#endif
+
 static inline PtTensorFile *
 golden_get (void)
 {
@@ -16,7 +20,7 @@ golden_get (void)
   g_autoptr (GError) error = NULL;
 
   if (file == NULL)
-    file = pt_tensor_file_load (TEST_DATA "/layers.safetensors", &error);
+    file = pt_tensor_file_load (TEST_DATA "/" GOLDEN_FILE, &error);
   g_assert_no_error (error);
   return file;
 }

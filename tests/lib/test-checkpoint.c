@@ -3,6 +3,8 @@
 
 #include "stream.h"
 
+#include "formats/safetensors.h"
+
 #include <glib/gstdio.h>
 
 static gchar *folder;
@@ -213,6 +215,38 @@ test_async_does_not_disturb (void)
       stream_hash_weights (saved));
 }
 
+static guint64
+read_frame (const gchar *path)
+{
+  g_autoptr (PtTensorFile) file = pt_tensor_file_load (path, NULL);
+
+  return file == NULL ? 0 : g_ascii_strtoull (pt_tensor_file_get_metadata
+      (file, "frame"), NULL, 10);
+}
+
+/* The last three, under the names they are said to have. */
+static void
+test_keep (void)
+{
+  g_autofree gchar *path = get_path ("keep.safetensors");
+  g_autofree gchar *first = get_path ("keep.1.safetensors");
+  g_autofree gchar *second = get_path ("keep.2.safetensors");
+  g_autofree gchar *third = get_path ("keep.3.safetensors");
+  g_autoptr (PtNetwork) network = stream_network ("partime", "cpu:0", "3,4");
+  g_autoptr (PtPipeline) pipeline = stream_start (network);
+  StreamSums sums = { 0 };
+
+  pt_pipeline_set_checkpoint_keep (pipeline, 3);
+  for (guint i = 0; i < 5; i++) {
+    stream_feed (pipeline, &sums, 0, 10);
+    g_assert_true (pt_pipeline_save (pipeline, path, NULL));
+  }
+  g_assert_cmpuint (read_frame (path), ==, 50);
+  g_assert_cmpuint (read_frame (first), ==, 40);
+  g_assert_cmpuint (read_frame (second), ==, 30);
+  g_assert_false (g_file_test (third, G_FILE_TEST_EXISTS));
+}
+
 static void
 test_unwritable (void)
 {
@@ -354,6 +388,7 @@ main (int argc, char **argv)
   g_test_add_data_func ("/checkpoint/load-drops-gradients/delayed", "delayed",
       test_load_drops_gradients);
   g_test_add_func ("/checkpoint/async", test_async_does_not_disturb);
+  g_test_add_func ("/checkpoint/keep", test_keep);
   g_test_add_func ("/checkpoint/unwritable", test_unwritable);
   g_test_add_func ("/checkpoint/refused", test_refused);
   g_test_add_data_func ("/checkpoint/weights-and-reset/exact", "exact",
@@ -364,7 +399,7 @@ main (int argc, char **argv)
       test_weights_and_reset);
   result = g_test_run ();
   for (const gchar *const *n = (const gchar *[]) { "resume", "async", "sgd",
-          "cut", "weights", NULL }; *n != NULL; n++) {
+          "cut", "weights", "keep", "keep.1", "keep.2", NULL }; *n != NULL; n++) {
     g_autofree gchar *name = g_strconcat (*n, ".safetensors", NULL);
     g_autofree gchar *path = get_path (name);
 

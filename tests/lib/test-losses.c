@@ -1,21 +1,27 @@
 /* SPDX-FileCopyrightText: partimefilter contributors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#define GOLDEN_FILE "losses.safetensors"
+
 #include "device/backend.h"
 #include "golden.h"
 #include "losses/loss.h"
+#include "stream.h"
 
-/* The lines of tests/data/make-layers.py, of every kind at least one. */
-static const gchar *const lines[] = {
-  "mse",
-  "l1",
-  "charbonnier",
-  "charbonnier eps=0.1",
-  "cross-entropy",
-  "cross-entropy ignore_index=3",
-  "optical-flow",
-  "optical-flow smoothness=0.5 eps=0.05",
-};
+/* Lines of tests/data/make-losses.py: a loss, " @ ", and shapes. */
+static GPtrArray *
+list_lines (void)
+{
+  GPtrArray *lines = g_ptr_array_new_with_free_func (g_free);
+
+  for (guint i = 0; i < pt_tensor_file_get_n_tensors (golden_get ()); i++) {
+    const gchar *name = pt_tensor_file_get_name (golden_get (), i);
+
+    if (g_str_has_suffix (name, ":x"))
+      g_ptr_array_add (lines, g_strndup (name, strlen (name) - 2));
+  }
+  return lines;
+}
 
 /* The golden file holds float32 only; labels are int32. */
 static PtTensor *
@@ -85,16 +91,20 @@ run_loss (const gchar *text, PtTensor *x, PtTensor *target,
 static void
 test_golden (gconstpointer data)
 {
-  const gchar *text = data;
-  g_autofree gchar *line = g_strdup_printf ("loss %s", text);
+  const gchar *line = data;
+  g_autofree gchar *text =
+      g_strndup (line, strstr (line, " @ ") - line);
   PtTensor *golden = golden_find (line, "target");
-  g_autoptr (PtTensor) target = g_str_has_prefix (text, "cross-entropy") ?
+  g_autoptr (PtTensor) target = g_str_has_prefix (line, "cross-entropy") ?
       make_labels (golden) : pt_tensor_ref (golden);
   g_autoptr (PtTensor) dx = NULL;
   gdouble expected = *(gfloat *) golden_find (line, "loss")->data;
   gdouble loss = run_loss (text, golden_find (line, "x"), target, &dx);
+  gdouble relative = fabs (loss - expected) / fabs (expected);
 
-  g_assert_cmpfloat (fabs (loss - expected), <, FORWARD_TOLERANCE * expected);
+  g_test_message ("loss %g, relative error %.2g, of the gradient %.2g", loss,
+      relative, relative_error (dx, golden_find (line, "dx")));
+  g_assert_cmpfloat (relative, <, FORWARD_TOLERANCE);
   assert_close (dx, golden_find (line, "dx"), GRADIENT_TOLERANCE);
 }
 
@@ -148,7 +158,8 @@ typedef struct
 } BadText;
 
 static const BadText bad_texts[] = {
-  {"", "unknown loss \"\"|mse|l1|charbonnier|cross-entropy|optical-flow"},
+  {"", "unknown loss \"\"|mse|l1|charbonnier|cross-entropy|optical-flow|bce|"
+        "focal|ssim"},
   {"huber", "huber|mse|optical-flow"},
   {"mse eps=1", "mse|eps"},
   {"charbonnier eps=0", "charbonnier|eps|0"},
@@ -156,6 +167,20 @@ static const BadText bad_texts[] = {
   {"charbonnier eps", "eps"},
   {"optical-flow smoothness=-1", "optical-flow|smoothness|-1"},
   {"cross-entropy ignore_index=dog", "ignore_index|dog"},
+  {"cross-entropy weight=1;two", "weight|\"1;two\"|finite numbers from 0"},
+  {"cross-entropy weight=1;-2", "weight|\"1;-2\"|from 0"},
+  {"cross-entropy label_smoothing=1.1", "label_smoothing|\"1.1\"|from 0 to 1"},
+  {"cross-entropy gamma=-1", "gamma|\"-1\"|from 0 to 100"},
+  {"cross-entropy alpha=1", "unknown key \"alpha\"|ignore_index, weight"},
+  {"bce pos_weight=-1", "bce|pos_weight|\"-1\"|from 0"},
+  {"bce gamma=2", "bce|unknown key \"gamma\"|pos_weight"},
+  {"focal alpha=2", "focal|alpha|\"2\"|from -1 to 1"},
+  {"focal gamma=nan", "focal|gamma|\"nan\"|from 0 to 100"},
+  {"ssim window=0", "ssim|window|\"0\"|from 3 to 255"},
+  {"ssim window=3.5", "ssim|window|\"3.5\"|whole number"},
+  {"ssim sigma=0", "ssim|sigma|\"0\"|from 0.01 to 1000"},
+  {"ssim data_range=0", "ssim|data_range|\"0\""},
+  {"ssim alpha=1.5", "ssim|alpha|\"1.5\"|from 0 to 1"},
 };
 
 static void
@@ -175,18 +200,42 @@ typedef struct
   const gchar *text;
   PtShape output, target;
   const gchar *words;
+  gint code;
 } BadShape;
 
 static const BadShape bad_shapes[] = {
-  {"mse", {4, {1, 1, 4, 4}}, {4, {1, 1, 4, 5}}, "mse|1x1x4x4|1x1x4x5"},
-  {"mse", {2, {1, 16}}, {4, {1, 1, 4, 4}}, "1x16|1x1x4x4"},
-  {"optical-flow", {4, {1, 3, 4, 4}}, {4, {1, 2, 4, 4}}, "1x3x4x4|1x2xHxW"},
-  {"optical-flow", {2, {1, 2}}, {4, {1, 2, 4, 4}}, "1x2|1x2xHxW"},
-  {"optical-flow", {4, {1, 2, 4, 4}}, {4, {1, 3, 4, 4}}, "1x3x4x4|4x4"},
-  {"optical-flow", {4, {1, 2, 4, 4}}, {4, {1, 2, 8, 8}}, "1x2x8x8|4x4"},
-  {"cross-entropy", {2, {1, 9}}, {2, {1, 9}}, "1x9|shape 1"},
-  {"cross-entropy", {4, {1, 5, 4, 3}}, {3, {1, 3, 4}}, "1x3x4|1x4x3"},
-  {"cross-entropy", {1, {5}}, {1, {1}}, "shape 5|1xC"},
+  {"mse", {4, {1, 1, 4, 4}}, {4, {1, 1, 4, 5}}, "mse|1x1x4x4|1x1x4x5",
+      PT_ERROR_SHAPE},
+  {"mse", {2, {1, 16}}, {4, {1, 1, 4, 4}}, "1x16|1x1x4x4",
+      PT_ERROR_SHAPE},
+  {"optical-flow", {4, {1, 3, 4, 4}}, {4, {1, 2, 4, 4}}, "1x3x4x4|1x2xHxW",
+      PT_ERROR_SHAPE},
+  {"optical-flow", {2, {1, 2}}, {4, {1, 2, 4, 4}}, "1x2|1x2xHxW",
+      PT_ERROR_SHAPE},
+  {"optical-flow", {4, {1, 2, 4, 4}}, {4, {1, 3, 4, 4}}, "1x3x4x4|4x4",
+      PT_ERROR_SHAPE},
+  {"optical-flow", {4, {1, 2, 4, 4}}, {4, {1, 2, 8, 8}}, "1x2x8x8|4x4",
+      PT_ERROR_SHAPE},
+  {"cross-entropy", {2, {1, 9}}, {2, {1, 9}}, "1x9|shape 1",
+      PT_ERROR_SHAPE},
+  {"cross-entropy", {4, {1, 5, 4, 3}}, {3, {1, 3, 4}}, "1x3x4|1x4x3",
+      PT_ERROR_SHAPE},
+  {"cross-entropy", {1, {5}}, {1, {1}}, "shape 5|1xC",
+      PT_ERROR_SHAPE},
+  {"cross-entropy weight=1;2", {2, {1, 3}}, {1, {1}},
+      "weight|found 2 numbers, expected 3|1x3", PT_ERROR_CONFIG},
+  {"bce", {2, {1, 3}}, {2, {1, 4}}, "bce|1x3|1x4", PT_ERROR_SHAPE},
+  {"bce pos_weight=1;2", {4, {1, 3, 4, 4}}, {4, {1, 3, 4, 4}},
+      "pos_weight|found 2 numbers, expected 1 or 3", PT_ERROR_CONFIG},
+  {"focal", {4, {1, 3, 4, 4}}, {4, {1, 1, 4, 4}}, "focal|1x3x4x4|1x1x4x4",
+      PT_ERROR_SHAPE},
+  {"ssim", {4, {1, 3, 10, 40}}, {4, {1, 3, 10, 40}},
+      "ssim|1x3x10x40|at least 11x11", PT_ERROR_SHAPE},
+  {"ssim", {4, {1, 3, 20, 40}}, {4, {1, 1, 20, 40}}, "1x3x20x40|1x1x20x40",
+      PT_ERROR_SHAPE},
+  {"ssim", {2, {1, 40}}, {2, {1, 40}}, "1x40|1xCxHxW", PT_ERROR_SHAPE},
+  {"ssim window=8", {4, {1, 3, 20, 40}}, {4, {1, 3, 20, 40}},
+      "window|found 8|odd", PT_ERROR_CONFIG},
 };
 
 static void
@@ -201,15 +250,112 @@ test_bad_shape (gconstpointer data)
   pt_workspace_init (&workspace, device, TRUE);
   g_assert_null (pt_loss_plan (loss, &workspace, &item->output, &item->target,
           &error));
-  g_assert_error (error, PT_ERROR, PT_ERROR_SHAPE);
+  g_assert_error (error, PT_ERROR, item->code);
   assert_says (error->message, item->words);
   pt_workspace_clear (&workspace);
+}
+
+/* Values that cannot be learned from are refused before they are pushed. */
+typedef struct
+{
+  const gchar *text;
+  PtShape output;
+  gdouble value;                /* at the last but one place */
+  const gchar *words;           /* NULL: it is accepted */
+} TargetCase;
+
+static const TargetCase targets[] = {
+  {"cross-entropy", {4, {1, 5, 4, 3}}, 4, NULL},
+  {"cross-entropy", {4, {1, 5, 4, 3}}, 5,
+      "label 5|row 3, column 1|5 classes|0 to 4|-100"},
+  {"cross-entropy", {4, {1, 5, 4, 3}}, -1, "label -1|5 classes"},
+  {"cross-entropy", {4, {1, 5, 4, 3}}, -100, NULL},
+  {"cross-entropy", {4, {1, 5, 4, 3}}, -2147483648., "label -2147483648"},
+  {"cross-entropy ignore_index=255", {4, {1, 5, 4, 3}}, 255, NULL},
+  {"cross-entropy ignore_index=255", {4, {1, 5, 4, 3}}, 254,
+      "label 254|or 255"},
+  {"cross-entropy ignore_index=255", {4, {1, 5, 4, 3}}, -100, "label -100"},
+  {"bce", {4, {1, 2, 4, 3}}, 1, NULL},
+  {"bce", {4, {1, 2, 4, 3}}, 1.5, "bce|1.5|element 22|0 to 1"},
+  {"focal", {4, {1, 2, 4, 3}}, -0.25, "focal|-0.25|0 to 1"},
+  {"focal", {4, {1, 2, 4, 3}}, NAN, "focal|nan|0 to 1"},
+  {"mse", {4, {1, 2, 4, 3}}, 300, NULL},
+};
+
+static void
+test_check_target (gconstpointer data)
+{
+  const TargetCase *item = data;
+  g_autoptr (GError) error = NULL;
+  g_autoptr (PtLoss) loss = pt_loss_new (item->text, NULL);
+  gboolean labels = g_str_has_prefix (item->text, "cross");
+  g_autoptr (PtTensor) target = labels ?
+      pt_tensor_new_shaped (PT_I32, &PT_SHAPE (1, 4, 3), NULL) :
+      pt_tensor_new_shaped (PT_F32, &item->output, NULL);
+  gsize at = pt_tensor_get_n_elements (target) - 2;
+
+  if (labels)
+    ((gint32 *) target->data)[at] = item->value;
+  else
+    ((gfloat *) target->data)[at] = item->value;
+  g_assert_cmpint (pt_loss_check_target (loss, &item->output, target, &error),
+      ==, item->words == NULL);
+  if (item->words == NULL) {
+    g_assert_no_error (error);
+    return;
+  }
+  g_assert_error (error, PT_ERROR, PT_ERROR_SHAPE);
+  assert_says (error->message, item->words);
+}
+
+static PtFlow
+push (PtPipeline *pipeline, guint64 f, PtTensor *target, GError **error)
+{
+  g_autoptr (PtTensor) frame = stream_frame (f);
+
+  return pt_pipeline_push (pipeline, frame, target, 0, error);
+}
+
+/* A wrong label in a stream: the push says so, and the stream goes on. */
+static void
+test_push (void)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (PtNetwork) network = stream_network ("exact", "cpu:0", "1");
+  g_autoptr (PtTensor) target = pt_tensor_new_shaped (PT_I32,
+      &PT_SHAPE (1, STREAM_HEIGHT, STREAM_WIDTH), NULL);
+  g_autoptr (PtPipeline) pipeline = NULL;
+  StreamSums sums = { 0 };
+
+  pt_network_set (network, "g", "filters", "3", &error);
+  g_assert_no_error (error);
+  pt_network_set (network, "learning", "loss",
+      "cross-entropy ignore_index=255 weight=1;2;0.5", &error);
+  g_assert_no_error (error);
+  pipeline = stream_start (network);
+  for (guint f = 0; f < 3; f++) {
+    gint32 *last = (gint32 *) target->data + STREAM_HEIGHT * STREAM_WIDTH - 1;
+
+    *last = 3;
+    g_assert_cmpint (push (pipeline, f, target, &error), ==, PT_FLOW_ERROR);
+    g_assert_error (error, PT_ERROR, PT_ERROR_SHAPE);
+    assert_says (error->message,
+        "pushing a target|label 3|row 9, column 11|3 classes|or 255");
+    g_clear_error (&error);
+    *last = f == 1 ? 255 : 2;
+    g_assert_cmpint (push (pipeline, f, target, &error), ==, PT_FLOW_OK);
+    g_assert_no_error (error);
+    stream_take (pipeline, &sums);
+  }
+  g_assert_cmpuint (sums.learned, ==, 3);
+  g_assert_cmpuint (sums.invalid, ==, 0);
 }
 
 static void
 test_registry (void)
 {
   g_autofree gchar *text = pt_loss_describe_kinds ();
+  g_autoptr (GPtrArray) lines = list_lines ();
 
   for (guint i = 0; pt_loss_kinds[i] != NULL; i++) {
     const PtLossKind *kind = pt_loss_kinds[i];
@@ -219,8 +365,10 @@ test_registry (void)
     g_assert_cmpstr (pt_loss_get_name (loss), ==, kind->name);
     g_assert_cmpint (kind->target, !=, PT_TARGET_AUTO);
     g_assert_nonnull (strstr (text, kind->summary));
-    for (guint k = 0; k < G_N_ELEMENTS (lines); k++)
-      n_lines += g_str_has_prefix (lines[k], kind->name);
+    for (const PtParam *p = kind->params; p->key != NULL; p++)
+      g_assert_nonnull (strstr (text, p->key));
+    for (guint k = 0; k < lines->len; k++)
+      n_lines += g_str_has_prefix (lines->pdata[k], kind->name);
     g_assert_cmpuint (n_lines, >, 0);
   }
 }
@@ -228,12 +376,21 @@ test_registry (void)
 int
 main (int argc, char **argv)
 {
+  g_autoptr (GPtrArray) lines = list_lines ();
+
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/losses/registry", test_registry);
-  for (guint i = 0; i < G_N_ELEMENTS (lines); i++) {
-    g_autofree gchar *path = g_strdup_printf ("/losses/golden/%s", lines[i]);
+  g_test_add_func ("/losses/push", test_push);
+  for (guint i = 0; i < lines->len; i++) {
+    g_autofree gchar *path =
+        g_strdup_printf ("/losses/golden/%s", (gchar *) lines->pdata[i]);
 
-    g_test_add_data_func (path, lines[i], test_golden);
+    g_test_add_data_func (path, lines->pdata[i], test_golden);
+  }
+  for (guint i = 0; i < G_N_ELEMENTS (targets); i++) {
+    g_autofree gchar *path = g_strdup_printf ("/losses/check-target/%u", i);
+
+    g_test_add_data_func (path, &targets[i], test_check_target);
   }
   for (guint i = 0; i < G_N_ELEMENTS (bad_texts); i++) {
     g_autofree gchar *path = g_strdup_printf ("/losses/bad-text/%u", i);

@@ -15,6 +15,7 @@ typedef struct
   gchar *text, *word;
   gint pair[2];
   gdouble betas[2];
+  PtDoubleList weight;
 } Options;
 
 #define ROW(key, type) \
@@ -33,6 +34,7 @@ static const PtParam table[] = {
   {ROW (word, STRING), "", 0, 0, words, "a word"},
   {ROW (pair, INT_PAIR), "1", 0, 50, NULL, "two"},
   {ROW (betas, DOUBLE_PAIR), "0.9;0.999", 0, 1, NULL, "two more"},
+  {ROW (weight, DOUBLE_LIST), "", 0, G_MAXFLOAT, NULL, "as many as there are"},
   {NULL}
 };
 
@@ -51,6 +53,7 @@ test_defaults (void)
   g_assert_cmpint (o.pair[0], ==, 1);
   g_assert_cmpint (o.pair[1], ==, 1);
   g_assert_cmpfloat (o.betas[1], ==, 0.999);
+  g_assert_cmpuint (o.weight.n, ==, 0);
   pt_params_clear (table, &o);
   g_assert_null (o.text);
 }
@@ -70,6 +73,8 @@ test_good (void)
     {"word", "left", "left"}, {"word", "", ""},
     {"pair", "3", "3;3"}, {"pair", "3;5", "3;5"}, {"pair", "3, 5;", "3;5"},
     {"betas", "0.5,0.25", "0.5;0.25"}, {"betas", "0.5;0.25;", "0.5;0.25"},
+    {"weight", "1;2;0.5", "1;2;0.5"}, {"weight", " 0.1, 3e5 ;", "0.1;300000"},
+    {"weight", "7", "7"}, {"weight", "", ""},
   };
   Options o = { 0 };
 
@@ -124,6 +129,12 @@ static const BadCase bad_words[] = {
   BAD ("count=1 pair=1;-2", "one or two", "from 0 to 50"),
   BAD ("count=1 betas=0.9", "two finite numbers", "from 0 to 1"),
   BAD ("count=1 betas=0.9;2", "two finite numbers"),
+  BAD ("count=1 weight=1;2;x", "\"1;2;x\"", "finite numbers of at least 0",
+      "1;2;0.5"),
+  BAD ("count=1 weight=1;;2", "finite numbers"),
+  BAD ("count=1 weight=;", "finite numbers"),
+  BAD ("count=1 weight=1;-1", "of at least 0"),
+  BAD ("count=1 weight=1;inf", "finite numbers"),
   BAD ("count=1 text=\xff", "key text", "UTF-8"),
   BAD ("count=\033[31m", "\\033[31m"),
 };
@@ -153,6 +164,10 @@ test_failure_changes_nothing (void)
   g_assert_false (pt_params_set (table, &o, "betas", "0.1;nan", "here",
           NULL));
   g_assert_false (pt_params_set (table, &o, "word", "up", "here", NULL));
+  g_assert_true (pt_params_set (table, &o, "weight", "3;4", "here", NULL));
+  g_assert_false (pt_params_set (table, &o, "weight", "5;x", "here", NULL));
+  g_assert_cmpuint (o.weight.n, ==, 2);
+  g_assert_cmpfloat (o.weight.values[1], ==, 4);
   g_assert_cmpint (o.pair[0], ==, 1);
   g_assert_cmpfloat (o.betas[0], ==, 0.9);
   g_assert_cmpstr (o.word, ==, "");
@@ -168,7 +183,7 @@ test_words (void)
 
   pt_params_init (table, &o);
   g_assert_true (pt_params_parse_words (table, &o,
-          "  count=3\trate=1e-2  betas=0.8,0.9 text=a ", "here", &error));
+          "  count=3\trate=1e-2  betas=0.8,0.9 text=a weight=1;2;3 ", "here", &error));
   g_assert_no_error (error);
   g_assert_cmpint (o.count, ==, 3);
   g_assert_cmpfloat (o.rate, ==, 0.01);
@@ -176,6 +191,8 @@ test_words (void)
   copy = pt_params_copy (table, &o, sizeof o);
   pt_params_clear (table, &o);
   g_assert_cmpstr (copy->text, ==, "a");
+  g_assert_cmpuint (copy->weight.n, ==, 3);
+  g_assert_cmpfloat (copy->weight.values[2], ==, 3);
   g_assert_cmpint (copy->count, ==, 3);
   pt_params_clear (table, copy);
   g_free (copy);

@@ -238,6 +238,48 @@ test_rollback_before_drain (void)
   }
 }
 
+/* Frames @at of the pattern, in that order, or if there are none the first
+ * @n. */
+static guint64
+replay_run (const gchar *mode, const gchar *replay, const gchar *interval,
+    const guint *at, guint n)
+{
+  g_autoptr (PtNetwork) network = stream_network (mode, "cpu:0", "2,3,2");
+  g_autoptr (PtPipeline) pipeline = NULL;
+  g_autoptr (GError) error = NULL;
+  StreamSums sums = { 0 };
+
+  pt_network_set (network, "network", "frames", "1", &error);
+  pt_network_set (network, "learning", "replay", replay, &error);
+  pt_network_set (network, "learning", "replay-interval", interval, &error);
+  g_assert_no_error (error);
+  pipeline = stream_start (network);
+  for (guint i = 0; i < n; i++)
+    stream_feed (pipeline, &sums, at != NULL ? at[i] : i, 1);
+  g_assert_cmpuint (sums.frames, ==, n);
+  stream_drain (pipeline);
+  pt_pipeline_stop (pipeline);
+  return stream_hash_weights (network);
+}
+
+/* With room for one frame, what is learned again is the frame before: as if
+ * it had been pushed once more. */
+static void
+test_replay (gconstpointer mode)
+{
+  static const guint each[] = { 0, 1, 0, 2, 1, 3, 2, 4, 3, 5, 4 };
+  static const guint second[] = { 0, 1, 0, 2, 3, 2, 4, 5, 4 };
+  guint64 once = replay_run (mode, "0", "1", NULL, 6);
+
+  g_assert_cmpuint (replay_run (mode, "1", "1", NULL, 6), ==,
+      replay_run (mode, "0", "1", each, G_N_ELEMENTS (each)));
+  g_assert_cmpuint (replay_run (mode, "1", "2", NULL, 6), ==,
+      replay_run (mode, "0", "1", second, G_N_ELEMENTS (second)));
+  g_assert_cmpuint (replay_run (mode, "1", "1", NULL, 6), !=, once);
+  g_assert_cmpuint (replay_run (mode, "4", "1", NULL, 40), ==,
+      replay_run (mode, "4", "1", NULL, 40));
+}
+
 static void
 test_bad_frames (void)
 {
@@ -344,6 +386,9 @@ main (int argc, char **argv)
       test_divergence_is_rolled_back);
   g_test_add_func ("/pipeline/rolled-back/before-drain",
       test_rollback_before_drain);
+  g_test_add_data_func ("/pipeline/replay/exact", "exact", test_replay);
+  g_test_add_data_func ("/pipeline/replay/partime", "partime", test_replay);
+  g_test_add_data_func ("/pipeline/replay/delayed", "delayed", test_replay);
   g_test_add_func ("/pipeline/bad-frames", test_bad_frames);
   g_test_add_func ("/pipeline/bad-settings", test_bad_settings);
   g_test_add_func ("/pipeline/auto", test_auto);

@@ -18,6 +18,8 @@ import math
 import torch
 import torch.nn.functional as F
 
+from losses import TARGETS, make_loss
+
 INPUT = -1
 RESERVED = ("network", "learning", "pipeline", "output")
 
@@ -111,45 +113,10 @@ def run_layer(options, x, w, learns):
     return activate(y, options)
 
 
-def charbonnier(x, eps):
-    return torch.sqrt(x * x + eps * eps)
-
-
-def flow_loss(flow, target, smoothness=0.02, eps=1e-3):
-    """Frame t-1 against frame t warped back by the flow, plus how much
-    neighbouring vectors differ."""
-    c = target.shape[1] // 2
-    older, newer = target[:, :c], target[:, c:]
-    h, w = flow.shape[2:]
-    ys, xs = torch.meshgrid(torch.arange(h, dtype=flow.dtype),
-                            torch.arange(w, dtype=flow.dtype), indexing="ij")
-    gx = 2 * (xs + flow[0, 0]) / (w - 1) - 1
-    gy = 2 * (ys + flow[0, 1]) / (h - 1) - 1
-    warped = F.grid_sample(newer, torch.stack((gx, gy), -1)[None],
-                           padding_mode="border", align_corners=True)
-    dx = flow[..., 1:] - flow[..., :-1]
-    dy = flow[:, :, 1:] - flow[:, :, :-1]
-    return charbonnier(older - warped, eps).mean() + smoothness * (
-        charbonnier(dx, eps).mean() + charbonnier(dy, eps).mean())
-
-
 def words(text):
     """"adam lr=1e-3" as a name and a dict."""
     name, *rest = text.split()
     return name, dict(r.split("=", 1) for r in rest)
-
-
-def make_loss(text):
-    name, options = words(text)
-    numbers = {k: float(v) for k, v in options.items()}
-    if name == "optical-flow":
-        return lambda y, t: flow_loss(y, t, **numbers)
-    if name == "charbonnier":
-        return lambda y, t: charbonnier(y - t, numbers.get("eps", 1e-3)).mean()
-    if name == "cross-entropy":
-        return lambda y, t: F.cross_entropy(y, t.long().reshape(
-            y.shape[:1] + y.shape[2:]))
-    return {"mse": F.mse_loss, "l1": F.l1_loss}[name]
 
 
 def scheduled(text, base, updates):
@@ -394,8 +361,7 @@ class Model:
         at = lambda t: frames[max(t, 0)][None]
         target = self.target
         if target == "auto":
-            target = {"optical-flow": "pair", "cross-entropy": "labels"}.get(
-                words(self.loss_text)[0], "input")
+            target = TARGETS.get(words(self.loss_text)[0], "input")
         lag = 1 if target == "next" else 0
         n = int(self.network.get("frames", 1))
         x = torch.cat([at(f - lag - (n - 1 - i)) for i in range(n)], 1)

@@ -68,6 +68,39 @@ typedef enum
   PT_PUSH_TRY = 1 << 1,
 } PtPushFlags;
 
+#define PT_MAX_MEASURES 4
+#define PT_MEASURE_WINDOW 100
+
+/**
+ * PtMeasure:
+ * @name: (transfer none): "loss"; for cross-entropy "accuracy" (of classes, or
+ *   of pixels) and over pixels "miou" (mean intersection over union of the
+ *   classes there are); for bce and focal "accuracy" and "iou" (of what is
+ *   there, at probability 0.5); for pictures "psnr" (peak 1, with mean and std
+ *   undone; at most 100), with target=next also "psnr-repeat", that of the
+ *   frame before in place of the prediction; for flow given as labels "epe",
+ *   mean length of the error
+ * @unit: (transfer none): "dB", "px", or "" for a plain number
+ * @higher_is_better: what is worth striving for
+ * @newest: of the newest measured frame; NaN without one
+ * @recent: over the last %PT_MEASURE_WINDOW measured frames
+ * @total: over all measured frames since start
+ *
+ * How good the network is at frames that it has not learned from yet. Of
+ * several frames it is what it would be of one frame made of all of them: psnr
+ * is that of the mean squared error. Frames without a target, or whose output
+ * is not finite, are not measured.
+ */
+typedef struct
+{
+  const gchar *name;
+  const gchar *unit;
+  gboolean higher_is_better;
+  gdouble newest;
+  gdouble recent;
+  gdouble total;
+} PtMeasure;
+
 /**
  * PtResult:
  * @frame: which frame since start or flush, from 0
@@ -78,6 +111,9 @@ typedef enum
  * @loss: the loss on this frame, NaN if it was not computed
  * @weights_version: updates the last stage had applied when it ran the frame
  * @latency: ns from the push of the frame until its result was ready
+ * @measures: the frame's values of the measures that #PtPipelineStats names,
+ *   in that order, taken before anything was learned from it; NaN where it has
+ *   none
  *
  * What came out for one frame.
  */
@@ -90,7 +126,29 @@ struct _PtResult
   gdouble loss;
   guint64 weights_version;
   guint64 latency;
+  gdouble measures[PT_MAX_MEASURES];
 };
+
+/**
+ * PtTargetInfo:
+ * @loss: (transfer none): name of the loss
+ * @teacher: whether the file says target=teacher
+ * @dtype: %PT_F32, or %PT_I32 for classes
+ * @shape: the output's, or for classes (1) or (1, H, W)
+ * @n_classes: classes are 0 to @n_classes - 1; 0 for %PT_F32
+ * @ignore_index: class of what is not to be learned from
+ *
+ * What pt_pipeline_push() takes as target.
+ */
+typedef struct
+{
+  const gchar *loss;
+  gboolean teacher;
+  PtDType dtype;
+  PtShape shape;
+  gint n_classes;
+  gint ignore_index;
+} PtTargetInfo;
 
 /**
  * PtPipelineStats:
@@ -100,12 +158,14 @@ struct _PtResult
  * @updates: updates of the last stage
  * @rollbacks: times the last good weights were put back
  * @fps: frames per second over about the last second
- * @loss: loss of the newest learned frame, NaN before the first
- * @mean_loss: its running mean over about 100 learned frames
+ * @loss: loss of the newest frame that had a target, NaN before the first
+ * @mean_loss: its running mean over about 100 such frames
  * @latency: ns, running mean from push to result
  * @max_latency: ns, the largest since start
  * @in_flight: frames inside now
  * @n_stages: how many stages there are
+ * @n_measures: how many measures there are; 0 before start or in mode off
+ * @measures: what the frames with a target are measured by
  */
 typedef struct
 {
@@ -121,6 +181,8 @@ typedef struct
   guint64 max_latency;
   guint in_flight;
   guint n_stages;
+  guint n_measures;
+  PtMeasure measures[PT_MAX_MEASURES];
 } PtPipelineStats;
 
 /**
@@ -229,6 +291,7 @@ PT_API void pt_pipeline_set_learn_interval (PtPipeline *self, guint interval);
 PT_API void pt_pipeline_set_learn_policy (PtPipeline *self,
     PtLearnPolicy policy);
 
+PT_API void pt_pipeline_set_checkpoint_keep (PtPipeline *self, guint keep);
 PT_API gboolean pt_pipeline_save (PtPipeline *self, const gchar *path,
     GError **error);
 PT_API void pt_pipeline_save_async (PtPipeline *self, const gchar *path);
@@ -239,6 +302,8 @@ PT_API gboolean pt_pipeline_resume (PtPipeline *self, const gchar *path,
 PT_API gboolean pt_pipeline_reset (PtPipeline *self, GError **error);
 
 PT_API PtMode pt_pipeline_get_mode (PtPipeline *self);
+PT_API gboolean pt_pipeline_get_target_info (PtPipeline *self,
+    PtTargetInfo *info);
 PT_API void pt_pipeline_get_stats (PtPipeline *self, PtPipelineStats *stats);
 PT_API void pt_pipeline_get_stage_stats (PtPipeline *self, guint stage,
     PtStageStats *stats);

@@ -1,0 +1,335 @@
+/* SPDX-FileCopyrightText: partimefilter contributors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "engine/pipeline.h"
+
+#include "engine/stream-state.h"
+#include "formats/weights.h"
+
+#include <string.h>
+
+/* What checkpoint.c wrote, into a pipeline again; and the way back to the
+ * first weights. */
+
+static gchar *
+resume_get_slot_name (const PtLayer *layer, guint weight,
+    const gchar *slot)
+{
+  return g_strdup_printf ("optimizer.%s.%s.%s", layer->name,
+      layer->weights[weight].name, slot);
+}
+
+/* How many updates the weights of @stage have had, by the file, and how many
+ * gradients are in the sum: those of its first layer that learns. */
+static void
+resume_get_steps (PtTensorFile *file, PtStage *stage)
+{
+  const gchar *text = pt_tensor_file_get_metadata (file, "steps");
+  g_auto (GStrv) words = g_strsplit (text != NULL ? text : "", ";", -1);
+  const PtLearning *learning = stage->learning;
+  const gchar *name;
+  gsize n;
+
+  if (stage->arena.learned_bytes == 0)
+    return;
+  name = pt_arena_get_layer (&stage->arena, &stage->arena.parameters[0])->name;
+  n = strlen (name);
+  for (guint i = 0; words[i] != NULL; i++) {
+    gchar *end;
+
+    if (strncmp (words[i], name, n) != 0 || words[i][n] != '=')
+      continue;
+    stage->arena.updates = g_ascii_strtoull (words[i] + n + 1, &end, 10);
+    if (*end == ':' && stage->arena.sum_slot != PT_ARENA_NO_SLOT)
+      stage->arena.n_summed = MIN (g_ascii_strtoull (end + 1, NULL, 10),
+          learning->accumulate - 1);
+  }
+}
+
+static gboolean
+resume_has_optimizer (PtTensorFile *file)
+{
+  for (guint i = 0; i < pt_tensor_file_get_n_tensors (file); i++)
+    if (g_str_has_prefix (pt_tensor_file_get_name (file, i), "optimizer."))
+      return TRUE;
+  return FALSE;
+}
+
+static gboolean
+resume_check_slot (PtTensorFile *file, const gchar *path,
+    const gchar *name, const PtShape *shape, GError **error)
+{
+  PtTensor *tensor = pt_tensor_file_get (file, name);
+  gchar found[PT_SHAPE_TEXT_SIZE], wanted[PT_SHAPE_TEXT_SIZE];
+
+  if (tensor == NULL) {
+    const gchar *optimizer = pt_tensor_file_get_metadata (file, "optimizer");
+
+    g_set_error (error, PT_ERROR, PT_ERROR_FILE, "%s: tensor %s is missing; "
+        "the file is of optimizer %s", path, name,
+        optimizer != NULL ? optimizer : "unknown");
+    return FALSE;
+  }
+  if (!pt_shape_equal (&tensor->shape, shape)) {
+    g_set_error (error, PT_ERROR, PT_ERROR_FILE, "%s: tensor %s has shape %s, "
+        "expected %s", path, name, pt_shape_print (&tensor->shape, found),
+        pt_shape_print (shape, wanted));
+    return FALSE;
+  }
+  if (!pt_tensor_is_finite (tensor)) {
+    g_set_error (error, PT_ERROR, PT_ERROR_FILE,
+        "%s: tensor %s holds NaN or Inf", path, name);
+    return FALSE;
+  }
+  return TRUE;
+}
+
+/* Layers that were frozen, or sums that were not kept, when the file was
+ * written begin anew; another optimizer's state is refused. */
+static gboolean
+resume_may_lack (PtPipeline *self, PtTensorFile *file)
+{
+  return g_strcmp0 (pt_tensor_file_get_metadata (file, "optimizer"),
+      pt_optimizer_get_name (self->learning.optimizer)) == 0;
+}
+
+/* Whether @file has the optimizer's state for all parameters, before anything
+ * is changed. */
+static gboolean
+resume_check_slots (PtPipeline *self, PtTensorFile *file,
+    const gchar *path, GError **error)
+{
+  const gchar *slots[PT_ARENA_MAX_SLOTS + 1];
+  guint n_slots = pt_arena_name_slots (&self->learning, slots);
+
+  for (guint k = 0; k < self->network->n_nodes; k++) {
+    const PtLayer *layer = self->network->nodes[k].layer;
+
+    for (guint i = 0; i < layer->n_weights; i++) {
+      for (guint j = 0; layer->weights[i].learned && j < n_slots; j++) {
+        g_autofree gchar *name = resume_get_slot_name (layer, i, slots[j]);
+
+        if (pt_tensor_file_get (file, name) == NULL
+            && (self->learning.scales[k] == 0
+                || resume_may_lack (self, file)))
+          continue;
+        if (!resume_check_slot (file, path, name,
+                &layer->weights[i].shape, error))
+          return FALSE;
+      }
+    }
+  }
+  return TRUE;
+}
+
+/* What a marker brings to the stages. */
+typedef struct
+{
+  PtTensorFile *file;           /* NULL: the optimizer starts anew */
+  gboolean stream;              /* also what lies between frames */
+} Restore;
+
+static Restore *
+restore_new (PtTensorFile *file, gboolean stream)
+{
+  Restore *self = g_new0 (Restore, 1);
+
+  self->file = file;
+  self->stream = stream;
+  return self;
+}
+
+static void
+restore_free (gpointer data)
+{
+  Restore *self = data;
+
+  g_clear_pointer (&self->file, pt_tensor_file_free);
+  g_free (self);
+}
+
+static gboolean
+restore_slots (PtStage *stage, PtTensorFile *file, GError **error)
+{
+  PtArena *arena = &stage->arena;
+
+  for (guint i = 0; i < arena->n_parameters; i++) {
+    const PtParameter *p = &arena->parameters[i];
+
+    for (guint k = 0; p->learned && k < arena->n_slots; k++) {
+      g_autofree gchar *name =
+          resume_get_slot_name (pt_arena_get_layer (arena, p),
+          p->weight, arena->slot_names[k]);
+      PtTensor *slot = pt_tensor_file_get (file, name);
+
+      if (slot != NULL && !pt_arena_import_slot (arena, i, k, slot, error))
+        return FALSE;
+    }
+  }
+  return TRUE;
+}
+
+/* On each stage's thread: weights from the network, the rest from the file if
+ * there is one, else anew. */
+static gboolean
+restore_run (PtStage *stage, PtMarker *marker, GError **error)
+{
+  const Restore *self = marker->data;
+  PtArena *arena = &stage->arena;
+  const gchar *guard;
+
+  pt_guard_reset (&stage->guard);
+  if (!pt_arena_import (arena, error) || !pt_arena_clear_slots (arena, error))
+    return FALSE;
+  if (self->file != NULL) {
+    if (!restore_slots (stage, self->file, error))
+      return FALSE;
+    resume_get_steps (self->file, stage);
+    guard = pt_tensor_file_get_metadata (self->file, "guard");
+    if (guard != NULL)
+      pt_guard_scan (&stage->guard, guard);
+  }
+  return pt_arena_trust (arena, error) && (!self->stream
+      || pt_stream_state_restore (stage, marker->sequence, self->file, error));
+}
+
+/* Sends the weights of the network, and what else there is, to the stages,
+ * which drop the gradients that old weights left under way. */
+static gboolean
+resume_hand_out (PtPipeline *self, PtTensorFile *file, gboolean stream,
+    GError **error)
+{
+  g_autoptr (PtMarker) marker = pt_marker_new (self, restore_run,
+      restore_new (file, stream), restore_free);
+
+  marker->drains = TRUE;
+  return pt_pipeline_run_marker (self, marker, error);
+}
+
+/* Whether the stages are those of @file. */
+static gboolean
+resume_fits_stream (PtPipeline *self, PtTensorFile *file)
+{
+  g_autofree gchar *cut = pt_checkpoint_print_cut (self);
+  const gchar *mode = pt_mode_get_name (self->learning.mode);
+
+  if (g_strcmp0 (pt_tensor_file_get_metadata (file, "mode"), mode) != 0)
+    return FALSE;
+  /* without gradients under way any cut will do */
+  if (self->learning.mode == PT_MODE_EXACT)
+    return TRUE;
+  if (g_strcmp0 (pt_tensor_file_get_metadata (file, "cut"), cut) != 0)
+    return FALSE;
+  for (guint i = 0; i < self->n_stages; i++)
+    if (!pt_stream_state_check (self->stages[i], file, NULL))
+      return FALSE;
+  return TRUE;
+}
+
+/* The frames that the next input is made of, and their count. */
+static gboolean
+resume_restore_frames (PtPipeline *self, PtTensorFile *file)
+{
+  gboolean done;
+
+  g_mutex_lock (&self->push_lock);
+  done = pt_stream_state_restore_frames (&self->maker, &self->frame, file,
+      NULL);
+  g_mutex_unlock (&self->push_lock);
+  return done;
+}
+
+/* @whole: (optional): asks for the stream too; says whether it was there. */
+static gboolean
+resume_load (PtPipeline *self, const gchar *path, gboolean *whole,
+    GError **error)
+{
+  g_autoptr (PtTensorFile) file = pt_tensor_file_load (path, error);
+  g_autoptr (GMutexLocker) locker = NULL;
+  gboolean resume, stream;
+
+  if (file == NULL)
+    return FALSE;
+  locker = g_mutex_locker_new (&self->weights_lock);
+  resume = self->running && self->learning.mode != PT_MODE_OFF
+      && resume_has_optimizer (file);
+  if (resume && !resume_check_slots (self, file, path, error))
+    return FALSE;
+  if (!pt_weights_take (self->network, file, path, error))
+    return FALSE;
+  if (!self->running)
+    return TRUE;
+  stream = resume && whole != NULL && resume_fits_stream (self, file)
+      && resume_restore_frames (self, file);
+  if (whole != NULL)
+    *whole = stream;
+  return resume_hand_out (self, resume ? g_steal_pointer (&file) : NULL,
+      stream && self->learning.mode != PT_MODE_EXACT, error);
+}
+
+/**
+ * pt_pipeline_load:
+ * @self: a pipeline
+ * @path: a checkpoint, or a file of weights alone
+ * @error: return location
+ *
+ * Replaces the weights, between two frames if it runs, and waits for that. A
+ * checkpoint brings the optimizer's state back; with weights alone the
+ * optimizer starts anew. Gradients under way between the stages are dropped.
+ * The file is checked whole before anything changes. A checkpoint of another
+ * cut fits.
+ *
+ * Returns: whether it is loaded; else %PT_ERROR_FILE, and nothing has changed
+ */
+gboolean
+pt_pipeline_load (PtPipeline *self, const gchar *path, GError **error)
+{
+  return resume_load (self, path, NULL, error);
+}
+
+/**
+ * pt_pipeline_resume:
+ * @self: a running pipeline that no frame has been pushed to yet
+ * @path: a checkpoint
+ * @whole: (out): whether the stream goes on where it was
+ * @error: return location
+ *
+ * As pt_pipeline_load(), and puts back what lay between two frames: the last
+ * frames, the gradients under way between the stages and, with mode delayed,
+ * what they need. If the next frame pushed is the one that came next then,
+ * everything goes on bit for bit as it would have. A checkpoint of another
+ * mode, or unless that is exact of another cut, brings weights and optimizer
+ * back but not the stream; one taken after a drain has none. What was kept
+ * for replay is not in it.
+ *
+ * Returns: whether it is loaded; else %PT_ERROR_FILE, and nothing has changed
+ */
+gboolean
+pt_pipeline_resume (PtPipeline *self, const gchar *path, gboolean *whole,
+    GError **error)
+{
+  g_return_val_if_fail (self->running, FALSE);
+  *whole = FALSE;
+  return resume_load (self, path, whole, error);
+}
+
+/**
+ * pt_pipeline_reset:
+ * @self: a pipeline
+ * @error: return location
+ *
+ * First weights again, drawn from the seed, and an optimizer that remembers
+ * nothing; between two frames if it runs, and waits for that.
+ *
+ * Returns: whether it is done; else the error of a stage
+ */
+gboolean
+pt_pipeline_reset (PtPipeline *self, GError **error)
+{
+  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&self->weights_lock);
+
+  pt_network_init_weights (self->network, self->network->settings.seed);
+  if (!self->running)
+    return TRUE;
+  return resume_hand_out (self, NULL, FALSE, error);
+}
