@@ -10,8 +10,9 @@ import subprocess
 import numpy as np
 from PIL import Image
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-ROOT = os.path.join(HERE, "..", "..")
+import moving_photo
+
+MEAN, STD = 0.286, 0.353        # of Fashion-MNIST's training images
 
 
 class Absent(Exception):
@@ -19,13 +20,51 @@ class Absent(Exception):
 
 
 def package_file(package, name):
-    """Path of a file out of a package."""
+    path, reason = moving_photo.find_file(package, name)
+    if path is None:
+        raise Absent(reason)
+    return path
+
+
+def photo():
+    """Frames of the moving photo, and their flow."""
+    return moving_photo.make_stream(package_file("opencv-doc", "aloeL.jpg"))
+
+
+def read_idx(name, header):
+    """The bytes after the header; another may have unpacked the file."""
+    folder = os.path.dirname(package_file(
+        "dataset-fashion-mnist", "t10k-labels-idx1-ubyte*"))
+    path = os.path.join(folder, name)
+    opener = open if os.path.exists(path) else gzip.open
+    with opener(path if opener is open else path + ".gz", "rb") as f:
+        return np.frombuffer(f.read()[header:], np.uint8)
+
+
+def fashion(part):
+    """Images (N, 1, 28, 28), normalised, and their classes; @part: train or
+    t10k."""
+    images = read_idx(f"{part}-images-idx3-ubyte", 16).reshape(-1, 1, 28, 28)
+    images = ((images / np.float32(255) - np.float32(MEAN))
+              / np.float32(STD))
+    return images, read_idx(f"{part}-labels-idx1-ubyte", 8).astype(np.int32)
+
+
+def clip(package, name, width, height):
+    """Frames (T, 3, H, W) of a video, 0 to 1."""
+    path = package_file(package, name)
     done = subprocess.run(
-        ["sh", "-c", f". pipelines/install-deps.sh && package_file {package} "
-         f"{name}"], cwd=ROOT, text=True, capture_output=True, check=False)
-    if done.returncode != 0:
-        raise Absent((done.stderr.strip().splitlines() or ["no reason"])[-1])
-    return done.stdout.strip()
+        ["gst-launch-1.0", "-q", "filesrc", f"location={path}", "!",
+         "decodebin", "!", "videoconvert", "!", "videoscale", "!",
+         f"video/x-raw,format=RGB,width={width},height={height},"
+         "pixel-aspect-ratio=1/1", "!", "fdsink", "fd=1", "sync=false"],
+        capture_output=True, check=False)
+    size = 3 * width * height
+    if done.returncode != 0 or len(done.stdout) % size or not done.stdout:
+        raise Absent(f"{path}: {done.stderr.decode()[-300:]}")
+    frames = np.frombuffer(done.stdout, np.uint8).reshape(
+        -1, height, width, 3)
+    return frames.transpose(0, 3, 1, 2) / np.float32(255)
 
 
 class Castle:
@@ -74,18 +113,21 @@ class Castle:
                          x[1] / depth * self.FOCAL + self.CENTRE[1] - v)), seen
 
     def stream(self, loops):
-        return np.tile(np.stack(self.images)[:, None], (loops, 1, 1, 1))
+        """Normalised."""
+        frames = (np.stack(self.images)[:, None] - .37) / .2
+        return np.tile(frames, (loops, 1, 1, 1)).astype(np.float32)
 
     def errors(self, outputs):
         """Mean end-point error on the object, in pixels of the full-size
-        frames, of each pair in the last 40 @outputs, which are a loop;
-        outputs of None: zero flow. The jump to the first has none."""
-        found = []
-        for i in range(self.FRAMES - 1):
+        frames: (loops, 39 pairs of frames). The jump from the last frame to
+        the first has none. @outputs of None: zero flow, one loop."""
+        s, n = self.SCALE, self.FRAMES
+        loops = 1 if outputs is None else len(outputs) // n
+        found = np.zeros((loops, n - 1))
+        for i in range(n - 1):
             flow, seen = self.flow(i, i + 1)
-            if outputs is not None:
-                at = len(outputs) - self.FRAMES + i + 1
-                flow = flow - self.SCALE * outputs[at].repeat(
-                    self.SCALE, 1).repeat(self.SCALE, 2)
-            found.append(np.hypot(*flow)[seen].mean())
-        return np.array(found)
+            for loop in range(loops):
+                left = flow if outputs is None else flow - s * outputs[
+                    loop * n + i + 1].repeat(s, 1).repeat(s, 2)
+                found[loop, i] = np.hypot(*left[:, seen]).mean()
+        return found
