@@ -59,6 +59,9 @@ typedef struct
   guint64 stats_interval;
   guint64 label_tolerance, label_wait;  /* GST_CLOCK_TIME_NONE: auto */
   gchar *stats_location;
+  GstStructure *settings;       /* group.key: value */
+  guint checkpoint_keep;
+  gboolean resume_stream;
 } GstPartimeSettings;
 
 /* What waits for its turn at the source pad. */
@@ -149,6 +152,8 @@ struct _GstPartimeFilter
 void gst_partime_filter_install_properties (GObjectClass *klass);
 void gst_partime_settings_init (GstPartimeSettings *self);
 void gst_partime_settings_clear (GstPartimeSettings *self);
+
+/* settings.c */
 gboolean gst_partime_filter_apply_settings (GstPartimeFilter *self,
     PtNetwork *network, GError **error);
 void gst_partime_filter_apply_live (GstPartimeFilter *self,

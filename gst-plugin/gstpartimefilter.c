@@ -45,8 +45,10 @@
  * Element messages: partime-learning (every #GstPartimeFilter:stats-interval,
  * with the fields of #GstPartimeFilter:stats, pts of the newest frame and time,
  * seconds since the start), partime-checkpoint (path, frame,
- * ok, error), partime-diverged (frame: the output or loss was not finite there;
- * the last good weights were put back and the frame passed as it was).
+ * ok, error), partime-diverged (frame: the output or loss was not finite there,
+ * or the mean loss too far above its best; loss and best, which are not numbers
+ * if they were not the reason; rate-scale: the last good weights and optimizer
+ * state were put back, and learning rates are multiplied by this from here on).
  *
  * ## Example launch lines
  * |[

@@ -66,6 +66,17 @@ label_pad_get_time (GstPartimeFilter *self, GstClockTime pts)
       GST_FORMAT_TIME, pts);
 }
 
+static void
+label_pad_gap (GstPartimeFilter *self, GstClockTime pts,
+    GstClockTime duration)
+{
+  if (GST_CLOCK_TIME_IS_VALID (pts) && GST_CLOCK_TIME_IS_VALID (duration))
+    pts += duration;
+  g_mutex_lock (&self->lock);
+  label_pad_pass (self, label_pad_get_time (self, pts));
+  g_mutex_unlock (&self->lock);
+}
+
 /* -- labels in -- */
 
 /* Waits for room. Returns: whether the label may go in; *@flow says why not */
@@ -128,6 +139,11 @@ label_pad_take (GstPartimeFilter *self, GstBuffer *buffer)
   /* outside its segment */
   if (!GST_CLOCK_TIME_IS_VALID (time))
     return GST_FLOW_OK;
+  if (GST_BUFFER_FLAG_IS_SET (buffer, GST_BUFFER_FLAG_GAP)) {
+    label_pad_gap (self, GST_BUFFER_PTS (buffer),
+        GST_BUFFER_DURATION (buffer));
+    return GST_FLOW_OK;
+  }
   if (!(label = gst_partime_labels_new (self)))
     return GST_FLOW_ERROR;
   if (!gst_partime_target_read_buffer (&t->target, &t->format, buffer,
@@ -198,19 +214,6 @@ label_pad_set_segment (GstPartimeFilter *self, GstEvent *event)
   return FALSE;
 }
 
-static void
-label_pad_gap (GstPartimeFilter *self, GstEvent *event)
-{
-  GstClockTime pts, duration;
-
-  gst_event_parse_gap (event, &pts, &duration);
-  if (GST_CLOCK_TIME_IS_VALID (pts) && GST_CLOCK_TIME_IS_VALID (duration))
-    pts += duration;
-  g_mutex_lock (&self->lock);
-  label_pad_pass (self, label_pad_get_time (self, pts));
-  g_mutex_unlock (&self->lock);
-}
-
 /* The end, or the start of another stream, whose time may be anything. */
 static void
 label_pad_set_eos (GstPartimeFilter *self, gboolean eos)
@@ -252,6 +255,7 @@ static gboolean
 label_pad_event (GstPad *pad, GstObject *parent, GstEvent *event)
 {
   GstPartimeFilter *self = GST_PARTIME_FILTER (parent);
+  GstClockTime pts, duration;
   gboolean done = TRUE;
 
   /* an application may start a stream here and leave it to a thread */
@@ -278,7 +282,8 @@ label_pad_event (GstPad *pad, GstObject *parent, GstEvent *event)
       done = label_pad_set_segment (self, event);
       break;
     case GST_EVENT_GAP:
-      label_pad_gap (self, event);
+      gst_event_parse_gap (event, &pts, &duration);
+      label_pad_gap (self, pts, duration);
       break;
     default:
       break;

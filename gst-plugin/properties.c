@@ -40,6 +40,9 @@ enum
   PROP_LABEL_TOLERANCE,
   PROP_LABEL_WAIT,
   PROP_STATS_LOCATION,
+  PROP_SETTINGS,
+  PROP_CHECKPOINT_KEEP,
+  PROP_RESUME_STREAM,
 };
 
 static const GEnumValue learning_modes[] = {
@@ -113,6 +116,7 @@ gst_partime_settings_init (GstPartimeSettings *self)
     .seed = FROM_FILE,
     .latency_report = TRUE,
     .stats_interval = DEFAULT_STATS_INTERVAL,
+    .checkpoint_keep = 1,
     .label_tolerance = GST_CLOCK_TIME_NONE,
     .label_wait = GST_CLOCK_TIME_NONE,
   };
@@ -130,6 +134,7 @@ gst_partime_settings_clear (GstPartimeSettings *self)
   g_clear_pointer (&self->checkpoint_location, g_free);
   g_clear_pointer (&self->labels_file, g_free);
   g_clear_pointer (&self->stats_location, g_free);
+  gst_clear_structure (&self->settings);
 }
 
 /* Where the value of @id lives; the type is that of its GParamSpec. */
@@ -189,6 +194,12 @@ settings_field (GstPartimeSettings *self, guint id)
       return &self->label_wait;
     case PROP_STATS_LOCATION:
       return &self->stats_location;
+    case PROP_SETTINGS:
+      return &self->settings;
+    case PROP_CHECKPOINT_KEEP:
+      return &self->checkpoint_keep;
+    case PROP_RESUME_STREAM:
+      return &self->resume_stream;
     default:
       return NULL;
   }
@@ -201,6 +212,10 @@ properties_store (gpointer field, const GValue *value)
     case G_TYPE_STRING:
       g_free (*(gchar **) field);
       *(gchar **) field = g_value_dup_string (value);
+      break;
+    case G_TYPE_BOXED:
+      gst_clear_structure ((GstStructure **) field);
+      *(GstStructure **) field = g_value_dup_boxed (value);
       break;
     case G_TYPE_ENUM:
       *(gint *) field = g_value_get_enum (value);
@@ -229,6 +244,9 @@ properties_fetch (gconstpointer field, GValue *value)
   switch (G_TYPE_FUNDAMENTAL (G_VALUE_TYPE (value))) {
     case G_TYPE_STRING:
       g_value_set_string (value, *(gchar *const *) field);
+      break;
+    case G_TYPE_BOXED:
+      g_value_set_boxed (value, *(GstStructure * const *) field);
       break;
     case G_TYPE_ENUM:
       g_value_set_enum (value, *(const gint *) field);
@@ -328,6 +346,12 @@ properties_install_network (GObjectClass *klass)
       g_param_spec_int64 ("seed", "Seed",
           "Random numbers (first weights, dropout) follow from it. -1: the "
           "file's", FROM_FILE, G_MAXINT64, FROM_FILE, READY_FLAGS));
+  g_object_class_install_property (klass, PROP_SETTINGS,
+      g_param_spec_boxed ("settings", "Settings",
+          "Anything else instead of what the file says, as group.key=value: "
+          "\"settings, learning.clip-norm=1, learning.freeze=conv*, "
+          "head.lr_scale=0.1\"; \"partime kinds\" lists the keys",
+          GST_TYPE_STRUCTURE, READY_FLAGS));
 }
 
 static void
@@ -374,6 +398,16 @@ properties_install_learning (GObjectClass *klass)
       g_param_spec_uint64 ("checkpoint-interval", "Checkpoint interval",
           "Time between checkpoints, in nanoseconds. 0: none but at EOS and "
           "on the signal", 0, G_MAXINT64, 0, READY_FLAGS));
+  g_object_class_install_property (klass, PROP_CHECKPOINT_KEEP,
+      g_param_spec_uint ("checkpoint-keep", "Checkpoints kept",
+          "How many checkpoints there are at most: the one before out.st is "
+          "out.1.st, and so on", 1, 1000, 1, READY_FLAGS));
+  g_object_class_install_property (klass, PROP_RESUME_STREAM,
+      g_param_spec_boolean ("resume-stream", "Resume stream",
+          "Resume also the gradients and frames between the stages: learning "
+          "goes on exactly as it would have, if the next frame is the one "
+          "that came next then. Not for a camera, which went on meanwhile",
+          FALSE, READY_FLAGS));
 }
 
 static void
@@ -469,86 +503,4 @@ gst_partime_filter_install_properties (GObjectClass *klass)
   properties_install_classes (klass);
   properties_install_labels (klass);
   properties_install_output (klass);
-}
-
-/* -- from properties to the library -- */
-
-static gboolean
-settings_override (PtNetwork *network, const gchar *group, const gchar *key,
-    const gchar *value, const gchar *property, GError **error)
-{
-  if (!value || pt_network_set (network, group, key, value, error))
-    return TRUE;
-  g_prefix_error (error, "property %s: ", property);
-  return FALSE;
-}
-
-static const gchar *
-settings_nick (const GEnumValue *values, gint value)
-{
-  if (value == FROM_FILE)
-    return NULL;
-  while (values->value != value)
-    values++;
-  return values->value_nick;
-}
-
-/* Puts the properties that were set over what @network's file says; those that
- * also change while it runs follow in gst_partime_filter_apply_live(). */
-gboolean
-gst_partime_filter_apply_settings (GstPartimeFilter *self, PtNetwork *network,
-    GError **error)
-{
-  const GstPartimeSettings *s = &self->settings;
-  g_autofree gchar *seed = g_strdup_printf ("%" G_GINT64_FORMAT, s->seed);
-
-  return settings_override (network, "pipeline", "devices", s->devices,
-      "devices", error)
-      && settings_override (network, "pipeline", "stages", s->stages,
-      "stages", error)
-      && settings_override (network, "learning", "mode",
-      settings_nick (learning_modes, s->learning_mode), "learning-mode",
-      error)
-      && settings_override (network, "learning", "loss", s->loss, "loss",
-      error)
-      && settings_override (network, "learning", "optimizer", s->optimizer,
-      "optimizer", error)
-      && settings_override (network, "learning", "seed",
-      s->seed >= 0 ? seed : NULL, "seed", error);
-}
-
-static guint
-settings_file_interval (PtNetwork *network)
-{
-  g_autofree gchar *text = pt_network_get (network, "learning", "interval");
-
-  return text ? g_ascii_strtoull (text, NULL, 10) : 1;
-}
-
-static PtLearnPolicy
-settings_file_policy (PtNetwork *network)
-{
-  g_autofree gchar *text = pt_network_get (network, "learning", "policy");
-
-  return g_strcmp0 (text, "when-idle") == 0 ? PT_LEARN_WHEN_IDLE
-      : PT_LEARN_EVERY;
-}
-
-/* What may change while the pipeline runs. */
-void
-gst_partime_filter_apply_live (GstPartimeFilter *self, PtNetwork *network,
-    PtPipeline *pipeline)
-{
-  GstPartimeSettings s;
-
-  GST_OBJECT_LOCK (self);
-  s = self->settings;
-  GST_OBJECT_UNLOCK (self);
-  pt_pipeline_set_learn (pipeline, s.learn);
-  pt_pipeline_set_learning_rate (pipeline,
-      s.learning_rate >= 0 ? s.learning_rate : NAN);
-  pt_pipeline_set_learn_interval (pipeline, s.learn_interval > 0
-      ? s.learn_interval : settings_file_interval (network));
-  pt_pipeline_set_learn_policy (pipeline, s.learn_policy != FROM_FILE
-      ? (PtLearnPolicy) s.learn_policy : settings_file_policy (network));
 }

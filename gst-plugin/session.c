@@ -105,7 +105,9 @@ session_on_event (PtPipeline *pipeline, const PtEvent *event, gpointer data)
     gst_element_post_message (GST_ELEMENT (self),
         gst_message_new_element (GST_OBJECT (self),
             gst_structure_new ("partime-diverged", "frame", G_TYPE_UINT64,
-                event->frame, NULL)));
+                event->frame, "loss", G_TYPE_DOUBLE, event->loss, "best",
+                G_TYPE_DOUBLE, event->best, "rate-scale", G_TYPE_DOUBLE,
+                event->rate_scale, NULL)));
 }
 
 /* -- open -- */
@@ -221,6 +223,7 @@ session_make_pipeline (GstPartimeFilter *self, PtNetwork *network)
     return FALSE;
   }
   pt_pipeline_set_event_func (pipeline, session_on_event, self);
+  pt_pipeline_set_checkpoint_keep (pipeline, self->settings.checkpoint_keep);
   gst_partime_filter_apply_live (self, network, pipeline);
   GST_OBJECT_LOCK (self);
   self->network = pt_network_ref (network);
@@ -279,6 +282,22 @@ session_find_rate (GstPartimeFilter *self)
   return live && info->fps_n > 0 ? (gdouble) info->fps_n / info->fps_d : 0;
 }
 
+static gboolean
+session_resume (GstPartimeFilter *self, GError **error)
+{
+  gboolean whole;
+
+  if (!self->settings.resume_stream)
+    return pt_pipeline_load (self->pipeline, self->checkpoint, error);
+  if (!pt_pipeline_resume (self->pipeline, self->checkpoint, &whole, error))
+    return FALSE;
+  if (!whole)
+    GST_ELEMENT_WARNING (self, RESOURCE, SETTINGS, ("%s: has no stream to "
+            "resume in this mode and cut; weights and optimizer go on",
+            self->checkpoint), (NULL));
+  return TRUE;
+}
+
 /* With the first caps, in the sink pad's thread. Returns: FALSE, with an error
  * posted, if the stages cannot run. */
 gboolean
@@ -296,8 +315,7 @@ gst_partime_filter_start (GstPartimeFilter *self)
   g_mutex_unlock (&self->running_lock);
   self->last_save = self->last_stats = self->first_stats =
       g_get_monotonic_time ();
-  if (self->resume
-      && !pt_pipeline_load (self->pipeline, self->checkpoint, &error)) {
+  if (self->resume && !session_resume (self, &error)) {
     gst_partime_filter_post_error (self, error, self->checkpoint);
     return FALSE;
   }

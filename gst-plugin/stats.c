@@ -31,6 +31,7 @@ stats_append_stage (GValue *stages, PtPipeline *pipeline, guint index)
           "update-ms", G_TYPE_DOUBLE, stage.update / 1e6,
           "age", G_TYPE_UINT, stage.age,
           "updates", G_TYPE_UINT64, stage.updates,
+          "dropped", G_TYPE_UINT64, stage.dropped,
           "learning-rate", G_TYPE_DOUBLE, stage.learning_rate,
           "memory", G_TYPE_UINT64, stage.memory, NULL));
   gst_value_array_append_and_take_value (stages, &value);

@@ -65,6 +65,12 @@ class Stream:
 
     def run(self):
         """Pairs of what went in and what came out."""
+        try:
+            return self.play()
+        finally:
+            self.line.set_state(Gst.State.NULL)
+
+    def play(self):
         self.line.set_state(Gst.State.PLAYING)
         bus = self.line.get_bus()
         while True:
@@ -77,9 +83,7 @@ class Stream:
                 break
             if message.type == Gst.MessageType.ELEMENT:
                 self.messages.append(message.get_structure())
-        samples = [self.take("in"), self.take("out")]
-        self.line.set_state(Gst.State.NULL)
-        return list(zip(*samples))
+        return list(zip(self.take("in"), self.take("out")))
 
     def take(self, name):
         sink, found = self.line.get_by_name(name), []
@@ -147,6 +151,53 @@ def check_interval(tap, network, folder):
               "statistics are a property, also before anything runs")
 
 
+def check_settings(tap, network):
+    """Settings without a property of their own; what is wrong is named."""
+    stream = Stream(f"model={network} settings=\"settings, "
+                    "learning.accumulate=4, learning.clip-norm=0.5, "
+                    "out.lr_scale=0.1\"")
+    stream.run()
+    updates = stream.named("partime-learning")[-1].get_uint64("updates")[1]
+    tap.check(updates == 5, f"20 frames, 4 to an update: {updates}")
+    for text, says in (
+            ("learning.acumulate=4", ["settings", "acumulate", "accumulate"]),
+            ("learning.freeze=nobody", ["freeze", "nobody"]),
+            ("learning.freeze=out", ["freeze", "out", "no layer"]),
+            ("learning.schedule=step", ["schedule", "step_size"]),
+            ("learning.schedule=(string)\\\"cosine T_max=0\\\"",
+             ["schedule", "T_max", "0"]),
+            ("learning.divergence-rate=2", ["divergence-rate", "2", "1"]),
+            ("learning.replay=-1", ["replay", "-1"]),
+            ("learning.clip-norm=much", ["clip-norm", "much"]),
+            ("learning.orthogonal=1", ["orthogonal", "1"]),
+            ("out.lr_scale=-1", ["out", "lr_scale", "-1"]),
+            ("nonsense=1", ["settings", "nonsense", "group.key"])):
+        try:
+            Stream(f"model={network} settings=\"settings, {text}\"").run()
+            found = "no error"
+        except RuntimeError as error:
+            found = str(error)
+        tap.say(found)
+        tap.check(all(word in found for word in says),
+                  f"{text} is refused by name")
+
+
+def check_resume(tap, network, folder):
+    """100 frames at once, or 50, a checkpoint by signal, 50."""
+    path = os.path.join(folder, "half.safetensors")
+    stream = Stream(f"model={network} checkpoint-location={path} "
+                    "checkpoint-keep=2", frames=30)
+    stream.run()
+    stream = Stream(f"model={network} checkpoint-location={path} "
+                    "checkpoint-keep=2 resume-stream=true", frames=30)
+    stream.run()
+    saved = stream.named("partime-checkpoint")
+    tap.check(len(saved) == 1 and saved[0].get_boolean("ok")[1],
+              "resumed, and saved again")
+    tap.check(os.path.exists(os.path.join(folder, "half.1.safetensors")),
+              "the checkpoint before is kept")
+
+
 def main():
     # the only way to an array's items there is
     warnings.filterwarnings("ignore", message=".*ValueArray.get_nth")
@@ -164,6 +215,8 @@ def main():
             raise RuntimeError("partime init failed")
         check_meta(tap, network, weights)
         check_interval(tap, network, folder)
+        check_settings(tap, network)
+        check_resume(tap, network, folder)
     tap.end()
 
 

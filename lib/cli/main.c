@@ -104,7 +104,7 @@ main (gint argc, gchar **argv)
   command = cli_find (argv[1]);
   if (command == NULL) {
     g_printerr ("partime: found command \"%s\", expected one of info, kinds, "
-        "init, learn\n", argv[1]);
+        "init, learn, plot\n", argv[1]);
     return 2;
   }
   name = g_strdup_printf ("partime %s", argv[1]);

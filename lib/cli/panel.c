@@ -10,7 +10,7 @@
 #define PANEL_TOP 30            /* for the title */
 #define PANEL_BOTTOM 24
 #define PANEL_RIGHT 14
-#define PANEL_LOG_SPAN 20       /* largest over smallest value */
+#define PANEL_LOG_SPAN 10       /* largest over smallest value */
 
 /* Told apart also by those who see colours differently (Okabe and Ito). */
 const PanelColour panel_colours[PANEL_N_COLOURS] = {
@@ -82,7 +82,7 @@ panel_compare (gconstpointer a, gconstpointer b)
 }
 
 /* The values of @curve that the axis is to hold: of a faint one all but a
- * hundredth at each end. */
+ * twentieth at each end. */
 static gboolean
 panel_find_range (const PanelCurve *curve, guint n, gdouble *least,
     gdouble *most)
@@ -96,7 +96,7 @@ panel_find_range (const PanelCurve *curve, guint n, gdouble *least,
   if (m == 0)
     return FALSE;
   qsort (sorted, m, sizeof *sorted, panel_compare);
-  cut = curve->faint ? m / 100 : 0;
+  cut = curve->faint ? m / 20 : 0;
   *least = sorted[cut];
   *most = sorted[m - 1 - cut];
   return TRUE;
@@ -118,40 +118,66 @@ panel_stretch_stack (PanelAxes *self)
   }
 }
 
-/* The range of all curves, with some air, or from zero, or of a logarithm. */
+/* Of the curves that are @faint or not; nothing if there are none. */
+static void
+panel_stretch (const Panel *panel, gboolean faint, gdouble *least,
+    gdouble *most)
+{
+  gdouble low, high;
+
+  for (guint c = 0; c < panel->n_curves; c++)
+    if (panel->curves[c].faint == faint
+        && panel_find_range (&panel->curves[c], panel->n, &low, &high)) {
+      *least = MIN (*least, low);
+      *most = MAX (*most, high);
+    }
+}
+
+/* The range of all curves, or where the others span decades, of logarithms. */
+static void
+panel_find_extremes (PanelAxes *self, gdouble *least, gdouble *most)
+{
+  gdouble main_least;
+
+  panel_stretch (self->panel, FALSE, least, most);
+  self->log = self->panel->may_be_log && *least > 0
+      && *most / *least > PANEL_LOG_SPAN;
+  main_least = *least;
+  panel_stretch (self->panel, TRUE, least, most);
+  if (*most < *least)
+    *least = *most = 0;
+  if (self->log) {
+    *most = log10 (*most);
+    *least = log10 (*least > 0 ? *least : main_least);
+  }
+}
+
+/* With some air, or from zero. */
 static void
 panel_find_axes (PanelAxes *self)
 {
   const Panel *panel = self->panel;
-  gdouble least = INFINITY, most = -INFINITY, low, high;
+  gdouble least = INFINITY, most = -INFINITY, range;
+  gboolean from_zero;
 
   if (panel->stacked) {
     panel_stretch_stack (self);
     least = 0;
     most = self->y_max;
   } else {
-    for (guint c = 0; c < panel->n_curves; c++)
-      if (panel_find_range (&panel->curves[c], panel->n, &low, &high)) {
-        least = MIN (least, low);
-        most = MAX (most, high);
-      }
+    panel_find_extremes (self, &least, &most);
   }
-  if (most < least)
-    least = most = 0;
-  self->log = panel->may_be_log && least > 0
-      && most / least > PANEL_LOG_SPAN;
-  if (self->log) {
-    least = log10 (least);
-    most = log10 (most);
+  from_zero = panel->from_zero && !self->log && least >= 0;
+  if (from_zero)
+    least = 0;
+  range = most - least;
+  if (range <= 1e-9 * fabs (most)) {
+    range = MAX (fabs (most), 1);
+    most += range / 2;
+    least -= range / 2;
   }
-  if (panel->from_zero && !self->log)
-    least = MIN (least, 0);
-  low = most - least;
-  if (low < 1e-9 * MAX (fabs (most), 1e-9))
-    low = MAX (fabs (most), 1);
-  self->y_max = most + 0.08 * low;
-  self->y_min = panel->from_zero && !self->log && least >= 0 ?
-      0 : least - 0.08 * low;
+  self->y_max = most + 0.08 * range;
+  self->y_min = from_zero ? 0 : least - 0.08 * range;
   if (isfinite (panel->most))
     self->y_max = MIN (self->y_max, panel->most);
 }
@@ -408,6 +434,7 @@ panel_draw (cairo_t *cr, const Panel *panel)
       axes.bottom - axes.top + 2);
   cairo_clip (cr);
   cairo_set_line_join (cr, CAIRO_LINE_JOIN_ROUND);
+  cairo_set_line_cap (cr, CAIRO_LINE_CAP_ROUND);        /* a dot alone */
   if (panel->stacked)
     panel_draw_stack (cr, &axes);
   else

@@ -139,10 +139,10 @@ plot_words (cairo_t *cr, const PlotRun *run, const gchar *path, gdouble *y)
 
     plot_verdict (cr, y, 21, "loss", "", FALSE, &trend, "");
   } else {
-    PlotTrend none = { 0, 0, 0 };
-
-    *y += 21;
-    plot_verdict (cr, y, 0.1, "", "", FALSE, &none, "");
+    *y += 30;
+    panel_font (cr, 21, TRUE);
+    panel_set_colour (cr, plot_pale, 1);
+    panel_text (cr, PLOT_EDGE, *y, 0, "no loss: nothing to learn from");
   }
   for (guint i = 0; i < run->measures->len; i++) {
     const PlotMeasure *measure = g_ptr_array_index (run->measures, i);
@@ -186,6 +186,16 @@ plot_loss (cairo_t *cr, const PlotRun *run, gdouble y)
   panel_draw (cr, &panel);
 }
 
+/* Whether a frame is right or wrong as a whole, which makes no curve. */
+static gboolean
+plot_is_yes_or_no (const gdouble *y, guint n)
+{
+  for (guint i = 0; i < n; i++)
+    if (isfinite (y[i]) && y[i] != 0 && y[i] != 1)
+      return FALSE;
+  return TRUE;
+}
+
 /* All the measures that share the unit of the @first. */
 static void
 plot_measures (cairo_t *cr, const PlotRun *run, guint first, gdouble y)
@@ -205,7 +215,7 @@ plot_measures (cairo_t *cr, const PlotRun *run, guint first, gdouble y)
 
     if (!g_str_equal (m->unit, leader->unit))
       continue;
-    if (m->newest != NULL && !repeat)
+    if (m->newest != NULL && !repeat && !plot_is_yes_or_no (m->newest, run->n))
       curves[n++] = (PanelCurve) { m->newest, NULL, own, 1.2, 0.3, TRUE };
     curves[n++] = (PanelCurve) { m->recent, m->name, own, repeat ? 1.8 : 2.6,
       1, FALSE };

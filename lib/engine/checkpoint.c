@@ -208,7 +208,7 @@ checkpoint_make_older (const gchar *path, guint keep)
     g_rename (newer, older);
   }
   g_unlink (first);
-  if (link (path, first) != 0)
+  if (link (path, first) != 0 && errno != ENOENT)
     g_debug ("%s: not kept as %s: %s", path, first, g_strerror (errno));
 }
 

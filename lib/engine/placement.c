@@ -82,14 +82,15 @@ placement_get_devices (Search *search, guint n, GError **error)
   return g_steal_pointer (&devices);
 }
 
-/* Noise that is the same each time, and a target if one is to be given. */
+/* Noise that is the same each time, from 0 to 1: as a target that is fit for
+ * every loss. */
 static PtTensor *
 placement_make_tensor (PtDType dtype, const PtShape *shape, GError **error)
 {
   PtTensor *tensor = pt_tensor_new_shaped (dtype, shape, error);
 
   if (tensor != NULL && dtype == PT_F32)
-    pt_rng_fill_uniform (tensor->data, pt_tensor_get_n_elements (tensor), -1,
+    pt_rng_fill_uniform (tensor->data, pt_tensor_get_n_elements (tensor), 0,
         1, 0, 0);
   return tensor;
 }

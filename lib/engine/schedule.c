@@ -3,6 +3,7 @@
 
 #include "engine/schedule.h"
 
+
 #include <math.h>
 #include <string.h>
 
@@ -110,8 +111,14 @@ pt_schedule_get_rate (const PtSchedule *self, gdouble base, guint64 updates)
   }
 }
 
+/**
+ * pt_pipeline_describe_schedules:
+ *
+ * Returns: (transfer full): every schedule of the learning rate with its
+ *   options, defaults and ranges, as text for a help page
+ */
 gchar *
-pt_schedule_describe_kinds (void)
+pt_pipeline_describe_schedules (void)
 {
   GString *text = g_string_new (NULL);
 

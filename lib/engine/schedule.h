@@ -4,6 +4,7 @@
 #pragma once
 
 #include "core/params.h"
+#include "partime/pipeline.h"
 
 G_BEGIN_DECLS
 
@@ -40,6 +41,4 @@ gboolean pt_schedule_parse (PtSchedule *self, const gchar *text,
     const gchar *where, GError **error);
 gdouble pt_schedule_get_rate (const PtSchedule *self, gdouble base,
     guint64 updates);
-gchar *pt_schedule_describe_kinds (void);
-
 G_END_DECLS

@@ -128,6 +128,24 @@ pt_settings_get_params (const gchar *group)
   return NULL;
 }
 
+/**
+ * pt_network_describe_settings:
+ *
+ * Returns: (transfer full): the groups of a network file that are no layers,
+ *   with their keys, defaults and ranges, as text for a help page
+ */
+gchar *
+pt_network_describe_settings (void)
+{
+  GString *text = g_string_new (NULL);
+
+  for (guint i = 0; i < G_N_ELEMENTS (config_groups); i++) {
+    g_string_append_printf (text, "[%s]\n", config_groups[i].group);
+    pt_params_describe (config_groups[i].params, text);
+  }
+  return g_string_free (text, FALSE);
+}
+
 void
 pt_settings_init (PtSettings *self)
 {

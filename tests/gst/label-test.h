@@ -249,3 +249,31 @@ label_test_check_class (Rig *rig, guint number, gint class)
   /* else it would show nothing */
   g_assert_cmpfloat (fabs (expected - other), >, 1e-3);
 }
+
+static inline GstBus *
+label_test_new_bus (GstElement *element)
+{
+  GstBus *bus = gst_bus_new ();
+
+  gst_element_set_bus (element, bus);
+  return bus;
+}
+
+/* The next warning on @bus must have @words in it; no @words: there is none. */
+static inline void
+label_test_check_warning (GstBus *bus, const gchar *words)
+{
+  g_autoptr (GstMessage) message = gst_bus_pop_filtered (bus,
+      GST_MESSAGE_WARNING);
+  g_autoptr (GError) error = NULL;
+
+  if (!words) {
+    g_assert_null (message);
+    return;
+  }
+  g_assert_nonnull (message);
+  gst_message_parse_warning (message, &error, NULL);
+  g_test_message ("%s", error->message);
+  if (!strstr (error->message, words))
+    g_error ("'%s' does not say '%s'", error->message, words);
+}

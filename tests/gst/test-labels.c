@@ -23,13 +23,17 @@ labels_bring_one (Bringer *self, guint number)
   GstClockTime pts = number * FRAME_TIME + self->offset;
   GstFlowReturn flow;
 
-  if (number % self->step) {
-    if (self->gaps)
-      gst_harness_push_event (self->h, gst_event_new_gap (pts, FRAME_TIME));
+  GstBuffer *label = label_test_new_class (label_test_class (number), pts);
+
+  if (number % self->step && self->gaps && number % 2)
+    gst_harness_push_event (self->h, gst_event_new_gap (pts, FRAME_TIME));
+  if (number % self->step && (!self->gaps || number % 2)) {
+    gst_buffer_unref (label);
     return;
   }
-  flow = gst_harness_push (self->h,
-      label_test_new_class (label_test_class (number), pts));
+  if (number % self->step)
+    GST_BUFFER_FLAG_SET (label, GST_BUFFER_FLAG_GAP);
+  flow = gst_harness_push (self->h, label);
   g_atomic_int_set (&self->flow, flow);
   g_atomic_int_inc (&self->pushed);
 }
@@ -76,8 +80,8 @@ test_threads (void)
   }
 }
 
-/* Labels for every fifth frame: GAP events say that others have none, or the
- * next label does, or the end. */
+/* Labels for every fifth frame: GAP events and buffers flagged as gaps say that
+ * others have none, or the next label does, or the end. */
 static void
 test_sparse (void)
 {

@@ -358,6 +358,52 @@ test_auto (void)
   g_assert_cmpuint (outcome.sums.frames, ==, 20);
 }
 
+/* What is to be pushed as target, as the settings have it. */
+static void
+test_target_info (void)
+{
+  static const struct
+  {
+    const gchar *mode, *loss, *target;
+    gboolean takes, teacher;
+    gint n_classes, ignore;
+  } cases[] = {
+    {"exact", "mse", "input", FALSE, FALSE, 0, 0},
+    {"exact", "mse", "labels", TRUE, FALSE, 0, 0},
+    {"exact", "mse", "teacher", TRUE, TRUE, 0, 0},
+    {"off", "mse", "labels", FALSE, FALSE, 0, 0},
+    {"partime", "cross-entropy ignore_index=7", "auto", TRUE, FALSE, 3, 7},
+    {"partime", "cross-entropy", "teacher", TRUE, TRUE, 3, -100},
+  };
+
+  for (guint i = 0; i < G_N_ELEMENTS (cases); i++) {
+    g_autofree gchar *text = g_strdup_printf ("[network]\nwidth=4\nheight=2\n"
+        "[out]\ntype=conv2d\nfilters=3\nkernel=1\n[learning]\nmode=%s\n"
+        "loss=%s\ntarget=%s\n", cases[i].mode, cases[i].loss,
+        cases[i].target);
+    g_autoptr (GError) error = NULL;
+    g_autoptr (PtNetwork) network = pt_network_new_from_data (text, -1,
+        "test.cfg", &error);
+    g_autoptr (PtPipeline) pipeline = NULL;
+    PtTargetInfo info;
+
+    g_assert_no_error (error);
+    pipeline = pt_pipeline_new (network, &error);
+    g_assert_no_error (error);
+    g_assert_cmpint (pt_pipeline_get_target_info (pipeline, &info), ==,
+        cases[i].takes);
+    g_assert_cmpint (info.teacher, ==, cases[i].teacher);
+    g_assert_cmpint (info.n_classes, ==, cases[i].n_classes);
+    g_assert_cmpint (info.ignore_index, ==, cases[i].ignore);
+    if (!cases[i].takes)
+      continue;
+    g_assert_true (g_str_has_prefix (cases[i].loss, info.loss));
+    g_assert_cmpint (info.dtype, ==, info.n_classes > 0 ? PT_I32 : PT_F32);
+    g_assert_cmpuint (info.shape.n_dims, ==, info.n_classes > 0 ? 3 : 4);
+    g_assert_cmpint (info.shape.dims[info.shape.n_dims - 1], ==, 4);
+  }
+}
+
 int
 main (int argc, char **argv)
 {
@@ -391,6 +437,7 @@ main (int argc, char **argv)
   g_test_add_data_func ("/pipeline/replay/delayed", "delayed", test_replay);
   g_test_add_func ("/pipeline/bad-frames", test_bad_frames);
   g_test_add_func ("/pipeline/bad-settings", test_bad_settings);
+  g_test_add_func ("/pipeline/target-info", test_target_info);
   g_test_add_func ("/pipeline/auto", test_auto);
   return g_test_run ();
 }

@@ -29,6 +29,7 @@ PT_API guint pt_network_get_n_layers (PtNetwork *self);
 PT_API const gchar *pt_network_get_layer_name (PtNetwork *self, guint index);
 PT_API guint64 pt_network_get_n_parameters (PtNetwork *self);
 PT_API gchar *pt_network_describe (PtNetwork *self);
+PT_API gchar *pt_network_describe_settings (void);
 PT_API gchar *pt_network_describe_layer_kinds (void);
 
 PT_API PtTensor *pt_network_get_weight (PtNetwork *self, const gchar *name);

@@ -308,6 +308,8 @@ PT_API void pt_pipeline_get_stats (PtPipeline *self, PtPipelineStats *stats);
 PT_API void pt_pipeline_get_stage_stats (PtPipeline *self, guint stage,
     PtStageStats *stats);
 
+PT_API gchar *pt_pipeline_describe_schedules (void);
+
 PT_API GType pt_result_get_type (void);
 PT_API PtResult *pt_result_ref (PtResult *self);
 PT_API void pt_result_unref (PtResult *self);

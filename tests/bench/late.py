@@ -1,0 +1,81 @@
+#!/usr/bin/python3
+# SPDX-FileCopyrightText: partimefilter contributors
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""How late frames of a live stream are while checkpoints are taken: 320x240
+at 30 frames a second through pipelines/networks/flow.cfg, learning, without
+checkpoints and with one every 250 ms.
+
+usage: late.py path/to/folder/of/the/plugin [SECONDS]
+"""
+
+import os
+import pathlib
+import statistics
+import sys
+import tempfile
+
+import gi
+gi.require_version("Gst", "1.0")
+from gi.repository import Gst  # noqa: E402
+
+HERE = pathlib.Path(__file__).resolve().parent
+NETWORK = HERE / "../../pipelines/networks/flow.cfg"
+RATE = 30
+
+
+def run(seconds, options):
+    """Milliseconds from a frame's time to its arrival, for each frame but
+    those of the first second."""
+    line = Gst.parse_launch(
+        f"videotestsrc is-live=true pattern=ball num-buffers="
+        f"{int(seconds * RATE)} ! "
+        f"video/x-raw,format=I420,width=320,height=240,framerate={RATE}/1 ! "
+        f"partimefilter model={NETWORK} {options} ! "
+        "fakesink name=sink sync=false")
+    late, saved = [], 0
+
+    def note(_pad, info):
+        now = line.get_clock().get_time() - line.get_base_time()
+        late.append((now - info.get_buffer().pts) / 1e6)
+        return Gst.PadProbeReturn.OK
+
+    pad = line.get_by_name("sink").get_static_pad("sink")
+    pad.add_probe(Gst.PadProbeType.BUFFER, note)
+    line.set_state(Gst.State.PLAYING)
+    while True:
+        message = line.get_bus().timed_pop(Gst.CLOCK_TIME_NONE)
+        if message.type == Gst.MessageType.ERROR:
+            sys.exit(message.parse_error()[0].message)
+        if message.type == Gst.MessageType.EOS:
+            break
+        structure = message.get_structure()
+        saved += structure is not None and \
+            structure.get_name() == "partime-checkpoint"
+    line.set_state(Gst.State.NULL)
+    return late[RATE:], saved
+
+
+def main():
+    os.environ["GST_PLUGIN_PATH"] = sys.argv[1]
+    seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 20
+    Gst.init(None)
+    period = 1000 / RATE
+    print(f"{'':24}{'frames':>8}{'saved':>7}{'median':>9}{'99 %':>9}"
+          f"{'largest':>9} ms   over a period ({period:.1f} ms) later than "
+          "the median")
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "late.safetensors")
+        for name, options in (
+                ("no checkpoints", ""),
+                ("one every 250 ms", f"checkpoint-location={path} "
+                 "checkpoint-interval=250000000")):
+            late, saved = run(seconds, options)
+            median = statistics.median(late)
+            print(f"{name:24}{len(late):8}{saved:7}{median:9.2f}"
+                  f"{statistics.quantiles(late, n=100)[98]:9.2f}"
+                  f"{max(late):9.2f}      "
+                  f"{sum(x > median + period for x in late)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
