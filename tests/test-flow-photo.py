@@ -25,6 +25,7 @@ except ImportError as missing:
     print(f"1..0 # SKIP {missing}")
     sys.exit(0)
 
+
 def check_truth(tap, frames, flow):
     """The recipe itself: warping a frame back gives the one before."""
     t, m = 100, 8
@@ -39,18 +40,18 @@ def check_truth(tap, frames, flow):
     tap.check(left < .2 * still and size.max() < 4, "the ground truth is one")
 
 
-# The network file's settings, but for frames that are not brought to a
-# contrast of 1: smoothness in proportion, and a longer warm-up for depth.
+# The best settings that tests/bench/learn.sh knows of, in cuts of equal work.
 SETTINGS = ["learning.loss=optical-flow smoothness=0.04",
-            "learning.warmup=100"]
+            "learning.optimizer=adam lr=3e-3 betas=0.5;0.9 eps=3e-4",
+            "learning.staleness=auto", "learning.warmup=30"]
 RUNS = {
     "exact": ["learning.mode=exact", "pipeline.stages=-1"],
     "partime 2": ["learning.mode=partime", "pipeline.stages=3,-1"],
-    "partime 4": ["learning.mode=partime", "pipeline.stages=2,3,3,-1"],
+    "partime 4": ["learning.mode=partime", "pipeline.stages=1,1,5,-1"],
     "partime 9": ["learning.mode=partime",
-                  "pipeline.stages=1,1,1,1,1,2,2,2,-1"],
-    # shown, not promised: at this rate it wants a smoother start
-    "delayed 4": ["learning.mode=delayed", "pipeline.stages=2,3,3,-1"],
+                  "pipeline.stages=1,1,1,1,1,2,1,2,-1"],
+    # shown, not promised
+    "delayed 4": ["learning.mode=delayed", "pipeline.stages=1,1,5,-1"],
 }
 SEEDS = (0, 1, 2)
 
@@ -87,11 +88,11 @@ def main():
     tap.say(f"{'zero flow':10}" + " ".join(f"{e:6.2f}" for e in zero))
     found = learn_all(tap, frames, flow)
     last = {k: (v[4] + v[5]) / 2 for k, v in found.items()}
-    # Measured: 0.9, 2.3 and 2.9 times exact; the bounds leave room for other
+    # Measured: 0.15, 0.12, 0.09 and 0.13 px; the bounds leave room for other
     # processors, whose last bits send a run elsewhere.
-    tap.check(last["exact"] < .15 * (zero[4] + zero[5]) / 2, "exact learns")
-    for name, factor in (("partime 2", 1.5), ("partime 4", 3.5),
-                         ("partime 9", 5)):
+    tap.check(last["exact"] < .2 * (zero[4] + zero[5]) / 2, "exact learns")
+    for name, factor in (("partime 2", 1.5), ("partime 4", 1.5),
+                         ("partime 9", 3)):
         tap.check(last[name] <= factor * last["exact"],
                   f"{name} ends within {factor} times exact")
         tap.check(all(found[name][2:] < zero[2:]),

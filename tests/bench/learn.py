@@ -71,14 +71,14 @@ class Bench:
         self.net = self.rig.write_network(row.name + ".cfg", row.text())
         self.work = read_work(self.rig.call("info", self.net))
 
-    def measure(self, row, key):
+    def measure(self, row, key, settings=()):
         """The median of the seeds of each column and of the curve, and the
         columns of each seed."""
         tables, curves = [], []
         for seed in self.seeds:
             if hasattr(row, "shuffle"):
                 row.shuffle(seed)
-            weights, outputs = self.run(row, key, [], row.frames,
+            weights, outputs = self.run(row, key, list(settings), row.frames,
                                         self.rig.init(self.net, seed),
                                         row.labels)
             table, curve = row.measure(
@@ -113,6 +113,9 @@ def run_row(bench, row):
     print(f"\n{row.title}: {row.unit} ({row.better} is better; medians of "
           f"{len(bench.seeds)} seed{'s' if len(bench.seeds) > 1 else ''})")
     print(f"{'':22}" + "".join(f"{c:>12}" for c in row.columns))
+    if row.own_best:
+        row.baseline[learn_rows.OWN_BEST] = bench.measure(
+            row, ("exact", 1), row.own_best)[:2]
     for name, (columns, _) in row.baseline.items():
         show(name, columns, row)
     found = {}

@@ -12,8 +12,9 @@ import moving_photo
 HERE = os.path.dirname(os.path.abspath(__file__))
 NETWORKS = os.path.join(moving_photo.ROOT, "pipelines", "networks")
 ADAM = "learning.optimizer=adam "
-# Little momentum: the frames of a video are much alike.
-VIDEO = ADAM + "lr=3e-3 betas=0.5;0.9"
+# What flow.cfg says is left to the defaults.
+OWN_BEST = "exact, own settings"
+CHOSEN = ["learning.staleness=auto", "learning.warmup=30"]
 
 
 def parts(values, n):
@@ -26,7 +27,7 @@ class Row:
     stream; columns are those of the table. The last column is what counts;
     better is the sense in which it does."""
 
-    better, unit, baseline, labels, quick_seeds = "less", "", {}, None, 1
+    better, unit, baseline, labels, own_best = "less", "", {}, None, None
 
     def text(self):
         """The network file."""
@@ -42,7 +43,14 @@ class Photo(Row):
     name, title = "photo", "flow on a moving photo"
     unit, axis = "end-point error, px", "frame"
     columns = ["1", "2", "3", "4", "5", "6", "last third"]
-    settings = ["learning.loss=optical-flow smoothness=0.04", VIDEO]
+    # Little memory, as the frames of a video are much alike; an eps of about
+    # the size of the gradients, so that small old ones do not grow to full
+    # steps.
+    settings = CHOSEN + ["learning.loss=optical-flow smoothness=0.04",
+                         ADAM + "lr=3e-3 betas=0.5;0.9 eps=3e-4"]
+    # The settings above are the late modes' best, not exact's: goals are
+    # held against exact with the best found for it.
+    own_best = [ADAM + "lr=2e-3 betas=0.7;0.9", "learning.warmup=0"]
     BINS = 24
 
     def load(self, _quick):
@@ -61,11 +69,11 @@ class Photo(Row):
                 parts(epe, self.BINS))
 
     def goals(self, found):
-        exact = found["exact", 1][0]["last third"]
+        exact = self.baseline[OWN_BEST][0]["last third"]
         for n, factor in ((2, 1), (4, 1.5), (9, 3)):
             last = found["partime", n][0]["last third"]
             yield (f"partime, {n} stages, last third: {last:.3f} px, "
-                   f"{last / exact:.2f} times exact, at most {factor}",
+                   f"{last / exact:.2f} times exact at its best, at most {factor}",
                    last <= factor * exact)
         zero = self.baseline["zero flow"][1]
         start = -(-150 * self.BINS // self.n)
@@ -79,8 +87,8 @@ class CastleRow(Row):
     unit, axis = "end-point error on the object, px", "loop"
     PAIRS = {"5-6": 4, "10-11": 9, "20-21": 19, "30-31": 29}
     columns = [*PAIRS, "all 39"]
-    settings = ["learning.loss=optical-flow smoothness=0.1",
-                ADAM + "lr=5e-4 betas=0.5;0.99"]
+    settings = CHOSEN + ["learning.loss=optical-flow smoothness=0.1",
+                         ADAM + "lr=1e-3 betas=0.5;0.9"]
     # measured with OpenCV 4.6 on the frames at full size
     OPENCV = {"OpenCV DIS": [1.15, 1.82, 3.72, 3.64],
               "OpenCV Farneback": [2.46, 4.72, 7.85, 9.83]}
