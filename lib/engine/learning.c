@@ -271,11 +271,9 @@ pt_learning_clear (PtLearning *self)
 void
 pt_learning_settle (PtLearning *self, guint n_stages, gint warmup)
 {
-  /* of the three the best on video, and in delayed no worse on a shuffled
-   * stream: tests/bench/learn.sh */
   if (self->staleness == PT_STALENESS_AUTO)
-    self->staleness = self->mode == PT_MODE_PARTIME ? PT_STALENESS_INVERSE :
-        self->mode == PT_MODE_DELAYED ? PT_STALENESS_SQRT : PT_STALENESS_NONE;
+    self->staleness = self->mode == PT_MODE_PARTIME ?
+        PT_STALENESS_INVERSE : PT_STALENESS_NONE;
   if (warmup < 0)
     warmup = n_stages > 1 && self->staleness != PT_STALENESS_NONE
         && self->mode != PT_MODE_EXACT ? 100 : 0;

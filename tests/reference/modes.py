@@ -332,8 +332,7 @@ class Model:
     def read_staleness(self, learning):
         self.staleness = learning.get("staleness", "auto")
         if self.staleness == "auto":
-            self.staleness = {"partime": "inverse", "delayed": "sqrt"}.get(
-                self.mode, "none")
+            self.staleness = "inverse" if self.mode == "partime" else "none"
         self.warmup = int(learning.get("warmup", -1))
         if self.warmup < 0:
             late = self.mode in ("partime", "delayed") and \
