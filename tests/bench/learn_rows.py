@@ -45,7 +45,8 @@ class Photo(Row):
     columns = ["1", "2", "3", "4", "5", "6", "last third"]
     # The best of what was tried on this stream for late gradients: little
     # memory, as the frames of a video are much alike, and a large eps, which
-    # helps deep cuts most.
+    # helps deep cuts most. No advice for others: where little of the picture
+    # moves (vtest.avi), gradients are smaller and this eps ends all learning.
     settings = CHOSEN + ["learning.loss=optical-flow smoothness=0.04",
                          ADAM + "lr=3e-3 betas=0.5;0.9 eps=3e-4"]
     # The settings above are the late modes' best, not exact's: goals are
