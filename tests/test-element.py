@@ -19,7 +19,8 @@ from tap import Tap  # noqa: E402
 try:
     import gi
     gi.require_version("Gst", "1.0")
-    from gi.repository import Gst
+    gi.require_version("GstController", "1.0")
+    from gi.repository import Gst, GstController
     import numpy as np
     from safetensors_io import load
 except (ImportError, ValueError) as missing:
@@ -182,6 +183,24 @@ def check_settings(tap, network):
                   f"{text} is refused by name")
 
 
+def check_controller(tap, network):
+    """A learning rate that rises with the time of the frames: 20 ms each."""
+    stream = Stream(f"model={network}")
+    curve = GstController.InterpolationControlSource()
+    curve.set_property("mode", GstController.InterpolationMode.LINEAR)
+    curve.set(0, 0)
+    curve.set(Gst.SECOND, 1e-3)
+    stream.filter.add_control_binding(
+        GstController.DirectControlBinding.new_absolute(
+            stream.filter, "learning-rate", curve))
+    stream.run()
+    last = stream.named("partime-learning")[-1]
+    rate = last.get_double("learning-rate")[1]
+    # of frame 19, at 0.38 s
+    tap.check(abs(rate - 0.38e-3) < 1e-9,
+              f"a controlled learning rate reaches the stages: {rate:.2e}")
+
+
 def check_resume(tap, network, folder):
     """100 frames at once, or 50, a checkpoint by signal, 50."""
     path = os.path.join(folder, "half.safetensors")
@@ -216,6 +235,7 @@ def main():
         check_meta(tap, network, weights)
         check_interval(tap, network, folder)
         check_settings(tap, network)
+        check_controller(tap, network)
         check_resume(tap, network, folder)
     tap.end()
 
