@@ -68,7 +68,9 @@ def main():
     found = files = 0
     for top, check in (('lib', complaints_of_lib),
                        ('gst-plugin', complaints_of_plugin)):
-        for path in sorted((root / top).rglob('*.[ch]')):
+        for path in sorted((root / top).rglob('*')):
+            if path.suffix not in ('.c', '.h', '.cu'):
+                continue
             files += 1
             inside = path.relative_to(root / top)
             for mark, name in INCLUDE.findall(path.read_text()):

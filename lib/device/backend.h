@@ -25,12 +25,19 @@ typedef struct
       GError **error);
 } PtOpImpl;
 
+/* A device computes in order what one thread hands to it. Where it computes
+ * later than the call that hands it the work (has_fences), fences order what
+ * several threads, several devices or the host do. */
 typedef struct
 {
   const gchar *name;            /* what a device name starts with */
   const gchar *summary;         /* one phrase and the syntax, for help */
   gboolean host_memory;         /* the CPU may touch its memory */
-  /* @spec is what follows "name:", or NULL. Sets device->priv, n_threads. */
+  /* How many devices devices=auto takes, named "name:0" and so on; NULL: none.
+   * 0 with an error if something that they need is missing. */
+  guint (*count) (GError **error);
+  /* @spec is what follows "name:", or NULL. Sets device->priv, n_threads and
+   * memory. */
   gboolean (*open) (PtDevice *device, const gchar *spec, GError **error);
   void (*close) (PtDevice *device);
   gpointer (*alloc) (PtDevice *device, gsize bytes);    /* zeros, or NULL */
@@ -45,6 +52,27 @@ typedef struct
    * Called once by every thread that plans or runs on it. */
   void (*enter) (PtDevice *device);
   gboolean (*wait) (PtDevice *device, GError **error);
+
+  /* The rest is NULL for devices that are done when the call returns. */
+
+  /* Memory of the host that the device reads and writes fast; zeros. */
+  gpointer (*alloc_host) (PtDevice *device, gsize bytes);
+  void (*free_host) (PtDevice *device, gpointer data);
+  /* A fence is passed once all that the calling thread has handed to its
+   * device before the signal is done. */
+  gpointer (*fence_new) (PtDevice *device, GError **error);
+  void (*fence_free) (PtDevice *device, gpointer fence);
+  gboolean (*fence_signal) (PtDevice *device, gpointer fence, GError **error);
+  /* What the calling thread hands to @waiter, of the same backend, after this
+   * is done behind @fence; NULL: the thread itself waits. */
+  gboolean (*fence_wait) (PtDevice *device, gpointer fence, PtDevice *waiter,
+      GError **error);
+  /* What the calling thread hands to @device between the first two is kept,
+   * not done; the third does it, as often as wanted. */
+  gboolean (*record) (PtDevice *device, GError **error);
+  gpointer (*recorded) (PtDevice *device, GError **error);
+  gboolean (*replay) (PtDevice *device, gpointer recording, GError **error);
+  void (*recording_free) (PtDevice *device, gpointer recording);
   const PtOpImpl *ops[PT_N_OPS];        /* NULL: not supported */
 } PtBackend;
 
@@ -54,10 +82,16 @@ struct _PtDevice
   const PtBackend *backend;
   gchar *name;                  /* as asked for, such as "cpu:0-1" */
   guint n_threads;              /* threads one operation computes with */
+  guint memory;                 /* of the backend's memories, the number */
   gpointer priv;                /* the backend's */
 };
 
+/* Makes another backend known, as a module does; for as long as the process
+ * lives. */
+void pt_device_add_backend (const PtBackend *backend);
 guint pt_device_get_n_threads (PtDevice *device);
+/* Whether what one has in memory, the other can use as it is. */
+gboolean pt_device_shares_memory (PtDevice *a, PtDevice *b);
 void pt_device_enter (PtDevice *device);
 gboolean pt_device_wait (PtDevice *device, GError **error);
 PtTensor *pt_device_tensor_new (PtDevice *device, PtDType dtype,
@@ -71,8 +105,10 @@ gboolean pt_device_download (PtDevice *device, PtTensor *host,
     const PtTensor *src, GError **error);
 gboolean pt_device_copy (PtDevice *device, PtTensor *dst, const PtTensor *src,
     GError **error);
-/* Parses "cpu:0,cpu:1", "sim:500*8" or "auto" (one device per core). */
+/* Parses "cpu:0,cpu:1", "sim:500*8" or "auto" (all GPUs, or else one
+ * device per core). */
 GPtrArray *pt_device_open_list (const gchar *text, GError **error);
+GPtrArray *pt_device_open_accelerators (GError **error);
 /* A device of @count of the machine's cores, starting with @first. */
 PtDevice *pt_device_open_cores (guint first, guint count, GError **error);
 /* Numbers of the cores the process may run on, ascending; and how many. */

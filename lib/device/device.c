@@ -8,14 +8,35 @@
 #include <unistd.h>
 
 #include "core/tensor.h"
+#include "device/module.h"
 
 #define DEVICE_MAX_LIST 4096
+#define DEVICE_MAX_ADDED 8
 
 G_DEFINE_BOXED_TYPE (PtDevice, pt_device, pt_device_ref, pt_device_unref)
 
 extern const PtBackend *const pt_backends[];    /* made by meson.build */
 
-/* Names of the backends for messages: "cpu, sim". */
+static GMutex device_lock;      /* of the backends that were added */
+static const PtBackend *device_added[DEVICE_MAX_ADDED];
+static guint device_n_added;
+
+static void
+device_add_locked (const PtBackend *backend)
+{
+  g_return_if_fail (device_n_added < DEVICE_MAX_ADDED);
+  device_added[device_n_added++] = backend;
+}
+
+void
+pt_device_add_backend (const PtBackend *backend)
+{
+  g_mutex_lock (&device_lock);
+  device_add_locked (backend);
+  g_mutex_unlock (&device_lock);
+}
+
+/* Names of the backends for messages: "cpu, sim, cuda". */
 static gchar *
 device_list_backends (void)
 {
@@ -23,6 +44,8 @@ device_list_backends (void)
 
   for (guint i = 0; pt_backends[i] != NULL; i++)
     g_string_append_printf (text, "%s%s", i ? ", " : "", pt_backends[i]->name);
+  for (guint i = 0; pt_module_kinds[i].name != NULL; i++)
+    g_string_append_printf (text, ", %s", pt_module_kinds[i].name);
   return g_string_free (text, FALSE);
 }
 
@@ -39,17 +62,42 @@ pt_device_describe_backends (void)
   for (guint i = 0; pt_backends[i] != NULL; i++)
     g_string_append_printf (text, "%-8s %s\n", pt_backends[i]->name,
         pt_backends[i]->summary);
+  for (guint i = 0; pt_module_kinds[i].name != NULL; i++)
+    g_string_append_printf (text, "%-8s %s\n", pt_module_kinds[i].name,
+        pt_module_kinds[i].summary);
   return g_string_free (text, FALSE);
 }
 
 static const PtBackend *
-device_find_backend (const gchar *name, gsize length)
+device_find_in (const PtBackend *const *list, guint n, const gchar *name)
 {
-  for (guint i = 0; pt_backends[i] != NULL; i++)
-    if (strlen (pt_backends[i]->name) == length &&
-        strncmp (pt_backends[i]->name, name, length) == 0)
-      return pt_backends[i];
+  for (guint i = 0; i < n && list[i] != NULL; i++)
+    if (g_str_equal (list[i]->name, name))
+      return list[i];
   return NULL;
+}
+
+/* The backend called @name, its module opened if it is one. NULL without an
+ * error if there is no such kind. */
+static const PtBackend *
+device_find_backend (const gchar *name, GError **error)
+{
+  const PtBackend *backend = device_find_in (pt_backends, G_MAXUINT, name);
+
+  if (backend != NULL)
+    return backend;
+  g_mutex_lock (&device_lock);
+  backend = device_find_in (device_added, device_n_added, name);
+  for (guint i = 0; backend == NULL && pt_module_kinds[i].name != NULL; i++) {
+    if (!g_str_equal (pt_module_kinds[i].name, name))
+      continue;
+    backend = pt_module_load (&pt_module_kinds[i], error);
+    if (backend == NULL)
+      break;
+    device_add_locked (backend);
+  }
+  g_mutex_unlock (&device_lock);
+  return backend;
 }
 
 /**
@@ -68,11 +116,19 @@ pt_device_open (const gchar *name, GError **error)
   const gchar *colon;
   const PtBackend *backend;
   g_autoptr (PtDevice) self = NULL;
+  g_autoptr (GError) cause = NULL;
+  g_autofree gchar *kind = NULL;
 
   g_return_val_if_fail (name != NULL, NULL);
   colon = strchr (name, ':');
-  backend = device_find_backend (name,
+  kind = g_strndup (name,
       colon != NULL ? (gsize) (colon - name) : strlen (name));
+  backend = device_find_backend (kind, &cause);
+  if (cause != NULL) {
+    g_propagate_prefixed_error (error, g_steal_pointer (&cause),
+        "device \"%s\": ", name);
+    return NULL;
+  }
   if (backend == NULL) {
     g_autofree gchar *known = device_list_backends ();
 
@@ -134,6 +190,13 @@ const gchar *
 pt_device_get_name (PtDevice *self)
 {
   return self->name;
+}
+
+gboolean
+pt_device_shares_memory (PtDevice *a, PtDevice *b)
+{
+  return a == b || (a->backend->host_memory && b->backend->host_memory)
+      || (a->backend == b->backend && a->memory == b->memory);
 }
 
 guint
@@ -373,9 +436,51 @@ pt_device_open_cores (guint first, guint count, GError **error)
   return pt_device_open (name->str, error);
 }
 
+/* Appends all devices of the kind @name, if there are any. */
+static gboolean
+device_append_kind (GPtrArray *list, const gchar *kind, GError **error)
+{
+  const PtBackend *backend = device_find_backend (kind, NULL);
+  guint n = backend != NULL && backend->count != NULL ?
+      backend->count (NULL) : 0;
+
+  for (guint i = 0; i < n; i++) {
+    g_autofree gchar *name = g_strdup_printf ("%s:%u", kind, i);
+    PtDevice *device = pt_device_open (name, error);
+
+    if (device == NULL)
+      return FALSE;
+    g_ptr_array_add (list, device);
+  }
+  return TRUE;
+}
+
+/* All accelerators of this machine, in an array that may be empty. Where a
+ * driver or a library is missing there are none; one that is there and cannot
+ * be opened is an error. */
+GPtrArray *
+pt_device_open_accelerators (GError **error)
+{
+  g_autoptr (GPtrArray) list =
+      g_ptr_array_new_with_free_func ((GDestroyNotify) pt_device_unref);
+
+  for (guint i = 0; pt_module_kinds[i].name != NULL; i++)
+    if (!device_append_kind (list, pt_module_kinds[i].name, error))
+      return NULL;
+  return g_steal_pointer (&list);
+}
+
 static gboolean
 device_append_auto (GPtrArray *list, GError **error)
 {
+  g_autoptr (GPtrArray) found = pt_device_open_accelerators (error);
+
+  if (found == NULL)
+    return FALSE;
+  for (guint i = 0; i < found->len; i++)
+    g_ptr_array_add (list, pt_device_ref (g_ptr_array_index (found, i)));
+  if (found->len > 0)
+    return TRUE;
   for (guint i = 0; i < pt_device_count_cores (); i++) {
     PtDevice *device = pt_device_open_cores (i, 1, error);
 
@@ -420,7 +525,7 @@ device_append_item (GPtrArray *list, const gchar *item, GError **error)
 }
 
 /* Commas separate devices; "cpu:0-3" is one device of four cores, "NAME*8"
- * stands for eight devices, "auto" for one device per core. */
+ * stands for eight devices, "auto" for all GPUs, or else one device per core. */
 GPtrArray *
 pt_device_open_list (const gchar *text, GError **error)
 {

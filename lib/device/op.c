@@ -53,19 +53,6 @@ const gchar *const pt_activation_names[] = {
   [PT_N_ACTIVATIONS] = NULL,
 };
 
-gboolean
-pt_activation_uses_y (PtActivation activation)
-{
-  switch (activation) {
-    case PT_ACTIVATION_GELU:
-    case PT_ACTIVATION_GELU_TANH:
-    case PT_ACTIVATION_SILU:
-      return FALSE;
-    default:
-      return TRUE;
-  }
-}
-
 const gchar *
 pt_op_type_name (PtOpType type)
 {

@@ -48,11 +48,13 @@ typedef enum
   PT_OP_FLOW_LOSS,              /* x (1,2,H,W) target (1,2C,H,W: frame t-1,
                                  * then t) -> loss dx */
   PT_OP_UPDATE,                 /* dw scale rate step slots -> update_w slots */
-  PT_OP_DOT,                    /* x w -> sum: of the products, in double */
+  PT_OP_DOT,                    /* x w -> sum: of the products, in double; or
+                                 * y: the double's bytes, on the device */
   PT_OP_PROJECT,                /* dw mean scale -> dw mean: what of dw is
                                  * along mean is taken out; then mean moves
                                  * towards what scale dw was */
-  PT_OP_CHECK_FINITE,           /* x -> finite */
+  PT_OP_CHECK_FINITE,           /* x -> finite; or y: an int32, 0 or 1, on the
+                                 * device */
   PT_N_OPS,
 } PtOpType;
 
@@ -70,7 +72,14 @@ typedef enum
 } PtActivation;
 
 /* Whether the derivative can be had from y alone; else x must be kept. */
-gboolean pt_activation_uses_y (PtActivation activation);
+static inline gboolean
+pt_activation_uses_y (PtActivation activation)
+{
+  return activation != PT_ACTIVATION_GELU
+      && activation != PT_ACTIVATION_GELU_TANH
+      && activation != PT_ACTIVATION_SILU;
+}
+
 extern const gchar *const pt_activation_names[];        /* NULL-terminated */
 
 typedef enum
@@ -240,6 +249,16 @@ typedef struct
   };
 } PtOpDesc;
 
+/* Numbers that differ from frame to frame, in the memory of the device: what
+ * has been recorded reads them anew each time. */
+typedef struct
+{
+  gdouble scale, rate;
+  guint64 step, seed;
+  guint32 go;                   /* 0: update and project do nothing */
+  guint32 pad;
+} PtLive;
+
 typedef struct
 {
   const PtTensor *x;
@@ -267,9 +286,19 @@ typedef struct
   guint64 step;                 /* update: 1 for the first */
   guint64 seed;                 /* dropout: of this frame */
   gboolean update_running;      /* batch norm: move mean and variance */
-  gboolean *finite;             /* check: result */
-  gdouble *sum;                 /* dot: result */
+  gboolean *finite;             /* check: result, if y is NULL */
+  gdouble *sum;                 /* dot: result, if y is NULL */
+  const PtLive *live;           /* on the device: holds instead of scale, rate,
+                                 * step and seed; may be NULL */
 } PtOpArgs;
+
+typedef enum
+{
+  PT_PRECISION_FP32,            /* and nothing less: no TF32 */
+  PT_PRECISION_TF32,            /* products of ten bits, sums and memory fp32 */
+  PT_PRECISION_BF16,            /* products of bfloat16, weights fp32 */
+  PT_PRECISION_FP16,
+} PtPrecision;
 
 /* One stage's planning on one device. Operations of a workspace share its
  * scratch memory, so only one of them runs at a time. */
@@ -277,6 +306,8 @@ typedef struct
 {
   PtDevice *device;
   gboolean training;
+  PtPrecision precision;
+  gboolean deterministic;       /* the same bits on each run */
   gsize scratch_size;           /* largest asked for so far */
   PtTensor *scratch;            /* there after pt_workspace_ready() */
 } PtWorkspace;

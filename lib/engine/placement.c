@@ -441,15 +441,15 @@ pt_placement_find (PtPlacement *self, PtNetwork *network, gdouble fps,
   Search search = { .network = network, .costs = costs };
   gboolean found;
 
-  if (!g_str_equal (s->devices, "auto")) {
-    given = pt_device_open_list (s->devices, error);
-    if (given == NULL) {
-      g_prefix_error (error, "%s: group [pipeline], key devices: ",
-          network->origin);
-      return FALSE;
-    }
-    search.given = given;
+  given = g_str_equal (s->devices, "auto") ?
+      pt_device_open_accelerators (error) :
+      pt_device_open_list (s->devices, error);
+  if (given == NULL) {
+    g_prefix_error (error, "%s: group [pipeline], key devices: ",
+        network->origin);
+    return FALSE;
   }
+  search.given = given->len > 0 ? given : NULL;
   found = g_str_equal (s->stages, "auto") ?
       placement_find_best (self, &search, fps, error) :
       placement_find_given (self, &search, s->stages, error);

@@ -19,8 +19,8 @@ refuse (const gchar *name, gint code, const gchar *word)
 static void
 test_names (void)
 {
-  refuse ("cuda:0", PT_ERROR_DEVICE, "cpu");
-  refuse ("cuda:0", PT_ERROR_DEVICE, "cuda:0");
+  refuse ("tpu:0", PT_ERROR_DEVICE, "cpu, sim, cuda");
+  refuse ("tpu:0", PT_ERROR_DEVICE, "tpu:0");
   refuse ("cpux", PT_ERROR_DEVICE, "cpux");
   refuse ("cpu:99999", PT_ERROR_DEVICE, "99999");
   refuse ("cpu:0,cpu:99999", PT_ERROR_DEVICE, "99999");

@@ -5,7 +5,9 @@
 
 #include <glib.h>
 
+#ifndef PT_API
 #define PT_API __attribute__ ((visibility ("default")))
+#endif
 
 G_BEGIN_DECLS
 

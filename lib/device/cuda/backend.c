@@ -1,0 +1,237 @@
+/* SPDX-FileCopyrightText: partimefilter contributors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "device/cuda/lane.h"
+
+static guint
+backend_count (GError **error)
+{
+  int n = 0;
+  cudaError_t status = cudaGetDeviceCount (&n);
+
+  if (status == cudaSuccess && n > 0)
+    return n;
+  cudaGetLastError ();
+  g_set_error (error, PT_ERROR, PT_ERROR_DEVICE, "looking for GPUs: %s",
+      status == cudaSuccess ? "there is none" : cudaGetErrorString (status));
+  return 0;
+}
+
+static gboolean
+backend_open (PtDevice *device, const gchar *spec, GError **error)
+{
+  guint64 ordinal = 0;
+  guint n = backend_count (error);
+
+  if (n == 0)
+    return FALSE;
+  if (spec != NULL && !g_ascii_string_to_unsigned (spec, 10, 0, G_MAXUINT,
+          &ordinal, NULL)) {
+    g_set_error (error, PT_ERROR, PT_ERROR_CONFIG,
+        "found \"%s\", expected the number of a GPU, 0 to %u", spec, n - 1);
+    return FALSE;
+  }
+  if (ordinal >= n) {
+    g_set_error (error, PT_ERROR, PT_ERROR_DEVICE, "there is no GPU %"
+        G_GUINT64_FORMAT ", expected 0 to %u", ordinal, n - 1);
+    return FALSE;
+  }
+  device->priv = pt_cuda_retain (ordinal, error);
+  device->memory = ordinal;
+  device->n_threads = 1;
+  return device->priv != NULL;
+}
+
+static void
+backend_close (PtDevice *device)
+{
+  pt_cuda_release (device->priv);
+}
+
+/* Zeros, and there when it returns: the first to use them may be on another
+ * stream. */
+static gpointer
+backend_alloc (PtDevice *device, gsize bytes)
+{
+  PtCudaLane *lane = pt_cuda_lane (device, NULL);
+  gpointer data = NULL;
+
+  if (lane == NULL || !PT_CUDA (device, cudaMalloc (&data, MAX (bytes, 1)),
+          NULL))
+    return NULL;
+  if (PT_CUDA (device, cudaMemsetAsync (data, 0, bytes, lane->stream), NULL)
+      && PT_CUDA (device, cudaStreamSynchronize (lane->stream), NULL))
+    return data;
+  cudaFree (data);
+  return NULL;
+}
+
+/* Waits for what still uses it: cudaFree() does. */
+static void
+backend_free (PtDevice *device, gpointer data)
+{
+  if (pt_cuda_lane (device, NULL) != NULL)
+    PT_CUDA (device, cudaFree (data), NULL);
+}
+
+static gpointer
+backend_alloc_host (PtDevice *device, gsize bytes)
+{
+  gpointer data = NULL;
+
+  if (pt_cuda_lane (device, NULL) == NULL || !PT_CUDA (device,
+          cudaHostAlloc (&data, MAX (bytes, 1), cudaHostAllocPortable), NULL))
+    return NULL;
+  return memset (data, 0, bytes);
+}
+
+static void
+backend_free_host (PtDevice *device, gpointer data)
+{
+  if (pt_cuda_lane (device, NULL) != NULL)
+    PT_CUDA (device, cudaFreeHost (data), NULL);
+}
+
+/* Of any two memories: the driver knows from the addresses where they are. */
+static gboolean
+backend_copy (PtDevice *device, gpointer dst, gconstpointer src, gsize bytes,
+    GError **error)
+{
+  PtCudaLane *lane = pt_cuda_lane (device, error);
+
+  return lane != NULL && PT_CUDA (device, cudaMemcpyAsync (dst, src, bytes,
+          cudaMemcpyDefault, lane->stream), error);
+}
+
+static gboolean
+backend_wait (PtDevice *device, GError **error)
+{
+  PtCudaLane *lane = pt_cuda_lane (device, error);
+
+  return lane != NULL
+      && PT_CUDA (device, cudaStreamSynchronize (lane->stream), error);
+}
+
+static gboolean
+backend_copy_now (PtDevice *device, gpointer dst, gconstpointer src,
+    gsize bytes, GError **error)
+{
+  return backend_copy (device, dst, src, bytes, error)
+      && backend_wait (device, error);
+}
+
+static void
+backend_enter (PtDevice *device)
+{
+  pt_cuda_lane (device, NULL);  /* what is wrong shows when it plans */
+}
+
+static gpointer
+backend_fence_new (PtDevice *device, GError **error)
+{
+  cudaEvent_t event = NULL;
+
+  if (pt_cuda_lane (device, error) == NULL || !PT_CUDA (device,
+          cudaEventCreateWithFlags (&event, cudaEventDisableTiming), error))
+    return NULL;
+  return event;
+}
+
+static void
+backend_fence_free (PtDevice *device, gpointer fence)
+{
+  if (pt_cuda_lane (device, NULL) != NULL)
+    PT_CUDA (device, cudaEventDestroy (fence), NULL);
+}
+
+static gboolean
+backend_fence_signal (PtDevice *device, gpointer fence, GError **error)
+{
+  PtCudaLane *lane = pt_cuda_lane (device, error);
+
+  return lane != NULL
+      && PT_CUDA (device, cudaEventRecord (fence, lane->stream), error);
+}
+
+static gboolean
+backend_fence_wait (PtDevice *device, gpointer fence, PtDevice *waiter,
+    GError **error)
+{
+  PtCudaLane *lane;
+
+  if (waiter == NULL)
+    return PT_CUDA (device, cudaEventSynchronize (fence), error);
+  lane = pt_cuda_lane (waiter, error);
+  return lane != NULL
+      && PT_CUDA (waiter, cudaStreamWaitEvent (lane->stream, fence, 0), error);
+}
+
+static gboolean
+backend_record (PtDevice *device, GError **error)
+{
+  PtCudaLane *lane = pt_cuda_lane (device, error);
+
+  return lane != NULL && PT_CUDA (device, cudaStreamBeginCapture
+      (lane->stream, cudaStreamCaptureModeThreadLocal), error);
+}
+
+static gpointer
+backend_recorded (PtDevice *device, GError **error)
+{
+  PtCudaLane *lane = pt_cuda_lane (device, error);
+  cudaGraph_t graph = NULL;
+  cudaGraphExec_t executable = NULL;
+
+  if (lane == NULL || !PT_CUDA (device,
+          cudaStreamEndCapture (lane->stream, &graph), error))
+    return NULL;
+  if (!PT_CUDA (device, cudaGraphInstantiate (&executable, graph, 0), error))
+    executable = NULL;
+  cudaGraphDestroy (graph);
+  return executable;
+}
+
+static gboolean
+backend_replay (PtDevice *device, gpointer recording, GError **error)
+{
+  PtCudaLane *lane = pt_cuda_lane (device, error);
+
+  return lane != NULL
+      && PT_CUDA (device, cudaGraphLaunch (recording, lane->stream), error);
+}
+
+static void
+backend_recording_free (PtDevice *device, gpointer recording)
+{
+  if (pt_cuda_lane (device, NULL) != NULL)
+    PT_CUDA (device, cudaGraphExecDestroy (recording), NULL);
+}
+
+const PtBackend pt_backend_cuda = {
+  .name = "cuda",
+  .summary = "an NVIDIA GPU",
+  .count = backend_count,
+  .open = backend_open,
+  .close = backend_close,
+  .alloc = backend_alloc,
+  .free = backend_free,
+  .copy = backend_copy,
+  .upload = backend_copy_now,
+  .download = backend_copy_now,
+  .enter = backend_enter,
+  .wait = backend_wait,
+  .alloc_host = backend_alloc_host,
+  .free_host = backend_free_host,
+  .fence_new = backend_fence_new,
+  .fence_free = backend_fence_free,
+  .fence_signal = backend_fence_signal,
+  .fence_wait = backend_fence_wait,
+  .record = backend_record,
+  .recorded = backend_recorded,
+  .replay = backend_replay,
+  .recording_free = backend_recording_free,
+  .ops = {
+    [PT_OP_ACTIVATION] = &pt_cuda_activation,
+    [PT_OP_ACTIVATION_BACKWARD] = &pt_cuda_activation_backward,
+  },
+};
