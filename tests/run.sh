@@ -61,6 +61,7 @@ echo "== running the tests; what they say is in $folder/meson-logs/testlog.txt"
 # OpenMP's own threads are not built for the thread sanitizer either
 export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1:fast_unwind_on_malloc=0}"
 export LSAN_OPTIONS="${LSAN_OPTIONS:-suppressions=$PWD/tests/lsan.supp:print_suppressions=0}"
+[ $folder = build ] || export OMP_WAIT_POLICY=passive
 export TSAN_OPTIONS="${TSAN_OPTIONS:-suppressions=$PWD/tests/tsan.supp:history_size=7}"
 # they are slow: a shorter soak will do
 [ $folder = build ] || export SOAK_FRAMES="${SOAK_FRAMES:-10000}"
