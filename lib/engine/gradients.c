@@ -161,8 +161,8 @@ gradients_get_token (const PtGradients *self, guint wire, guint64 sequence)
 {
   guint delay = self->wiring->n_gradient_slots - 1;
 
-  return pt_wire_get_gradient (self->wiring, &self->wiring->wires[wire],
-      self->stage + 1, sequence - delay);
+  return pt_wire_get_gradient_before (self->wiring,
+      &self->wiring->wires[wire], self->stage + 1, sequence - delay);
 }
 
 /* Where the gradient of @wire lies while working on frame @sequence. */
@@ -177,6 +177,34 @@ pt_gradients_get (const PtGradients *self, guint wire, guint64 sequence)
   return g->from_token ? gradients_get_token (self, wire, sequence) : g->own;
 }
 
+/* Waits for what the stage after has sent and, where the device cannot use it
+ * as it is, copies it. */
+static gboolean
+gradients_gather (PtGradients *self, guint64 sequence, GError **error)
+{
+  const PtWiring *wiring = self->wiring;
+  guint after = self->stage + 1;
+  guint64 sent = sequence - (wiring->n_gradient_slots - 1);
+
+  if (after == wiring->n_stages)
+    return TRUE;
+  if (!pt_fences_wait (&wiring->progress[after].sent, sent,
+          wiring->spans[self->stage].device, error))
+    return FALSE;
+  for (guint i = 0; i < wiring->n_wires; i++) {
+    PtTensor *slot, *copy;
+
+    if (!self->wires[i].from_token)
+      continue;
+    slot = pt_wire_get_gradient (wiring, &wiring->wires[i], after, sent);
+    copy = gradients_get_token (self, i, sequence);
+    if (copy != slot && !pt_device_transfer (wiring->spans[self->stage].device,
+            copy, wiring->spans[after].device, slot, error))
+      return FALSE;
+  }
+  return TRUE;
+}
+
 /* Before the first layer goes backward: what came from the stage after is
  * there; what only passes through is copied on. */
 gboolean
@@ -184,6 +212,8 @@ pt_gradients_begin (PtGradients *self, guint64 sequence, GError **error)
 {
   PtDevice *device = self->wiring->spans[self->stage].device;
 
+  if (!gradients_gather (self, sequence, error))
+    return FALSE;
   for (guint i = 0; i < self->wiring->n_wires; i++) {
     PtGradient *g = &self->wires[i];
 

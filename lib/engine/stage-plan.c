@@ -129,6 +129,10 @@ plan_output (PtStage *self, GError **error)
   self->check = pt_op_new (&self->workspace, &check, error);
   if (self->check == NULL)
     return FALSE;
+  if (!self->span->device->backend->host_memory && !(self->output_host =
+          pt_device_host_tensor_new (self->span->device, PT_F32, output,
+              error)))
+    return FALSE;
   if (self->learning->mode == PT_MODE_OFF)
     return TRUE;
   self->loss = pt_loss_plan (self->learning->loss, &self->workspace, output,
@@ -186,6 +190,7 @@ pt_stage_clear_plan (PtStage *self)
   g_clear_pointer (&self->check, pt_op_free);
   g_clear_pointer (&self->loss_value, pt_tensor_unref);
   g_clear_pointer (&self->loss_host, pt_tensor_unref);
+  g_clear_pointer (&self->output_host, pt_tensor_unref);
   pt_gradients_clear (&self->gradients);
   pt_arena_clear (&self->arena);
   for (guint k = 0; self->plans != NULL && k < self->span->n; k++)

@@ -43,8 +43,8 @@ struct _PtMarker
 
 typedef struct
 {
-  /* On the last stage's thread, the first two. @output is lent, on the
-   * stage's device; @loss is NaN if there is none. */
+  /* On the last stage's thread, the first two. @output is lent, in the host's
+   * memory; @loss is NaN if there is none. */
   gboolean (*result) (gpointer data, const PtMessage *message,
       PtTensor *output, gboolean valid, gdouble loss, guint64 version,
       GError **error);
@@ -71,6 +71,7 @@ struct _PtStage
   guint index;
   const PtSpan *span;           /* lent */
   PtWiring *wiring;             /* lent */
+  PtProgress *progress;         /* lent: its own */
   const PtLearning *learning;   /* lent */
   PtStageHooks hooks;
   PtQueue *in, *out;            /* lent: activations; out may be NULL */
@@ -96,6 +97,7 @@ struct _PtStage
   PtOp *loss;                   /* last stage, as the next three */
   PtOp *check;                  /* of the output */
   PtTensor *loss_value, *loss_host;
+  PtTensor *output_host;        /* NULL: the host can read the output */
 
   gboolean trial;               /* weights are not written back */
   gint64 *layer_forward, *layer_backward;       /* ns, smallest seen; NULL */
@@ -119,6 +121,12 @@ void pt_stage_resume (PtStage *self);
 void pt_stage_stop (PtStage *self);
 void pt_stage_get_stats (PtStage *self, PtStageStats *stats);
 
+/* For the stage's own thread. */
+gboolean pt_stage_step (PtStage *self, const PtMessage *message,
+    GError **error);
+gboolean pt_stage_take_token (PtStage *self, PtMessage *token);
+void pt_stage_send_token (PtStage *self, const PtMessage *token,
+    guint64 sequence);
 gboolean pt_stage_plan (PtStage *self, GError **error);
 void pt_stage_clear_plan (PtStage *self);
 

@@ -60,6 +60,14 @@ stream_send (PtPipeline *self, PtMessage *message)
   pt_queue_put (self->in, message);
 }
 
+/* The next slots may be filled. A device that fails while this waits says so
+ * by its stage. */
+static void
+stream_wait_slots (PtPipeline *self)
+{
+  pt_wiring_wait_read (&self->wiring, PT_PRODUCER_PUSH, self->sequence, NULL);
+}
+
 /* Behind a frame that learns, one of those kept learns again; then this one
  * is kept too. */
 static void
@@ -75,6 +83,7 @@ stream_replay (PtPipeline *self)
 
   if (self->replay.capacity == 0)
     return;
+  stream_wait_slots (self);
   if (++self->n_learning % self->learning.replay_interval == 0
       && self->replay.n_kept > 0 && pt_queue_wait_room (self->in)
       && pt_replay_draw (&self->replay, self->learning.seed,
@@ -97,6 +106,7 @@ stream_enter (PtPipeline *self, PtTensor *label, PtPushFlags flags)
     .entered = pt_clock_now ()
   };
 
+  stream_wait_slots (self);
   if (input->slots != NULL)
     pt_frame_maker_fill_input (&self->maker, pt_wire_get (input,
             self->sequence));
