@@ -12,7 +12,7 @@ MAX_FILE, MAX_FUNCTION = 600, 90
 SPDX = ('SPDX-FileCopyrightText:', 'SPDX-License-Identifier:')
 UNFINISHED = re.compile(r'\b(TODO|FIXME|XXX)\b')
 FOLDERS = ('lib', 'gst-plugin', 'tests', 'pipelines')
-SUFFIXES = ('.c', '.h', '.cu', '.py', '.sh', '.build', '.in')
+SUFFIXES = ('.c', '.cpp', '.h', '.cu', '.py', '.sh', '.build', '.in')
 
 
 def functions(lines):
@@ -38,7 +38,7 @@ def complaints(path, lines, lengths):
     for number, line in enumerate(lines, 1):
         if UNFINISHED.search(line) and path.name != 'check-style.py':
             yield f'{number}: unfinished: {line.strip()}'
-    if path.suffix in ('.c', '.cu'):
+    if path.suffix in ('.c', '.cpp', '.cu'):
         for start, length in functions(lines):
             lengths.append(length)
             if length > MAX_FUNCTION:

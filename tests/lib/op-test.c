@@ -4,19 +4,67 @@
 #include "op-test.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/rng.h"
+
+const gchar *const *
+op_test_devices (void)
+{
+  static const gchar *given[2];
+  static const gchar *const usual[] = { "cpu:0", "cpu", NULL };
+
+  given[0] = g_getenv ("PARTIME_TEST_DEVICE");
+  return given[0] != NULL ? given : usual;
+}
+
+/* Where there is a GPU, it must work. */
+static gboolean
+op_test_has_gpu (void)
+{
+  return g_file_test ("/dev/nvidiactl", G_FILE_TEST_EXISTS);
+}
+
+void
+op_test_init (gint *argc, gchar ***argv)
+{
+  const gchar *name = op_test_devices ()[0];
+  g_autoptr (GError) error = NULL;
+  g_autoptr (PtDevice) device = NULL;
+
+  g_test_init (argc, argv, NULL);
+  device = pt_device_open (name, &error);
+  if (device != NULL || !g_str_has_prefix (name, "cuda")
+      || op_test_has_gpu ())
+    return;
+  g_print ("1..0 # SKIP no GPU: %s\n", error->message);
+  exit (0);
+}
 
 PtDevice *
 op_test_device (const gchar *name)
 {
   g_autoptr (GError) error = NULL;
-  PtDevice *device = pt_device_open (name, &error);
+  PtDevice *device = pt_device_open (name != NULL ? name :
+      op_test_devices ()[0], &error);
 
   g_assert_no_error (error);
   pt_device_enter (device);
   return device;
+}
+
+gboolean
+op_test_lacks (PtDevice *device, PtOpType type)
+{
+  g_autofree gchar *message = NULL;
+
+  if (device->backend->ops[type] != NULL)
+    return FALSE;
+  message = g_strdup_printf ("%s has no operation %s",
+      pt_device_get_name (device), pt_op_type_name (type));
+  g_test_skip (message);
+  return TRUE;
 }
 
 gdouble *
@@ -57,9 +105,33 @@ op_test_tensor (PtDevice *device, const PtShape *shape, const gdouble *values)
 }
 
 void
-op_test_unset_bytes (PtTensor *tensor)
+op_test_write_bytes (PtDevice *device, PtTensor *tensor, gconstpointer bytes)
 {
-  memset (tensor->data, 0xff, tensor->size);
+  g_autoptr (GError) error = NULL;
+
+  device->backend->upload (device, tensor->data, bytes, tensor->size, &error);
+  g_assert_no_error (error);
+}
+
+gpointer
+op_test_read_bytes (PtDevice *device, const PtTensor *tensor)
+{
+  g_autoptr (GError) error = NULL;
+  gpointer bytes = g_malloc (tensor->size);
+
+  device->backend->download (device, bytes, tensor->data, tensor->size,
+      &error);
+  g_assert_no_error (error);
+  return bytes;
+}
+
+void
+op_test_unset_bytes (PtDevice *device, PtTensor *tensor)
+{
+  g_autofree gpointer bytes = g_malloc (tensor->size);
+
+  memset (bytes, 0xff, tensor->size);
+  op_test_write_bytes (device, tensor, bytes);
 }
 
 PtTensor *
@@ -67,7 +139,7 @@ op_test_unset (PtDevice *device, const PtShape *shape)
 {
   PtTensor *tensor = op_test_tensor (device, shape, NULL);
 
-  op_test_unset_bytes (tensor);
+  op_test_unset_bytes (device, tensor);
   return tensor;
 }
 

@@ -239,7 +239,7 @@ check_weights (Rig *rig, const Case *test, const gdouble *x, const gdouble *dy)
   g_autofree gdouble *db = NULL;
 
   g_assert_no_error (error);
-  op_test_unset_bytes (rig->dw);
+  op_test_unset_bytes (rig->device, rig->dw);
   op_test_run (rig->weights, &args);
   ref_conv_weights (&test->conv, rig->in, rig->out, x, dy, expected,
       expected_db);

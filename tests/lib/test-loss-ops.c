@@ -142,7 +142,8 @@ rig_init (Rig *rig, const Case *item, gint h, gint w, guint threads)
   g_assert_no_error (error);
   pt_workspace_ready (&rig->workspace, &error);
   g_assert_no_error (error);
-  op_test_unset_bytes (rig->workspace.scratch);
+  if (rig->workspace.scratch != NULL)
+    op_test_unset_bytes (rig->device, rig->workspace.scratch);
   rig->output = op_test_tensor (rig->device, &rig->shape, rig->x);
   rig->target = op_test_tensor (rig->device, &rig->target_shape, rig->values);
   if (item->kind == TARGET_CLASSES)

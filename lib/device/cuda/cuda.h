@@ -39,7 +39,13 @@ gboolean pt_cuda_check (PtDevice *device, cudaError_t status,
 
 extern const PtBackend pt_backend_cuda;
 
+/* emulated, those that are not linked are not supported */
+#ifdef PT_CUDA_EMULATED
+#define PT_CUDA_OP(name) \
+  extern const PtOpImpl pt_cuda_##name __attribute__ ((weak))
+#else
 #define PT_CUDA_OP(name) extern const PtOpImpl pt_cuda_##name
+#endif
 PT_CUDA_OP (conv);
 PT_CUDA_OP (conv_data);
 PT_CUDA_OP (conv_weights);
