@@ -233,5 +233,13 @@ const PtBackend pt_backend_cuda = {
   .ops = {
     [PT_OP_ACTIVATION] = &pt_cuda_activation,
     [PT_OP_ACTIVATION_BACKWARD] = &pt_cuda_activation_backward,
+    [PT_OP_POINTWISE_LOSS] = &pt_cuda_pointwise_loss,
+    [PT_OP_BINARY_CROSS_ENTROPY] = &pt_cuda_binary_cross_entropy,
+    [PT_OP_CROSS_ENTROPY] = &pt_cuda_cross_entropy,
+    [PT_OP_SSIM] = &pt_cuda_ssim,
+    [PT_OP_FLOW_LOSS] = &pt_cuda_flow_loss,
+    [PT_OP_UPDATE] = &pt_cuda_update,
+    [PT_OP_DOT] = &pt_cuda_dot,
+    [PT_OP_PROJECT] = &pt_cuda_project,
   },
 };
