@@ -40,6 +40,8 @@ stage_run_marker (PtStage *self, const PtMessage *message, GError **error)
 
   if (self->out != NULL)
     pt_queue_put (self->out, message);
+  if (!pt_stage_settle_async (self, error))
+    return FALSE;
   if (marker->drains && !stage_drain (self, error))
     return FALSE;
   if (marker->run != NULL && !marker->run (self, marker, error))
@@ -125,6 +127,8 @@ stage_main (gpointer data)
     if (error != NULL) {
       g_prefix_error (&error, "stage %u on %s: ", self->index,
           pt_device_get_name (self->span->device));
+      self->hooks.failed (self->hooks.data, error);
+    } else if (!pt_stage_settle_async (self, &error)) {
       self->hooks.failed (self->hooks.data, error);
     } else if (!self->trial && !pt_arena_export (&self->arena, &error)) {
       self->hooks.failed (self->hooks.data, error);

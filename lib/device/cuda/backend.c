@@ -241,5 +241,7 @@ const PtBackend pt_backend_cuda = {
     [PT_OP_UPDATE] = &pt_cuda_update,
     [PT_OP_DOT] = &pt_cuda_dot,
     [PT_OP_PROJECT] = &pt_cuda_project,
+    [PT_OP_GATE] = &pt_cuda_gate,
+    [PT_OP_GO] = &pt_cuda_go,
   },
 };
