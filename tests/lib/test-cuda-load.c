@@ -2,7 +2,6 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <glib/gstdio.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "device/backend.h"
@@ -14,6 +13,31 @@
 
 static gchar *folder;           /* $PARTIME_MODULE_DIR */
 static gchar *module;           /* libpartime-cuda.so in it */
+
+/* A new folder for each test: GLib knows opened modules by their names. */
+static void
+folder_make (void)
+{
+  folder = g_dir_make_tmp ("partime-XXXXXX", NULL);
+  module = g_build_filename (folder, "libpartime-cuda.so", NULL);
+  g_setenv ("PARTIME_MODULE_DIR", folder, TRUE);
+}
+
+static void
+folder_remove (void)
+{
+  g_remove (module);
+  g_rmdir (folder);
+  g_free (folder);
+  g_free (module);
+}
+
+static void
+link_to (const gchar *target)
+{
+  folder_make ();
+  g_assert_cmpint (symlink (target, module), ==, 0);
+}
 
 static void
 assert_goes_on (void)
@@ -49,8 +73,9 @@ test_no_folder (void)
   g_setenv ("PARTIME_MODULE_DIR", "/nowhere/at/all", TRUE);
   assert_refused ("\"cuda:0\"|libpartime-cuda.so|/nowhere/at/all"
       "|-Dcuda=enabled");
-  g_setenv ("PARTIME_MODULE_DIR", folder, TRUE);
+  folder_make ();
   assert_refused ("\"cuda:0\"|there is no libpartime-cuda.so");
+  folder_remove ();
 }
 
 /* Beside the program, where no test links one. */
@@ -59,7 +84,6 @@ test_own_folder (void)
 {
   g_unsetenv ("PARTIME_MODULE_DIR");
   assert_refused ("there is no libpartime-cuda.so in |tests/lib/partime, ");
-  g_setenv ("PARTIME_MODULE_DIR", folder, TRUE);
 }
 
 static void
@@ -67,37 +91,38 @@ test_no_library (void)
 {
   g_autofree gchar *text = g_strnfill (4096, 'x');
 
+  folder_make ();
   g_assert_true (g_file_set_contents (module, text, -1, NULL));
   assert_refused ("\"cuda:0\"|cannot open |libpartime-cuda.so|ELF header");
   g_assert_true (g_file_set_contents (module, "", 0, NULL));
   assert_refused ("cannot open |libpartime-cuda.so: file too short");
-  g_remove (module);
+  folder_remove ();
 }
 
 /* A link that leads nowhere is no file. */
 static void
 test_no_target (void)
 {
-  g_assert_cmpint (symlink ("/nowhere/at/all", module), ==, 0);
+  link_to ("/nowhere/at/all");
   assert_refused ("there is no libpartime-cuda.so");
-  g_remove (module);
+  folder_remove ();
 }
 
 static void
 test_no_entry (void)
 {
-  g_assert_cmpint (symlink (NO_ENTRY_MODULE, module), ==, 0);
+  link_to (NO_ENTRY_MODULE);
   assert_refused ("is no module of partime|pt_module_get_backend");
-  g_remove (module);
+  folder_remove ();
 }
 
 static void
 test_other_version (void)
 {
-  g_assert_cmpint (symlink (FOREIGN_MODULE, module), ==, 0);
+  link_to (FOREIGN_MODULE);
   assert_refused ("libpartime-cuda.so is of another version|expected "
       PT_VERSION);
-  g_remove (module);
+  folder_remove ();
 }
 
 /* The last: once opened, it stays. */
@@ -108,9 +133,9 @@ test_real (void)
   g_autoptr (GError) error = NULL;
   g_autoptr (PtDevice) device = NULL;
 
-  g_assert_cmpint (symlink (CUDA_MODULE, module), ==, 0);
+  link_to (CUDA_MODULE);
   device = pt_device_open ("cuda:0", &error);
-  g_remove (module);
+  folder_remove ();
   if (device != NULL) {
     g_test_skip ("there is a GPU: test-*-cuda run on it");
     return;
@@ -128,12 +153,7 @@ test_real (void)
 int
 main (int argc, char **argv)
 {
-  gint status;
-
   g_test_init (&argc, &argv, NULL);
-  folder = g_dir_make_tmp ("partime-XXXXXX", NULL);
-  module = g_build_filename (folder, "libpartime-cuda.so", NULL);
-  g_setenv ("PARTIME_MODULE_DIR", folder, TRUE);
   g_test_add_func ("/cuda-load/no-folder", test_no_folder);
   g_test_add_func ("/cuda-load/own-folder", test_own_folder);
   g_test_add_func ("/cuda-load/no-library", test_no_library);
@@ -141,9 +161,5 @@ main (int argc, char **argv)
   g_test_add_func ("/cuda-load/no-entry", test_no_entry);
   g_test_add_func ("/cuda-load/other-version", test_other_version);
   g_test_add_func ("/cuda-load/real", test_real);
-  status = g_test_run ();
-  g_rmdir (folder);
-  g_free (folder);
-  g_free (module);
-  return status;
+  return g_test_run ();
 }
