@@ -54,6 +54,20 @@ op_test_device (const gchar *name)
   return device;
 }
 
+PtDevice *
+op_test_cores (guint n)
+{
+  g_autoptr (GError) error = NULL;
+  PtDevice *device;
+
+  if (g_getenv ("PARTIME_TEST_DEVICE") != NULL)
+    return op_test_device (NULL);
+  device = pt_device_open_cores (0, n, &error);
+  g_assert_no_error (error);
+  pt_device_enter (device);
+  return device;
+}
+
 gboolean
 op_test_lacks (PtDevice *device, PtOpType type)
 {
@@ -102,6 +116,15 @@ op_test_tensor (PtDevice *device, const PtShape *shape, const gdouble *values)
   pt_device_upload (device, tensor, host, &error);
   g_assert_no_error (error);
   return tensor;
+}
+
+gboolean
+op_test_unsupported (const GError *error)
+{
+  if (!g_error_matches (error, PT_ERROR, PT_ERROR_UNSUPPORTED))
+    return FALSE;
+  g_test_skip (error->message);
+  return TRUE;
 }
 
 void
@@ -156,6 +179,15 @@ op_test_read (PtDevice *device, const PtTensor *tensor)
   for (gsize i = 0; i < n; i++)
     values[i] = ((gfloat *) host->data)[i];
   return values;
+}
+
+void
+op_test_same (PtDevice *device, const PtTensor *a, const PtTensor *b)
+{
+  g_autofree gpointer p = op_test_read_bytes (device, a);
+  g_autofree gpointer q = op_test_read_bytes (device, b);
+
+  g_assert_cmpmem (p, a->size, q, b->size);
 }
 
 void

@@ -143,6 +143,9 @@ check (const Case *test, const gchar *name)
   PtWorkspace workspace;
   Data d;
 
+  if (op_test_lacks (device, PT_OP_BATCH_NORM)
+      || op_test_lacks (device, PT_OP_BATCH_NORM_BACKWARD))
+    return;
   data_init (&d, test, device);
   g_autoptr (PtTensor) tx = op_test_tensor (device, &x, d.x);
   g_autoptr (PtTensor) tw = op_test_tensor (device, &d.channels, d.w);
@@ -177,14 +180,14 @@ check (const Case *test, const gchar *name)
 static void
 test_batch_norm (gconstpointer data)
 {
-  check (data, "cpu:0");
-  check (data, "cpu");
+  for (const gchar * const *name = op_test_devices (); *name != NULL; name++)
+    check (data, *name);
 }
 
 gint
 main (gint argc, gchar **argv)
 {
-  g_test_init (&argc, &argv, NULL);
+  op_test_init (&argc, &argv);
   for (guint i = 0; i < G_N_ELEMENTS (cases); i++) {
     g_autofree gchar *path = g_strdup_printf ("/batch-norm/%d-%dx%d-%s-%s",
         cases[i].size.c, cases[i].size.h, cases[i].size.w,

@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-#include "dense.h"
 #include "op-test.h"
 
 static void
@@ -115,95 +114,6 @@ test_view (void)
   g_assert_cmpfloat (((gfloat *) view->data)[15], ==, 0);
 }
 
-typedef struct
-{
-  gint in, out;
-  PtLinearDesc linear;
-} LinearCase;
-
-static const LinearCase linears[] = {
-  {64, 10, {TRUE, PT_ACTIVATION_NONE, 0}},
-  {37, 13, {TRUE, PT_ACTIVATION_RELU, 0}},
-  {1, 1, {FALSE, PT_ACTIVATION_NONE, 0}},
-  {700, 65, {FALSE, PT_ACTIVATION_TANH, 0}},
-  {65, 700, {TRUE, PT_ACTIVATION_GELU, 0}},
-};
-
-/* A linear layer is a convolution of one pixel. */
-static void
-check_linear (const LinearCase *test, const gchar *name)
-{
-  static const PtOpType types[] = { PT_OP_LINEAR, PT_OP_LINEAR_DATA,
-    PT_OP_LINEAR_WEIGHTS
-  };
-  g_autoptr (GError) error = NULL;
-  g_autoptr (PtDevice) device = op_test_device (name);
-  gint in = test->in, out = test->out;
-  PtConvDesc conv = { {1, 1}, {1, 1}, {0, 0}, {1, 1}, 1, test->linear.bias,
-    test->linear.activation, test->linear.alpha
-  };
-  RefSize from = { in, 1, 1 }, to = { out, 1, 1 };
-  PtShape sx = PT_SHAPE (1, in), sy = PT_SHAPE (1, out);
-  PtShape sw = PT_SHAPE (out, in), sb = PT_SHAPE (out);
-  PtOpDesc desc = {.x = sx,.y = sy,.training = TRUE,.linear = test->linear };
-  g_autofree gdouble *x = op_test_random (in, 1);
-  g_autofree gdouble *w = op_test_random ((gsize) in * out, 2);
-  g_autofree gdouble *b = op_test_random (out, 3);
-  g_autofree gdouble *dy = op_test_random (out, 4);
-  g_autofree gdouble *want = g_new (gdouble, (gsize) in * out);
-  g_autofree gdouble *want_db = g_new (gdouble, out);
-  g_autoptr (PtTensor) tx = op_test_tensor (device, &sx, x);
-  g_autoptr (PtTensor) tw = op_test_tensor (device, &sw, w);
-  g_autoptr (PtTensor) tb = op_test_tensor (device, &sb, b);
-  g_autoptr (PtTensor) tdy = op_test_tensor (device, &sy, dy);
-  g_autoptr (PtTensor) y = op_test_unset (device, &sy);
-  g_autoptr (PtTensor) dx = op_test_unset (device, &sx);
-  g_autoptr (PtTensor) dw = op_test_unset (device, &sw);
-  g_autoptr (PtTensor) db = op_test_unset (device, &sb);
-  PtOpArgs args = {.x = tx,.w = tw,.b = tb,.y = y,.dy = tdy,.dx = dx,
-    .dw = dw,.db = db
-  };
-  g_autofree gdouble *got_y = NULL;
-  g_autofree gdouble *got_dx = NULL;
-  g_autofree gdouble *got_dw = NULL;
-  PtWorkspace workspace;
-  PtOp *ops[3];
-
-  pt_workspace_init (&workspace, device, TRUE);
-  for (guint i = 0; i < 3; i++) {
-    desc.type = types[i];
-    ops[i] = pt_op_new (&workspace, &desc, &error);
-    g_assert_no_error (error);
-    g_assert_cmpuint (ops[i]->weights_size, ==, tw->size);
-  }
-  g_assert_true (pt_workspace_ready (&workspace, &error));
-  for (guint i = 0; i < 3; i++) {
-    op_test_run (ops[i], &args);
-    pt_op_free (ops[i]);
-  }
-  ref_conv (&conv, from, to, x, w, test->linear.bias ? b : NULL, want);
-  got_y = op_test_read (device, y);
-  op_test_near ("y", got_y, want, out, 1e-5);
-  ref_conv_data (&conv, from, to, dy, w, want);
-  got_dx = op_test_read (device, dx);
-  op_test_near ("dx", got_dx, want, in, 1e-4);
-  ref_conv_weights (&conv, from, to, x, dy, want, want_db);
-  got_dw = op_test_read (device, dw);
-  op_test_near ("dw", got_dw, want, (gsize) in * out, 1e-4);
-  if (test->linear.bias)
-    g_assert_cmpmem (db->data, db->size, tdy->data, tdy->size);
-  pt_workspace_clear (&workspace);
-}
-
-static void
-test_linear (void)
-{
-  for (guint i = 0; i < G_N_ELEMENTS (linears); i++) {
-    check_linear (&linears[i], "cpu:0");
-    check_linear (&linears[i], "cpu");
-  }
-}
-
 /* A backend that knows nothing. */
 static void
 test_unsupported (void)
@@ -232,7 +142,6 @@ main (gint argc, gchar **argv)
   g_test_add_func ("/device/enter", test_enter);
   g_test_add_func ("/device/memory", test_memory);
   g_test_add_func ("/device/view", test_view);
-  g_test_add_func ("/device/linear", test_linear);
   g_test_add_func ("/device/unsupported", test_unsupported);
   return g_test_run ();
 }
