@@ -13,8 +13,8 @@ struct Pixel
 {
   gfloat value, w;              /* loss, and weight of the label */
   gfloat top;                   /* largest score */
-  gfloat slope, shift;          /* dx_k total = slope e^(x_k - top)
-                                 * - shift w_k, but ... */
+  gfloat slope, shift;          /* dx_k = scale (slope e^(x_k - top)
+                                 * - shift w_k), but ... */
   gfloat pull;                  /* ... this for the label */
 };
 
@@ -30,7 +30,7 @@ struct Classes
   const gint *label;
   gfloat *dx;
   Pixel *pixels;
-  gdouble *total;               /* sum of the labels' weights */
+  gfloat *scale;                /* 1 / sum of the labels' weights; 0: none */
 
   /* -1: does not count */
   PT_HD gint get_label (guint p) const
@@ -113,13 +113,14 @@ struct Sum:Classes
 
 struct Mean
 {
-  gfloat *loss;
-  gdouble *total;
+  gfloat *loss, *scale;
 
   PT_HD void operator() (guint o, const gdouble *sums) const
   {
-    *total = sums[1];
-    *loss = sums[1] > 0 ? sums[0] / sums[1] : 0;
+    gdouble per = sums[1] > 0 ? 1 / sums[1] : 0;
+
+    *scale = per;
+    *loss = per > 0 ? sums[0] * per : 0;
   }
 };
 
@@ -133,7 +134,7 @@ struct Spread:Classes
     Pixel pixel;
     gfloat d;
 
-    if (own < 0 || !(*total > 0)) {
+    if (own < 0 || *scale == 0) {
       dx[i] = 0;
       return;
     }
@@ -141,7 +142,7 @@ struct Spread:Classes
     d = pixel.slope * expf (x[i] - pixel.top);
     if (pixel.shift > 0.f)
       d -= pixel.shift * get_weight (k);
-    dx[i] = (k == (guint) own ? pixel.pull : d) * (gfloat) (1 / *total);
+    dx[i] = (k == (guint) own ? pixel.pull : d) * *scale;
   }
 };
 
@@ -185,7 +186,7 @@ classes_plan (PtOp *op, GError **error)
     weights += weight != NULL ? weight[k] : 1;
   job->weights = weights;
   desc->weight = NULL;
-  pt_cuda_carve (&op->scratch_size, sizeof *job->total);
+  pt_cuda_carve (&op->scratch_size, sizeof *job->scale);
   plan->pixels_at = pt_cuda_carve (&op->scratch_size,
       job->n * sizeof (Pixel));
   plan->sums_at = pt_cuda_carve (&op->scratch_size,
@@ -209,12 +210,12 @@ classes_run (PtOp *op, const PtOpArgs *args, GError **error)
   job.x = pt_data (args->x);
   job.label = pt_data < gint > (args->target);
   job.dx = pt_data (args->dx);
-  job.total = (gdouble *) scratch;
+  job.scale = (gfloat *) scratch;
   job.pixels = (Pixel *) (scratch + plan->pixels_at);
   return pt_cuda_teams (&launch, job.n, job.c, Look { job }, error)
       && pt_cuda_sum < gfloat, 2 > (&launch, 1, job.n,
       scratch + plan->sums_at, Sum { job },
-      Mean { pt_data (args->loss), job.total }, error)
+      Mean { pt_data (args->loss), job.scale }, error)
       && pt_cuda_each (&launch, (gint64) job.n * job.c, Spread { job }, error);
 }
 
