@@ -231,14 +231,12 @@ const PtBackend pt_backend_cuda = {
   .replay = backend_replay,
   .recording_free = backend_recording_free,
   .ops = {
-#ifdef PT_CUDA_EMULATED
     [PT_OP_CONV] = &pt_cuda_conv,
     [PT_OP_CONV_DATA] = &pt_cuda_conv_data,
     [PT_OP_CONV_WEIGHTS] = &pt_cuda_conv_weights,
     [PT_OP_LINEAR] = &pt_cuda_linear,
     [PT_OP_LINEAR_DATA] = &pt_cuda_linear_data,
     [PT_OP_LINEAR_WEIGHTS] = &pt_cuda_linear_weights,
-#endif
     [PT_OP_ACTIVATION] = &pt_cuda_activation,
     [PT_OP_ACTIVATION_BACKWARD] = &pt_cuda_activation_backward,
     [PT_OP_POOL] = &pt_cuda_pool,
