@@ -25,7 +25,7 @@ typedef struct
   PtCuda *cuda;
   guint generation;
   cudaStream_t stream;
-  gpointer cudnn;               /* cudnnHandle_t; see plan.h */
+  gpointer cudnn;               /* PtCudnn; see plan.h */
   void (*cudnn_free) (gpointer cudnn);
 } PtCudaLane;
 
