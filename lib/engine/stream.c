@@ -61,7 +61,7 @@ stream_send (PtPipeline *self, PtMessage *message)
 }
 
 /* Behind a frame that learns, one of those kept learns again; then this one
- * is kept too. */
+ * is kept too. It does not wait for room: who pulls may want push_lock. */
 static void
 stream_replay (PtPipeline *self)
 {
@@ -76,7 +76,6 @@ stream_replay (PtPipeline *self)
   if (self->replay.capacity == 0)
     return;
   if (++self->n_learning % self->learning.replay_interval == 0
-      && self->replay.n_kept > 0 && pt_queue_wait_room (self->in)
       && pt_replay_draw (&self->replay, self->learning.seed,
           pt_wire_get (input, self->sequence),
           pt_wire_get (target, self->sequence)))
@@ -115,12 +114,8 @@ static PtFlow
 stream_wait_room (PtPipeline *self, PtPushFlags flags, GError **error)
 {
   g_return_val_if_fail (self->running, PT_FLOW_FLUSHING);
-  /* a frame may bring a second one along; where there is no room for two,
-   * there is a frame inside whose result is yet to come */
   if ((flags & PT_PUSH_TRY) && !g_atomic_int_get (&self->flushing)
-      && !g_atomic_int_get (&self->failed)
-      && (self->replay.capacity > 0 ? pt_queue_get_level (self->in) > 1 :
-          !pt_queue_has_room (self->in)))
+      && !g_atomic_int_get (&self->failed) && !pt_queue_has_room (self->in))
     return PT_FLOW_FULL;
   if (!pt_queue_wait_room (self->in))
     return stream_fail (self, error);
