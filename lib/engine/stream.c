@@ -398,13 +398,14 @@ pt_pipeline_set_queues_flushing (PtPipeline *self, gboolean flushing)
   pt_queue_set_flushing (self->out, flushing);
 }
 
-/* Frames go, and so does the end of their stream; other markers stay. */
+/* Frames go, and so does the end of their stream; other markers stay: new
+ * weights that some stages have already are for the others too. */
 static gboolean
 stream_keep (const PtMessage *message)
 {
   if (message->type != PT_MESSAGE_MARKER)
     return FALSE;
-  if (!message->marker->drains)
+  if (!message->marker->drains || message->marker->run != NULL)
     return TRUE;
   pt_marker_finish (message->marker);
   return FALSE;
