@@ -454,6 +454,9 @@ pt_pipeline_set_flushing (PtPipeline *self, gboolean flushing)
   g_atomic_int_set (&self->flushing, flushing);
   if (flushing) {
     pt_pipeline_set_queues_flushing (self, TRUE);
+    g_mutex_lock (&self->marker_lock);
+    g_cond_broadcast (&self->marker_changed);
+    g_mutex_unlock (&self->marker_lock);
     return;
   }
   for (guint i = 0; i < self->n_stages; i++)

@@ -72,6 +72,18 @@ load (gpointer data)
   return NULL;
 }
 
+/* Nobody pulls: the stages stop, and what is sent behind the frames. */
+static void
+fill (PtPipeline *pipeline)
+{
+  for (PtFlow flow = PT_FLOW_OK; flow == PT_FLOW_OK;) {
+    g_autoptr (PtTensor) frame = stream_frame (0);
+
+    g_usleep (20000);
+    flow = pt_pipeline_push (pipeline, frame, NULL, PT_PUSH_TRY, NULL);
+  }
+}
+
 /* A flush while new weights are on their way leaves them in all stages. */
 static void
 test_load_and_flush (gconstpointer cut)
@@ -87,14 +99,7 @@ test_load_and_flush (gconstpointer cut)
   g_assert_true (pt_network_save_weights (other, path, NULL));
   pipeline = stream_start (network);
   what = (Load) { pipeline, path };
-  /* nobody pulls: the stages stop, and the weights behind the frames with
-   * them */
-  for (PtFlow flow = PT_FLOW_OK; flow == PT_FLOW_OK;) {
-    g_autoptr (PtTensor) frame = stream_frame (0);
-
-    g_usleep (20000);
-    flow = pt_pipeline_push (pipeline, frame, NULL, PT_PUSH_TRY, NULL);
-  }
+  fill (pipeline);
   alarm (PATIENCE);
   thread = g_thread_new ("load", load, &what);
   g_usleep (50000);
@@ -107,11 +112,90 @@ test_load_and_flush (gconstpointer cut)
       stream_hash_weights (other));
 }
 
+static void
+be_slow (PtPipeline *pipeline, const PtEvent *event, gpointer data)
+{
+  g_usleep (50000);
+}
+
+/* Checkpoints that wait for the disk do not take the place of a newer one. */
+static void
+test_last_save_wins (void)
+{
+  g_autofree gchar *path = get_path ("last.safetensors");
+  g_autoptr (PtNetwork) network = stream_network ("exact", "cpu:0", "3,4");
+  g_autoptr (PtNetwork) saved = stream_network ("exact", "cpu:0", "3,4");
+  g_autoptr (PtPipeline) pipeline = pt_pipeline_new (network, NULL);
+  g_autoptr (GError) error = NULL;
+  StreamSums sums = { 0 };
+
+  pt_pipeline_set_event_func (pipeline, be_slow, NULL);
+  g_assert_true (pt_pipeline_start (pipeline, NULL));
+  for (guint i = 0; i < 5; i++) {
+    stream_feed (pipeline, &sums, i, 1);
+    pt_pipeline_save_async (pipeline, path);
+  }
+  stream_feed (pipeline, &sums, 5, 1);
+  stream_drain (pipeline);
+  g_assert_true (pt_pipeline_save (pipeline, path, &error));
+  g_assert_no_error (error);
+  pt_pipeline_stop (pipeline);
+  g_assert_true (pt_network_load_weights (saved, path, NULL));
+  g_assert_cmpuint (stream_hash_weights (network), ==,
+      stream_hash_weights (saved));
+}
+
+static gpointer
+save (gpointer data)
+{
+  const Load *self = data;
+  GError *error = NULL;
+
+  g_assert_false (pt_pipeline_save (self->pipeline, self->path, &error));
+  return error;
+}
+
+static void
+count_saves (PtPipeline *pipeline, const PtEvent *event, gpointer data)
+{
+  g_assert_no_error (event->error);
+  g_atomic_int_inc ((gint *) data);
+}
+
+/* Who waits for a checkpoint while frames stand still is let go by a flush;
+ * the checkpoint is written all the same, and told of. */
+static void
+test_save_and_flush (void)
+{
+  g_autofree gchar *path = get_path ("flush.safetensors");
+  g_autoptr (PtNetwork) network = stream_network ("partime", "cpu:0", "3,4");
+  g_autoptr (PtPipeline) pipeline = pt_pipeline_new (network, NULL);
+  g_autoptr (GError) error = NULL;
+  Load what = { pipeline, path };
+  gint saved = 0;
+  GThread *thread;
+
+  pt_pipeline_set_event_func (pipeline, count_saves, &saved);
+  g_assert_true (pt_pipeline_start (pipeline, NULL));
+  fill (pipeline);
+  alarm (PATIENCE);
+  thread = g_thread_new ("save", save, &what);
+  g_usleep (50000);
+  pt_pipeline_set_flushing (pipeline, TRUE);
+  error = g_thread_join (thread);
+  g_assert_error (error, PT_ERROR, PT_ERROR_FAILED);
+  pt_pipeline_set_flushing (pipeline, FALSE);
+  pt_pipeline_stop (pipeline);
+  alarm (0);
+  g_assert_cmpint (saved, ==, 1);
+  g_assert_true (pt_network_load_weights (network, path, NULL));
+}
+
 gint
 main (gint argc, gchar **argv)
 {
   const gchar *const names[] = { "replay.safetensors", "load.safetensors",
-    NULL };
+    "last.safetensors", "flush.safetensors", NULL };
   gint result;
 
   g_test_init (&argc, &argv, NULL);
@@ -120,6 +204,8 @@ main (gint argc, gchar **argv)
   g_test_add_data_func ("/live/load-and-flush/1", "7", test_load_and_flush);
   g_test_add_data_func ("/live/load-and-flush/3", "2,3,2",
       test_load_and_flush);
+  g_test_add_func ("/live/last-save-wins", test_last_save_wins);
+  g_test_add_func ("/live/save-and-flush", test_save_and_flush);
   result = g_test_run ();
   for (const gchar *const *name = names; *name != NULL; name++) {
     g_autofree gchar *path = get_path (*name);
