@@ -135,6 +135,7 @@ struct _GstPartimeFilter
   GstBuffer *last_picture;
   GstPartimeFormat *score_format;       /* [output] kind=error */
   gint64 last_save, first_stats, last_stats;    /* us */
+  gint saving;                  /* atomic: checkpoints under way */
   GstPartimeStatsFile *stats_file;      /* NULL: none asked for */
   gboolean stats_file_failed;   /* the last line could not be written */
   GstClockTime result_pts;      /* of the newest result's frame */

@@ -99,9 +99,10 @@ session_on_event (PtPipeline *pipeline, const PtEvent *event, gpointer data)
 {
   GstPartimeFilter *self = data;
 
-  if (event->type == PT_EVENT_CHECKPOINT)
+  if (event->type == PT_EVENT_CHECKPOINT) {
     session_post_checkpoint (self, event->path, event->frame, event->error);
-  else if (event->type == PT_EVENT_DIVERGED)
+    g_atomic_int_add (&self->saving, -1);
+  } else if (event->type == PT_EVENT_DIVERGED)
     gst_element_post_message (GST_ELEMENT (self),
         gst_message_new_element (GST_OBJECT (self),
             gst_structure_new ("partime-diverged", "frame", G_TYPE_UINT64,
@@ -254,6 +255,7 @@ gst_partime_filter_open (GstPartimeFilter *self)
   g_autoptr (PtNetwork) network = NULL;
 
   g_atomic_int_set (&self->failed, 0);
+  g_atomic_int_set (&self->saving, 0);
   self->output = self->settings.output;
   self->timing = self->settings.timing;
   self->latency_mean = -1;
@@ -405,6 +407,7 @@ gst_partime_filter_save (GstPartimeFilter *self, const gchar *location)
   GST_OBJECT_UNLOCK (self);
   if (!pipeline || !path)
     return FALSE;
+  g_atomic_int_inc (&self->saving);
   pt_pipeline_save_async (pipeline, path);
   return TRUE;
 }
@@ -451,10 +454,19 @@ gst_partime_filter_save_now (GstPartimeFilter *self)
 {
   g_autoptr (GError) error = NULL;
   PtPipelineStats stats;
+  gboolean put_off;
 
   if (!self->checkpoint)
     return;
   pt_pipeline_get_stats (self->pipeline, &stats);
+  g_atomic_int_inc (&self->saving);
   pt_pipeline_save (self->pipeline, self->checkpoint, &error);
+  g_mutex_lock (&self->lock);
+  put_off = error && self->flushing;
+  g_mutex_unlock (&self->lock);
+  /* then the library tells when it is written */
+  if (put_off)
+    return;
+  g_atomic_int_add (&self->saving, -1);
   session_post_checkpoint (self, self->checkpoint, stats.frames, error);
 }

@@ -251,6 +251,38 @@ test_checkpoint (void)
   }
 }
 
+/* On the thread that writes. */
+static GstBusSyncReply
+pipelines_be_slow (GstBus *bus, GstMessage *message, gpointer data)
+{
+  if (!gst_message_has_name (message, "partime-checkpoint"))
+    return GST_BUS_PASS;
+  g_atomic_int_inc ((gint *) data);
+  g_usleep (50000);
+  return GST_BUS_PASS;
+}
+
+/* An interval shorter than the disk takes, as where it was meant in seconds,
+ * does not pile checkpoints up. */
+static void
+test_checkpoint_interval (void)
+{
+  g_autofree gchar *location = element_test_path ("often.safetensors");
+  g_autofree gchar *text = g_strdup_printf ("videotestsrc num-buffers=200 ! "
+      "video/x-raw,width=32,height=24 ! identity sleep-time=1000 ! "
+      "partimefilter name=p model=%%s checkpoint-location=%s "
+      "checkpoint-interval=60 ! fakesink", location);
+  GstElement *pipeline = element_test_launch (text, NET_IMAGE);
+  g_autoptr (GstBus) bus = gst_element_get_bus (pipeline);
+  gint saved = 0;
+
+  gst_bus_set_sync_handler (bus, pipelines_be_slow, &saved, NULL);
+  element_test_play (pipeline);
+  element_test_free (pipeline);
+  g_assert_cmpint (saved, >=, 2);
+  g_assert_cmpint (saved, <, 100);
+}
+
 static void
 test_signals (void)
 {
@@ -456,6 +488,8 @@ main (int argc, char **argv)
   g_test_add_func ("/pipelines/properties", test_properties);
   g_test_add_func ("/pipelines/learning-message", test_learning_message);
   g_test_add_func ("/pipelines/checkpoint", test_checkpoint);
+  g_test_add_func ("/pipelines/checkpoint-interval",
+      test_checkpoint_interval);
   g_test_add_func ("/pipelines/signals", test_signals);
   g_test_add_func ("/pipelines/diverged", test_diverged);
   g_test_add_func ("/pipelines/errors", test_errors);
