@@ -175,6 +175,7 @@ gboolean gst_partime_filter_save (GstPartimeFilter *self,
 gboolean gst_partime_filter_load (GstPartimeFilter *self,
     const gchar *location);
 gboolean gst_partime_filter_reset (GstPartimeFilter *self);
+gboolean gst_partime_filter_saves (GstPartimeFilter *self);
 void gst_partime_filter_save_now (GstPartimeFilter *self);
 
 /* queries.c */

@@ -144,6 +144,20 @@ session_load_weights (GstPartimeFilter *self, PtNetwork *network)
   return FALSE;
 }
 
+/* The values between have no meaning. */
+static gboolean
+session_check_rate (GstPartimeFilter *self)
+{
+  gdouble rate = self->settings.learning_rate;
+
+  if (rate >= 0 || rate == FROM_FILE)
+    return TRUE;
+  GST_ELEMENT_ERROR (self, RESOURCE, SETTINGS, ("learning-rate=%g: expected a "
+          "number of at least 0, or -1 for the rate of %s", rate,
+          self->settings.model), (NULL));
+  return FALSE;
+}
+
 /* A folder that is not there would only be noticed after all the learning. */
 static gboolean
 session_check_checkpoint (GstPartimeFilter *self)
@@ -262,6 +276,7 @@ gst_partime_filter_open (GstPartimeFilter *self)
   self->dropped = 0;
   if (!(network = session_load_network (self))
       || !session_check_input (self, network)
+      || !session_check_rate (self)
       || !session_load_weights (self, network)
       || !session_check_checkpoint (self)
       || !gst_partime_filter_open_stats (self)
@@ -321,6 +336,9 @@ gst_partime_filter_start (GstPartimeFilter *self)
 {
   g_autoptr (GError) error = NULL;
 
+  /* caps come again where the first ones were refused */
+  if (g_atomic_int_get (&self->failed))
+    return FALSE;
   pt_pipeline_set_target_fps (self->pipeline, session_find_rate (self));
   if (!pt_pipeline_start (self->pipeline, &error)) {
     gst_partime_filter_post_error (self, error, NULL);
@@ -448,6 +466,15 @@ gst_partime_filter_reset (GstPartimeFilter *self)
   return FALSE;
 }
 
+/* Whether there is a file to be written by itself. Where nothing is learned
+ * it would only lose what a former run's optimizer remembers. */
+gboolean
+gst_partime_filter_saves (GstPartimeFilter *self)
+{
+  return self->checkpoint
+      && pt_pipeline_get_mode (self->pipeline) != PT_MODE_OFF;
+}
+
 /* At the end of the stream: waits until the checkpoint is on disk. */
 void
 gst_partime_filter_save_now (GstPartimeFilter *self)
@@ -456,7 +483,7 @@ gst_partime_filter_save_now (GstPartimeFilter *self)
   PtPipelineStats stats;
   gboolean put_off;
 
-  if (!self->checkpoint)
+  if (!gst_partime_filter_saves (self))
     return;
   pt_pipeline_get_stats (self->pipeline, &stats);
   g_atomic_int_inc (&self->saving);

@@ -303,7 +303,7 @@ source_note_result (GstPartimeFilter *self, PtResult *result)
   GST_OBJECT_UNLOCK (self);
   /* a disk that is slower than the interval is not asked for more: what waits
    * for it is a copy of all there is */
-  if (self->checkpoint && interval > 0
+  if (interval > 0 && gst_partime_filter_saves (self)
       && now - self->last_save >= (gint64) (interval / 1000)
       && g_atomic_int_get (&self->saving) == 0) {
     self->last_save = now;
