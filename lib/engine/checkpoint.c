@@ -41,7 +41,8 @@ snapshot_new (PtPipeline *pipeline, const gchar *path, gboolean notify)
 
   self->pipeline = pipeline;
   self->path = g_strdup (path);
-  self->frame = pipeline->frame;
+  /* after the end it is of the whole stream */
+  self->frame = pipeline->frame > 0 ? pipeline->frame : pipeline->drained;
   self->notify = notify;
   self->n_parts = pipeline->n_stages + 1;
   self->parts = g_new0 (PtTensorFile *, self->n_parts);

@@ -349,7 +349,7 @@ pt_pipeline_start (PtPipeline *self, GError **error)
   g_atomic_int_set (&self->flushing, FALSE);
   pt_stats_reset (&self->stats);
   self->sequence = PIPELINE_FIRST;
-  self->frame = self->n_learning = 0;
+  self->frame = self->drained = self->n_learning = 0;
   self->n_pushed = self->n_finished = 0;
   if (!pipeline_prepare (self, error)) {
     if (self->in != NULL)

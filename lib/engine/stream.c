@@ -380,6 +380,8 @@ pt_pipeline_drain (PtPipeline *self, GError **error)
   marker->done = stream_drained;
   g_mutex_lock (&self->push_lock);
   pt_pipeline_send_marker (self, marker);
+  if (self->frame > 0)
+    self->drained = self->frame;
   self->frame = 0;
   self->maker.n_frames = 0;
   g_mutex_unlock (&self->push_lock);

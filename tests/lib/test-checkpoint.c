@@ -251,6 +251,9 @@ test_keep (void)
   g_assert_cmpuint (read_frame (first), ==, 40);
   g_assert_cmpuint (read_frame (second), ==, 30);
   g_assert_false (g_file_test (third, G_FILE_TEST_EXISTS));
+  stream_drain (pipeline);
+  g_assert_true (pt_pipeline_save (pipeline, path, NULL));
+  g_assert_cmpuint (read_frame (path), ==, 50);
 }
 
 /* A disk that is full costs no older checkpoint. */
