@@ -200,12 +200,12 @@ main (gint argc, gchar **argv)
 
   g_test_init (&argc, &argv, NULL);
   folder = g_dir_make_tmp ("partime-XXXXXX", NULL);
-  g_test_add_func ("/live/replay-and-save", test_replay_and_save);
-  g_test_add_data_func ("/live/load-and-flush/1", "7", test_load_and_flush);
-  g_test_add_data_func ("/live/load-and-flush/3", "2,3,2",
+  g_test_add_func ("/while-running/replay-and-save", test_replay_and_save);
+  g_test_add_data_func ("/while-running/load-and-flush/1", "7", test_load_and_flush);
+  g_test_add_data_func ("/while-running/load-and-flush/3", "2,3,2",
       test_load_and_flush);
-  g_test_add_func ("/live/last-save-wins", test_last_save_wins);
-  g_test_add_func ("/live/save-and-flush", test_save_and_flush);
+  g_test_add_func ("/while-running/last-save-wins", test_last_save_wins);
+  g_test_add_func ("/while-running/save-and-flush", test_save_and_flush);
   result = g_test_run ();
   for (const gchar *const *name = names; *name != NULL; name++) {
     g_autofree gchar *path = get_path (*name);
