@@ -181,6 +181,11 @@ cudaError_t
 cudaMemcpyAsync (void *dst, const void *src, size_t bytes,
     enum cudaMemcpyKind kind, cudaStream_t stream)
 {
+  if (stream != nullptr && stream->capture != nullptr
+      && !(is_known (dst) && is_known (src))) {
+    stream->invalid = true;     /* pageable memory may move until then */
+    return end (cudaErrorStreamCaptureUnsupported);
+  }
   return submit_counted (PT_EMULATED_COPY, stream,[=] {
         memcpy (dst, src, bytes);
       });
@@ -338,7 +343,7 @@ cudaEventCreateWithFlags (cudaEvent_t *event, unsigned int flags)
     status = count (PT_EMULATED_CREATE);
   if (status != cudaSuccess)
     return end (status);
-  *event = new CUevent_st;
+  *event = new CUevent_st { device };
   std::lock_guard < std::mutex > guard (device->lock);
   device->events.insert (*event);
   return cudaSuccess;
@@ -351,16 +356,13 @@ cudaEventDestroy (cudaEvent_t event)
 
   if (status != cudaSuccess)
     return end (status);
-  for (guint i = 0; i < count_devices (); i++) {
-    Device *device = get_device (i);
-    std::lock_guard < std::mutex > guard (device->lock);
-
-    if (device->events.erase (event) != 0) {
-      delete event;
-      return cudaSuccess;
-    }
-  }
-  return end (cudaErrorInvalidResourceHandle);
+  if (event == nullptr)
+    return end (cudaErrorInvalidResourceHandle);
+  std::unique_lock < std::mutex > guard (event->device->lock);
+  event->device->events.erase (event);
+  guard.unlock ();
+  delete event;
+  return cudaSuccess;
 }
 
 cudaError_t
@@ -370,7 +372,8 @@ cudaEventRecord (cudaEvent_t event, cudaStream_t stream)
 
   if (status != cudaSuccess)
     return end (status);
-  if (stream == nullptr || event == nullptr)
+  if (stream == nullptr || event == nullptr
+      || event->device != stream->device)
     return end (cudaErrorInvalidResourceHandle);
   std::lock_guard < std::mutex > guard (event->lock);
   event->captured = stream->capture != nullptr ? stream : nullptr;
