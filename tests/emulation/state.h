@@ -33,6 +33,7 @@ struct CUstream_st
   /* of the thread that captures */
   std::shared_ptr < pt_emulation::Recording > capture;
   std::thread::id capturer;
+  CUstream_st *next_capture;    /* of that thread's */
   bool invalid = false;
 };
 

@@ -11,8 +11,20 @@
 namespace pt_emulation
 {
 
-/* What the calling thread captures. */
-static thread_local std::set < cudaStream_t > captures;
+/* What the calling thread captures: plain pointers, as lanes go with their
+ * thread after all that has a destructor. */
+static thread_local cudaStream_t captures;
+
+static void
+forget_capture (cudaStream_t stream)
+{
+  for (cudaStream_t * at = &captures; *at != nullptr;
+      at = &(*at)->next_capture)
+    if (*at == stream) {
+      *at = stream->next_capture;
+      return;
+    }
+}
 
 /* Sleeps up to PARTIME_EMULATED_DELAY_US. */
 class Delay
@@ -62,9 +74,10 @@ work (Stream stream)
 bool
 invalidate_captures ()
 {
-  for (cudaStream_t stream : captures)
+  for (cudaStream_t stream = captures; stream != nullptr;
+      stream = stream->next_capture)
     stream->invalid = true;
-  return !captures.empty ();
+  return captures != nullptr;
 }
 
 void
@@ -234,7 +247,7 @@ cudaStreamDestroy (cudaStream_t stream)
   Stream kept = device->streams[stream];
   device->streams.erase (stream);
   guard.unlock ();
-  captures.erase (stream);
+  forget_capture (stream);
   stream->queue.push ({nullptr, true, true});
   return cudaSuccess;
 }
@@ -299,7 +312,8 @@ cudaStreamBeginCapture (cudaStream_t stream, enum cudaStreamCaptureMode mode)
   stream->capture = std::make_shared < Recording > ();
   stream->capturer = std::this_thread::get_id ();
   stream->invalid = false;
-  captures.insert (stream);
+  stream->next_capture = captures;
+  captures = stream;
   return cudaSuccess;
 }
 
@@ -316,7 +330,7 @@ cudaStreamEndCapture (cudaStream_t stream, cudaGraph_t *graph)
   if (stream->capturer != std::this_thread::get_id ())
     return end (cudaErrorStreamCaptureWrongThread);
   auto recording = std::move (stream->capture);
-  captures.erase (stream);
+  forget_capture (stream);
   if (stream->invalid)
     return end (cudaErrorStreamCaptureInvalidated);
   *graph = new CUgraph_st { recording };
