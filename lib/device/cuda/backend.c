@@ -3,17 +3,37 @@
 
 #include "device/cuda/lane.h"
 
+/* Why there are no GPUs; CUDA says the same of a driver that is missing and
+ * one that is too old. */
+static gchar *
+backend_explain (cudaError_t status)
+{
+  int driver = 0, runtime = 0;
+
+  cudaGetLastError ();
+  if (cudaDriverGetVersion (&driver) == cudaSuccess && driver == 0)
+    return g_strdup ("NVIDIA's driver is not installed");
+  if (status == cudaErrorInsufficientDriver
+      && cudaRuntimeGetVersion (&runtime) == cudaSuccess)
+    return g_strdup_printf ("NVIDIA's driver is for CUDA %d.%d, expected %d.%d "
+        "or newer", driver / 1000, driver / 10 % 100, runtime / 1000,
+        runtime / 10 % 100);
+  return g_strdup (status == cudaSuccess ? "there is none" :
+      cudaGetErrorString (status));
+}
+
 static guint
 backend_count (GError **error)
 {
   int n = 0;
   cudaError_t status = cudaGetDeviceCount (&n);
+  g_autofree gchar *reason = NULL;
 
   if (status == cudaSuccess && n > 0)
     return n;
-  cudaGetLastError ();
+  reason = backend_explain (status);
   g_set_error (error, PT_ERROR, PT_ERROR_DEVICE, "looking for GPUs: %s",
-      status == cudaSuccess ? "there is none" : cudaGetErrorString (status));
+      reason);
   return 0;
 }
 
