@@ -94,6 +94,10 @@ static const Case cases[] = {
           IMAGE (9, 60, 80), CONV (3, 3, 1, 1, 1, 1, TRUE)}},
   {"conv-weights", GRADIENT, {PT_OP_CONV_WEIGHTS, IMAGE (12, 60, 80),
           IMAGE (9, 60, 80), CONV (3, 3, 1, 1, 1, 1, TRUE)}},
+  {"from-one-weights", GRADIENT, {PT_OP_CONV_WEIGHTS, IMAGE (1, 60, 80),
+          IMAGE (9, 60, 80), CONV (3, 3, 1, 1, 1, 1, TRUE)}},
+  {"multiplier-weights", GRADIENT, {PT_OP_CONV_WEIGHTS, IMAGE (5, 60, 80),
+          IMAGE (10, 60, 80), CONV (3, 3, 1, 1, 1, 5, TRUE)}},
   {"depthwise", FORWARD, {PT_OP_CONV, IMAGE (24, 61, 80), IMAGE (24, 31, 40),
           CONV (3, 3, 2, 1, 1, 24, TRUE)}},
   {"depthwise-data", GRADIENT, {PT_OP_CONV_DATA, IMAGE (24, 61, 80),
@@ -113,7 +117,7 @@ typedef struct
   PtWorkspace workspace;
   PtOp *op, *before;            /* what packs weights or finds maxima */
   PtOpArgs args;
-  PtTensor *xs[PT_OP_MAX_INPUTS];
+  PtTensor *xs[PT_OP_MAX_INPUTS + 1];   /* NULL at the end */
   PtTensor *host_w;             /* of a convolution or linear layer */
 } Rig;
 
