@@ -91,7 +91,8 @@ pt_cuda_product_plan (PtOp *op, const PtCudaProduct *product, GError **error)
     self->product.activation = PT_ACTIVATION_NONE;
   if (graph->pass == PT_CONV_FORWARD && !product_is_narrow (graph)) {
     graph->bias = product->bias;
-    graph->relu = product->activation == PT_ACTIVATION_RELU;
+    graph->relu = product->bias
+        && product->activation == PT_ACTIVATION_RELU;
   }
   if (!pt_plan_new_for (op, graph, &self->plan, error))
     return FALSE;
