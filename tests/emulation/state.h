@@ -61,6 +61,7 @@ using Stream = std::shared_ptr < CUstream_st >;
 struct Device
 {
   std::atomic < cudaError_t > broken = cudaSuccess;     /* for good */
+  Gate gate;
   std::mutex lock;              /* of the rest */
   std::map < cudaStream_t, Stream > streams;
   std::set < cudaEvent_t > events;

@@ -52,6 +52,7 @@ work (Stream stream)
 
     last = item.last;
     delay.sleep ();
+    stream->device->gate.pass ();
     if (item.work && (item.always || stream->device->broken == cudaSuccess))
       item.work ();
   } while (!last);

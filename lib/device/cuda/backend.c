@@ -3,17 +3,37 @@
 
 #include "device/cuda/lane.h"
 
+/* Why there are no GPUs; CUDA says the same of a driver that is missing and
+ * one that is too old. */
+static gchar *
+backend_explain (cudaError_t status)
+{
+  int driver = 0, runtime = 0;
+
+  cudaGetLastError ();
+  if (cudaDriverGetVersion (&driver) == cudaSuccess && driver == 0)
+    return g_strdup ("NVIDIA's driver is not installed");
+  if (status == cudaErrorInsufficientDriver
+      && cudaRuntimeGetVersion (&runtime) == cudaSuccess)
+    return g_strdup_printf ("NVIDIA's driver is for CUDA %d.%d, expected %d.%d "
+        "or newer", driver / 1000, driver / 10 % 100, runtime / 1000,
+        runtime / 10 % 100);
+  return g_strdup (status == cudaSuccess ? "there is none" :
+      cudaGetErrorString (status));
+}
+
 static guint
 backend_count (GError **error)
 {
   int n = 0;
   cudaError_t status = cudaGetDeviceCount (&n);
+  g_autofree gchar *reason = NULL;
 
   if (status == cudaSuccess && n > 0)
     return n;
-  cudaGetLastError ();
+  reason = backend_explain (status);
   g_set_error (error, PT_ERROR, PT_ERROR_DEVICE, "looking for GPUs: %s",
-      status == cudaSuccess ? "there is none" : cudaGetErrorString (status));
+      reason);
   return 0;
 }
 
@@ -231,14 +251,12 @@ const PtBackend pt_backend_cuda = {
   .replay = backend_replay,
   .recording_free = backend_recording_free,
   .ops = {
-#ifdef PT_CUDA_EMULATED
     [PT_OP_CONV] = &pt_cuda_conv,
     [PT_OP_CONV_DATA] = &pt_cuda_conv_data,
     [PT_OP_CONV_WEIGHTS] = &pt_cuda_conv_weights,
     [PT_OP_LINEAR] = &pt_cuda_linear,
     [PT_OP_LINEAR_DATA] = &pt_cuda_linear_data,
     [PT_OP_LINEAR_WEIGHTS] = &pt_cuda_linear_weights,
-#endif
     [PT_OP_ACTIVATION] = &pt_cuda_activation,
     [PT_OP_ACTIVATION_BACKWARD] = &pt_cuda_activation_backward,
     [PT_OP_POOL] = &pt_cuda_pool,
@@ -265,5 +283,7 @@ const PtBackend pt_backend_cuda = {
     [PT_OP_DOT] = &pt_cuda_dot,
     [PT_OP_PROJECT] = &pt_cuda_project,
     [PT_OP_CHECK_FINITE] = &pt_cuda_check_finite,
+    [PT_OP_GATE] = &pt_cuda_gate,
+    [PT_OP_GO] = &pt_cuda_go,
   },
 };
