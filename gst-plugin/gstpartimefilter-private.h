@@ -41,7 +41,8 @@ typedef enum
 /* The properties; under the object lock. */
 typedef struct
 {
-  gchar *model, *weights, *devices, *stages, *loss, *optimizer;
+  gchar *model, *weights, *devices, *stages, *precision, *loss, *optimizer;
+  gboolean deterministic;
   gint learning_mode;           /* PtMode, or FROM_FILE */
   gboolean learn;
   gdouble learning_rate;        /* below 0: the file's */

@@ -246,9 +246,9 @@ test_cast (gconstpointer data)
   g_assert_no_error (error);
   pt_workspace_init (&workspace, device, FALSE);
   op_test_write_bytes (device, from, floats);
-  pt_cuda_narrow (&op, precision, n, from->data, narrow->data, &error);
+  pt_cuda_narrow (&op, precision, 1, n, from->data, narrow->data, &error);
   g_assert_no_error (error);
-  pt_cuda_widen (&op, &product, n, narrow->data, NULL, to->data, &error);
+  pt_cuda_widen (&op, &product, 1, n, narrow->data, NULL, to->data, &error);
   g_assert_no_error (error);
   halves = op_test_read_bytes (device, narrow);
   back = op_test_read_bytes (device, to);
@@ -262,6 +262,44 @@ test_cast (gconstpointer data)
     g_assert_cmphex (halves[i], ==, want);
     g_assert_cmpfloat (back[i], ==, (gfloat) fake_widen (precision, want));
   }
+  pt_workspace_clear (&workspace);
+}
+
+/* Gradients too small for fp16 come through, and keep their size. */
+static void
+test_small_gradients (void)
+{
+  PtShape size = PT_SHAPE (1, 4, 6, 6);
+  PtOpDesc desc = {.type = PT_OP_CONV_DATA,.x = size,.y = size,
+    .training = TRUE,.conv = {.kernel = {1, 1},.stride = {1, 1},
+        .dilation = {1, 1},.groups = 1}
+  };
+  gsize n = pt_shape_get_n_elements (&size);
+  g_autoptr (GError) error = NULL;
+  g_autoptr (PtDevice) device = op_test_device (NULL);
+  g_autofree gdouble *dy = op_test_random (n, 1), *dx = NULL;
+  gdouble one[16] = { 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1 };
+  PtShape weights = PT_SHAPE (4, 4, 1, 1);
+  g_autoptr (PtTensor) host = op_test_host (&weights, one);
+  g_autoptr (PtTensor) w = op_test_tensor (device, &weights, NULL);
+  g_autoptr (PtTensor) to = op_test_unset (device, &size), from = NULL;
+  PtWorkspace workspace;
+  PtOp *op;
+
+  pt_workspace_init (&workspace, device, TRUE);
+  workspace.precision = PT_PRECISION_FP16;
+  op = pt_op_new (&workspace, &desc, &error);
+  g_assert_no_error (error);
+  g_assert_true (pt_workspace_ready (&workspace, &error));
+  for (gsize i = 0; i < n; i++)
+    dy[i] *= 1e-7;
+  from = op_test_tensor (device, &size, dy);
+  g_assert_true (pt_op_pack (op, host, w, &error));
+  op_test_run (op, &(PtOpArgs) {.dy = from,.w = w,.dx = to });
+  dx = op_test_read (device, to);
+  /* plain fp16 has a step of 6e-8 there */
+  op_test_near ("dx", dx, dy, n, 2e-3);
+  pt_op_free (op);
   pt_workspace_clear (&workspace);
 }
 
@@ -281,5 +319,6 @@ main (gint argc, gchar **argv)
       g_test_add_data_func (cast, GUINT_TO_POINTER (i), test_cast);
   }
   g_test_add_func ("/cudnn-ops/direct", test_direct);
+  g_test_add_func ("/cudnn-ops/small-gradients", test_small_gradients);
   return g_test_run ();
 }
