@@ -135,6 +135,7 @@ struct _GstPartimeFilter
   GstBuffer *last_picture;
   GstPartimeFormat *score_format;       /* [output] kind=error */
   gint64 last_save, first_stats, last_stats;    /* us */
+  gint saving;                  /* atomic: checkpoints under way */
   GstPartimeStatsFile *stats_file;      /* NULL: none asked for */
   gboolean stats_file_failed;   /* the last line could not be written */
   GstClockTime result_pts;      /* of the newest result's frame */
@@ -174,6 +175,7 @@ gboolean gst_partime_filter_save (GstPartimeFilter *self,
 gboolean gst_partime_filter_load (GstPartimeFilter *self,
     const gchar *location);
 gboolean gst_partime_filter_reset (GstPartimeFilter *self);
+gboolean gst_partime_filter_saves (GstPartimeFilter *self);
 void gst_partime_filter_save_now (GstPartimeFilter *self);
 
 /* queries.c */

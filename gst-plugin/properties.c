@@ -383,7 +383,7 @@ properties_install_learning (GObjectClass *klass)
   g_object_class_install_property (klass, PROP_LEARN_INTERVAL,
       g_param_spec_uint ("learn-interval", "Learn interval",
           "Every so many frames one is learned from. 0: the file's, else 1",
-          0, G_MAXUINT, 0, PLAYING_FLAGS));
+          0, G_MAXINT, 0, PLAYING_FLAGS));
   g_object_class_install_property (klass, PROP_LEARN_POLICY,
       g_param_spec_enum ("learn-policy", "Learn policy",
           "What gives way when the machine is too slow: the frame rate, or "
@@ -392,8 +392,9 @@ properties_install_learning (GObjectClass *klass)
   g_object_class_install_property (klass, PROP_CHECKPOINT_LOCATION,
       g_param_spec_string ("checkpoint-location", "Checkpoint location",
           "A safetensors file to save what was learned to: at the interval, "
-          "at EOS, on the signal save-checkpoint. If it is there at the start, "
-          "learning resumes from it", NULL, READY_FLAGS));
+          "at EOS, on the signal save-checkpoint; with learning-mode=off on "
+          "the signal only. If it is there at the start, learning resumes "
+          "from it", NULL, READY_FLAGS));
   g_object_class_install_property (klass, PROP_CHECKPOINT_INTERVAL,
       g_param_spec_uint64 ("checkpoint-interval", "Checkpoint interval",
           "Time between checkpoints, in nanoseconds. 0: none but at EOS and "

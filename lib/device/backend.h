@@ -90,6 +90,7 @@ struct _PtDevice
  * lives. */
 void pt_device_add_backend (const PtBackend *backend);
 guint pt_device_get_n_threads (PtDevice *device);
+const PtBackend *pt_device_find_backend (const gchar *name, GError **error);
 /* Whether what one has in memory, the other can use as it is. */
 gboolean pt_device_shares_memory (PtDevice *a, PtDevice *b);
 void pt_device_enter (PtDevice *device);
@@ -97,6 +98,8 @@ gboolean pt_device_wait (PtDevice *device, GError **error);
 PtTensor *pt_device_tensor_new (PtDevice *device, PtDType dtype,
     const PtShape *shape, GError **error);
 PtTensor *pt_device_bytes_new (PtDevice *device, gsize bytes, GError **error);
+PtTensor *pt_device_host_tensor_new (PtDevice *device, PtDType dtype,
+    const PtShape *shape, GError **error);
 PtTensor *pt_tensor_view (PtTensor *base, gsize offset, const PtShape *shape,
     gsize bytes);
 gboolean pt_device_upload (PtDevice *device, PtTensor *dst,
@@ -105,6 +108,8 @@ gboolean pt_device_download (PtDevice *device, PtTensor *host,
     const PtTensor *src, GError **error);
 gboolean pt_device_copy (PtDevice *device, PtTensor *dst, const PtTensor *src,
     GError **error);
+gboolean pt_device_transfer (PtDevice *to, PtTensor *dst, PtDevice *from,
+    const PtTensor *src, GError **error);
 /* Parses "cpu:0,cpu:1", "sim:500*8" or "auto" (all GPUs, or else one
  * device per core). */
 GPtrArray *pt_device_open_list (const gchar *text, GError **error);

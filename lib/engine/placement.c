@@ -219,7 +219,7 @@ placement_measure_copy (PtDevice *device)
   for (guint i = 0; i < 5; i++) {
     gint64 start = pt_clock_now ();
 
-    if (!pt_device_copy (device, a, b, NULL))
+    if (!pt_device_copy (device, a, b, NULL) || !pt_device_wait (device, NULL))
       return 0;
     best = MIN (best, pt_clock_now () - start);
   }

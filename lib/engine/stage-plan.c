@@ -95,7 +95,7 @@ plan_saved (PtStage *self, GError **error)
   guint n = self->span->n;
 
   self->n_saved_slots = self->learning->mode == PT_MODE_DELAYED ?
-      self->age + 1 : 1;
+      pt_wiring_round (self->wiring, self->age + 1) : 1;
   self->saved = g_new0 (PtTensor *,
       self->n_saved_slots * n * PT_LAYER_MAX_SAVED);
   for (guint k = 0; k < n; k++) {
@@ -129,6 +129,10 @@ plan_output (PtStage *self, GError **error)
   self->check = pt_op_new (&self->workspace, &check, error);
   if (self->check == NULL)
     return FALSE;
+  if (!self->span->device->backend->host_memory && !(self->output_host =
+          pt_device_host_tensor_new (self->span->device, PT_F32, output,
+              error)))
+    return FALSE;
   if (self->learning->mode == PT_MODE_OFF)
     return TRUE;
   self->loss = pt_loss_plan (self->learning->loss, &self->workspace, output,
@@ -150,7 +154,7 @@ pt_stage_plan (PtStage *self, GError **error)
 {
   gboolean learns = self->learning->mode != PT_MODE_OFF;
   guint n_stash = self->learning->mode == PT_MODE_DELAYED && self->age > 0 ?
-      self->age + 1 : 0;
+      pt_wiring_round (self->wiring, self->age + 1) : 0;
 
   pt_workspace_init (&self->workspace, self->span->device, learns);
   if (!plan_layers (self, error)
@@ -164,7 +168,8 @@ pt_stage_plan (PtStage *self, GError **error)
     return FALSE;
   if (self->out == NULL && !plan_output (self, error))
     return FALSE;
-  if (!pt_workspace_ready (&self->workspace, error))
+  if (!pt_stage_plan_async (self, error)
+      || !pt_workspace_ready (&self->workspace, error))
     return FALSE;
   self->memory += self->workspace.scratch_size + self->gradients.bytes
       + pt_arena_get_memory (&self->arena);
@@ -176,6 +181,7 @@ pt_stage_clear_plan (PtStage *self)
 {
   guint n_saved = self->n_saved_slots * self->span->n * PT_LAYER_MAX_SAVED;
 
+  pt_stage_clear_async (self);
   for (guint i = 0; self->saved != NULL && i < n_saved; i++)
     g_clear_pointer (&self->saved[i], pt_tensor_unref);
   g_clear_pointer (&self->saved, g_free);
@@ -186,6 +192,7 @@ pt_stage_clear_plan (PtStage *self)
   g_clear_pointer (&self->check, pt_op_free);
   g_clear_pointer (&self->loss_value, pt_tensor_unref);
   g_clear_pointer (&self->loss_host, pt_tensor_unref);
+  g_clear_pointer (&self->output_host, pt_tensor_unref);
   pt_gradients_clear (&self->gradients);
   pt_arena_clear (&self->arena);
   for (guint k = 0; self->plans != NULL && k < self->span->n; k++)

@@ -22,6 +22,7 @@ pt_stage_new (PtWiring *wiring, const PtLearning *learning, guint index,
   self->index = index;
   self->wiring = wiring;
   self->span = &wiring->spans[index];
+  self->progress = &wiring->progress[index];
   self->learning = learning;
   self->hooks = *hooks;
   self->age = pt_learning_get_age (learning, index, wiring->n_stages);
@@ -52,6 +53,14 @@ pt_stage_free (PtStage *self)
   g_free (self);
 }
 
+/* Of what layer @k draws for the frame. */
+guint64
+pt_stage_get_seed (const PtStage *self, guint k, const PtMessage *message)
+{
+  return pt_rng_mix (self->learning->seed, self->span->first + k,
+      message->frame);
+}
+
 static void
 stage_fill (PtStage *self, guint k, guint64 sequence, PtLayerArgs *args)
 {
@@ -59,26 +68,77 @@ stage_fill (PtStage *self, guint k, guint64 sequence, PtLayerArgs *args)
   const PtNode *node = &wiring->network->nodes[self->span->first + k];
 
   for (guint j = 0; j < node->layer->n_inputs; j++)
-    args->x[j] = pt_wire_get (&wiring->wires[PT_WIRE_OF_INPUT
-            (node->inputs[j])], sequence);
+    args->x[j] = pt_wire_get_at (&wiring->wires[PT_WIRE_OF_INPUT
+            (node->inputs[j])], self->index, sequence);
   args->y = pt_wire_get (&wiring->wires[1 + self->span->first + k], sequence);
   if (self->saved != NULL)
     for (guint i = 0; i < node->layer->n_saved; i++)
       args->saved[i] = pt_stage_get_saved (self, k, sequence)[i];
 }
 
-static void
-stage_note_least (gint64 *times, guint k, gint64 start)
+/* Until what the frame needs has been made, and what the stage is about to
+ * overwrite has been read. */
+gboolean
+pt_stage_wait_turn (PtStage *self, guint64 sequence, GError **error)
 {
-  gint64 time = pt_clock_now () - start;
+  const PtWiring *wiring = self->wiring;
 
-  if (times[k] == 0 || time < times[k])
-    times[k] = time;
+  return pt_wiring_wait_read (wiring, self->index, sequence, error)
+      && (self->index == 0 || pt_fences_wait
+      (&wiring->progress[self->index - 1].made, sequence, self->span->device,
+          error));
 }
 
+/* Puts everything that the frame needs where the device can use it. */
 static gboolean
-stage_forward (PtStage *self, const PtMessage *message, GError **error)
+stage_gather (PtStage *self, guint64 sequence, GError **error)
 {
+  const PtWiring *wiring = self->wiring;
+  PtDevice *device = self->span->device;
+
+  for (guint i = 0; i < wiring->n_wires; i++) {
+    const PtWire *wire = &wiring->wires[i];
+
+    if (wire->arrives != NULL && wire->arrives[self->index]
+        && !pt_device_transfer (device,
+            pt_wire_get_at (wire, self->index, sequence),
+            pt_wiring_get_maker (wiring, wire), pt_wire_get (wire, sequence),
+            error))
+      return FALSE;
+  }
+  return TRUE;
+}
+
+static gint64
+stage_start_layer (PtStage *self, const gint64 *times)
+{
+  return times != NULL ? pt_clock_now () : 0;
+}
+
+/* The time of layer @k since @start, if it is the least so far. */
+static gboolean
+stage_note_least (PtStage *self, gint64 *times, guint k, gint64 start,
+    GError **error)
+{
+  gint64 time;
+
+  if (times == NULL)
+    return TRUE;
+  if (!pt_device_wait (self->span->device, error))
+    return FALSE;
+  time = pt_clock_now () - start;
+  if (times[k] == 0 || time < times[k])
+    times[k] = time;
+  return TRUE;
+}
+
+/* @seeds: a PtLive for each layer on the device; NULL: by value. */
+gboolean
+pt_stage_forward (PtStage *self, const PtMessage *message, const PtLive *seeds,
+    GError **error)
+{
+  if (!stage_gather (self, message->sequence, error))
+    return FALSE;
   if (message->learn && !pt_arena_keep (&self->arena, message->sequence,
           error))
     return FALSE;
@@ -87,19 +147,19 @@ stage_forward (PtStage *self, const PtMessage *message, GError **error)
         self->wiring->network->nodes[self->span->first + k].layer;
     PtTensor **w = pt_arena_get_w (&self->arena, 0, k);
     PtLayerArgs args = { .learning = message->learn };
-    gint64 start = self->layer_forward != NULL ? pt_clock_now () : 0;
+    gint64 start = stage_start_layer (self, self->layer_forward);
 
     stage_fill (self, k, message->sequence, &args);
-    args.seed = pt_rng_mix (self->learning->seed, self->span->first + k,
-        message->frame);
+    args.seed = pt_stage_get_seed (self, k, message);
+    args.live = seeds != NULL ? &seeds[k] : NULL;
     for (guint i = 0; i < layer->n_weights; i++)
       args.w[i] = w[i];
     if (!pt_layer_forward (layer, &self->plans[k], &args, error)) {
       g_prefix_error (error, "layer [%s]: ", layer->name);
       return FALSE;
     }
-    if (self->layer_forward != NULL)
-      stage_note_least (self->layer_forward, k, start);
+    if (!stage_note_least (self, self->layer_forward, k, start, error))
+      return FALSE;
   }
   return TRUE;
 }
@@ -135,8 +195,8 @@ stage_backward_layer (PtStage *self, guint k, guint64 sequence,
   return pt_gradients_close (&self->gradients, node, sequence, scratch, error);
 }
 
-static gboolean
-stage_backward (PtStage *self, guint64 sequence, GError **error)
+gboolean
+pt_stage_backward (PtStage *self, guint64 sequence, GError **error)
 {
   guint64 through = self->learning->mode == PT_MODE_DELAYED ?
       sequence - self->age : sequence;
@@ -144,21 +204,20 @@ stage_backward (PtStage *self, guint64 sequence, GError **error)
   if (!pt_gradients_begin (&self->gradients, sequence, error))
     return FALSE;
   for (guint k = self->span->n; k-- > 0;) {
-    gint64 start = self->layer_backward != NULL ? pt_clock_now () : 0;
+    gint64 start = stage_start_layer (self, self->layer_backward);
 
     if (!self->wiring->wires[1 + self->span->first + k].wants_gradient)
       continue;
-    if (!stage_backward_layer (self, k, sequence, through, error))
+    if (!stage_backward_layer (self, k, sequence, through, error)
+        || !stage_note_least (self, self->layer_backward, k, start, error))
       return FALSE;
-    if (self->layer_backward != NULL)
-      stage_note_least (self->layer_backward, k, start);
   }
   return TRUE;
 }
 
 /* @token as it goes on to the stage before, for the frame it works on then. */
-static void
-stage_send_token (PtStage *self, const PtMessage *token, guint64 sequence)
+void
+pt_stage_send_token (PtStage *self, const PtMessage *token, guint64 sequence)
 {
   PtMessage message = *token;
 
@@ -168,12 +227,30 @@ stage_send_token (PtStage *self, const PtMessage *token, guint64 sequence)
     pt_queue_put (self->tokens_out, &message);
 }
 
-static void
-stage_note_time (PtStage *self, guint64 *mean, gint64 time)
+void
+pt_stage_note_time (PtStage *self, guint64 *mean, gint64 time)
 {
   g_mutex_lock (&self->lock);
   *mean = *mean == 0 ? time :
       *mean + STAGE_MEAN_WEIGHT * (time - (gdouble) *mean);
+  g_mutex_unlock (&self->lock);
+}
+
+/* Of the next update. */
+gdouble
+pt_stage_get_rate (const PtStage *self, const PtMessage *message,
+    const PtMessage *token)
+{
+  return token->rate * pt_learning_get_rate (self->learning, message->rate,
+      self->age, self->arena.updates);
+}
+
+void
+pt_stage_note_update (PtStage *self, gint change, gdouble rate)
+{
+  g_mutex_lock (&self->lock);
+  self->stats.updates += change;
+  self->stats.learning_rate = rate;
   g_mutex_unlock (&self->lock);
 }
 
@@ -182,28 +259,40 @@ stage_update (PtStage *self, const PtMessage *message, const PtMessage *token,
     GError **error)
 {
   gint64 start = pt_clock_now ();
-  gdouble rate = token->rate * pt_learning_get_rate (self->learning,
-      message->rate, self->age, self->arena.updates);
+  gdouble rate = pt_stage_get_rate (self, message, token);
   gboolean applied;
 
   if (!pt_arena_step (&self->arena, rate, &applied, error))
     return FALSE;
   if (!applied)
     return TRUE;
-  stage_note_time (self, &self->stats.update, pt_clock_now () - start);
-  g_mutex_lock (&self->lock);
-  self->stats.updates++;
-  self->stats.learning_rate = rate;
-  g_mutex_unlock (&self->lock);
+  pt_stage_note_time (self, &self->stats.update, pt_clock_now () - start);
+  pt_stage_note_update (self, 1, rate);
   return TRUE;
 }
 
-static void
-stage_note_dropped (PtStage *self)
+void
+pt_stage_note_dropped (PtStage *self)
 {
   g_mutex_lock (&self->lock);
   self->stats.dropped++;
   g_mutex_unlock (&self->lock);
+}
+
+/* A device that computes later sends gradients before it knows whether they
+ * are finite, with a gate that says so. */
+static gboolean
+stage_read_gate (PtStage *self, guint64 sequence, gboolean *open,
+    GError **error)
+{
+  PtTensor *gate = pt_gradients_get_gate (&self->gradients, sequence);
+  gint32 value = 1;
+
+  if (gate != NULL && !self->span->device->backend->download
+      (self->span->device, &value, gate->data, sizeof value, error))
+    return FALSE;
+  *open = value != 0;
+  return TRUE;
 }
 
 /* Backward, token on, update. A gradient that is not finite goes no further. */
@@ -213,18 +302,23 @@ stage_use_gradient (PtStage *self, const PtMessage *message,
 {
   gint64 start = pt_clock_now ();
   PtMessage on = *token;
-  gboolean sound;
+  gboolean sound, open;
 
-  if (!stage_backward (self, message->sequence, error)
+  if (!pt_gradients_wait (&self->gradients, message->sequence, error)
+      || !pt_stage_backward (self, message->sequence, error)
+      || !stage_read_gate (self, message->sequence, &open, error)
       || !pt_arena_check (&self->arena, &sound, error))
     return FALSE;
+  sound = sound && open;
   if (!sound)
     on.type = PT_MESSAGE_TOKEN_NONE;
-  stage_send_token (self, &on, message->sequence);
-  stage_note_time (self, &self->stats.backward, pt_clock_now () - start);
+  if (!pt_fences_signal (&self->progress->sent, message->sequence, error))
+    return FALSE;
+  pt_stage_send_token (self, &on, message->sequence);
+  pt_stage_note_time (self, &self->stats.backward, pt_clock_now () - start);
   if (sound)
     return stage_update (self, message, token, error);
-  stage_note_dropped (self);
+  pt_stage_note_dropped (self);
   return TRUE;
 }
 
@@ -240,26 +334,40 @@ stage_learn (PtStage *self, const PtMessage *message, const PtMessage *token,
     if (token->type == PT_MESSAGE_TOKEN_ROLLBACK
         && !pt_arena_roll_back (&self->arena, error))
       return FALSE;
-    stage_send_token (self, token, message->sequence);
+    pt_stage_send_token (self, token, message->sequence);
   }
   return !token->keep || pt_arena_copy_aside (&self->arena, error);
 }
 
-/* The loss of the frame and its gradient with respect to the output. */
-static gboolean
-stage_compare (PtStage *self, const PtMessage *message, PtTensor *output,
-    gdouble *loss, GError **error)
+PtTensor *
+pt_stage_get_output (const PtStage *self, guint64 sequence)
+{
+  return pt_wire_get (&self->wiring->wires[pt_wiring_get_output
+          (self->wiring)], sequence);
+}
+
+/* The loss of the frame, into loss_value, and its gradient with respect to the
+ * output. */
+gboolean
+pt_stage_compare (PtStage *self, guint64 sequence, GError **error)
 {
   const PtWiring *wiring = self->wiring;
   const PtWire *target = &wiring->wires[pt_wiring_get_target (wiring)];
 
-  if (!pt_op_run (self->loss, &(PtOpArgs) { .x = output,
-          .target = pt_wire_get (target, message->sequence),
-          .loss = self->loss_value,
-          .dx = pt_gradients_get (&self->gradients,
-              pt_wiring_get_output (wiring), message->sequence) }, error))
-    return FALSE;
-  if (!pt_device_download (self->span->device, self->loss_host,
+  return pt_op_run (self->loss, &(PtOpArgs) {
+        .x = pt_stage_get_output (self, sequence),
+        .target = pt_wire_get_at (target, self->index, sequence),
+        .loss = self->loss_value,
+        .dx = pt_gradients_get (&self->gradients,
+            pt_wiring_get_output (wiring), sequence) }, error);
+}
+
+static gboolean
+stage_read_loss (PtStage *self, guint64 sequence, gdouble *loss,
+    GError **error)
+{
+  if (!pt_stage_compare (self, sequence, error)
+      || !pt_device_download (self->span->device, self->loss_host,
           self->loss_value, error))
     return FALSE;
   *loss = *(gfloat *) self->loss_host->data;
@@ -273,7 +381,6 @@ stage_roll_back (PtStage *self, const PtMessage *message)
 {
   const PtGuard *guard = &self->guard;
 
-
   self->quiet_until = message->sequence + 1 + self->token_delay * self->index;
   if (self->was_valid)
     self->hooks.diverged (self->hooks.data, message->frame, guard->why[0],
@@ -281,8 +388,8 @@ stage_roll_back (PtStage *self, const PtMessage *message)
 }
 
 /* What is to be sent back of a frame with that @loss. */
-static void
-stage_judge (PtStage *self, const PtMessage *message, gboolean valid,
+void
+pt_stage_judge (PtStage *self, const PtMessage *message, gboolean valid,
     gdouble loss, PtMessage *token)
 {
   gboolean learns = message->learn && self->learning->mode != PT_MODE_OFF;
@@ -300,7 +407,7 @@ stage_judge (PtStage *self, const PtMessage *message, gboolean valid,
   } else if (verdict != PT_GUARD_SKIP) {
     token->type = PT_MESSAGE_TOKEN_GRADIENT;
   } else if (learns) {
-    stage_note_dropped (self);
+    pt_stage_note_dropped (self);
   }
   token->rate = self->guard.scale;
   token->keep = verdict == PT_GUARD_KEEP;
@@ -314,9 +421,7 @@ static gboolean
 stage_finish (PtStage *self, const PtMessage *message, PtMessage *token,
     GError **error)
 {
-  const PtWiring *wiring = self->wiring;
-  PtTensor *output = pt_wire_get (&wiring->wires[pt_wiring_get_output
-          (wiring)], message->sequence);
+  PtTensor *output = pt_stage_get_output (self, message->sequence);
   gboolean learns = self->learning->mode != PT_MODE_OFF;
   gboolean valid = TRUE;
   gdouble loss = NAN;
@@ -325,16 +430,20 @@ stage_finish (PtStage *self, const PtMessage *message, PtMessage *token,
           error))
     return FALSE;
   if (valid && message->has_target && learns
-      && !stage_compare (self, message, output, &loss, error))
+      && !stage_read_loss (self, message->sequence, &loss, error))
     return FALSE;
   if (learns)
-    stage_judge (self, message, valid, loss, token);
-  return self->hooks.result (self->hooks.data, message, output, valid, loss,
+    pt_stage_judge (self, message, valid, loss, token);
+  if (self->output_host != NULL && !pt_device_transfer (NULL,
+          self->output_host, self->span->device, output, error))
+    return FALSE;
+  return self->hooks.result (self->hooks.data, message,
+      self->output_host != NULL ? self->output_host : output, valid, loss,
       self->arena.updates, error);
 }
 
-static gboolean
-stage_take_token (PtStage *self, PtMessage *token)
+gboolean
+pt_stage_take_token (PtStage *self, PtMessage *token)
 {
   if (self->n_initial_tokens == 0)
     return pt_queue_take (self->tokens_in, token);
@@ -344,225 +453,33 @@ stage_take_token (PtStage *self, PtMessage *token)
 }
 
 /* The step on one frame. FALSE without an error when flushing. */
-static gboolean
-stage_step (PtStage *self, const PtMessage *message, GError **error)
+gboolean
+pt_stage_step (PtStage *self, const PtMessage *message, GError **error)
 {
   PtMessage token = { .type = PT_MESSAGE_TOKEN_NONE };
   gint64 start = pt_clock_now ();
 
-  if (!stage_forward (self, message, error))
+  if (self->async != NULL)
+    return pt_stage_step_async (self, message, error);
+  if (!pt_stage_wait_turn (self, message->sequence, error)
+      || !pt_stage_forward (self, message, NULL, error)
+      || !pt_fences_signal (&self->progress->made, message->sequence, error))
     return FALSE;
-  stage_note_time (self, &self->stats.forward, pt_clock_now () - start);
+  pt_stage_note_time (self, &self->stats.forward, pt_clock_now () - start);
   self->n_frames++;
   if (self->out != NULL)
     pt_queue_put (self->out, message);
   else if (!stage_finish (self, message, &token, error))
     return FALSE;
   if (self->learning->mode != PT_MODE_OFF) {
-    if (self->tokens_in != NULL && !stage_take_token (self, &token))
+    if (self->tokens_in != NULL && !pt_stage_take_token (self, &token))
       return FALSE;
     if (!stage_learn (self, message, &token, error))
       return FALSE;
   }
+  if (!pt_fences_signal (&self->progress->done, message->sequence, error))
+    return FALSE;
   if (self->out == NULL)
     self->hooks.finished (self->hooks.data);
   return TRUE;
-}
-
-/* After the last frame: the tokens still to come wait for frames that never
- * come, and are dropped. But a rollback among them reaches every stage: what
- * a stage takes here it passes on, so each takes as many as all the stages
- * after it have left over. */
-static gboolean
-stage_drain (PtStage *self, GError **error)
-{
-  guint n = MIN (self->n_frames, self->token_delay)
-      * (self->wiring->n_stages - 1 - self->index);
-  PtMessage token;
-
-  if (self->learning->mode == PT_MODE_OFF)
-    n = 0;
-  self->n_initial_tokens = 0;
-  while (n-- > 0 && stage_take_token (self, &token)) {
-    if (token.type != PT_MESSAGE_TOKEN_ROLLBACK)
-      token.type = PT_MESSAGE_TOKEN_NONE;
-    else if (!pt_arena_roll_back (&self->arena, error))
-      return FALSE;
-    stage_send_token (self, &token, 0);
-  }
-  self->n_initial_tokens = self->token_delay;
-  self->n_frames = 0;
-  self->was_valid = TRUE;
-  self->quiet_until = 0;
-  return TRUE;
-}
-
-static gboolean
-stage_run_marker (PtStage *self, const PtMessage *message, GError **error)
-{
-  PtMarker *marker = message->marker;
-
-  if (self->out != NULL)
-    pt_queue_put (self->out, message);
-  if (marker->drains && !stage_drain (self, error))
-    return FALSE;
-  if (marker->run != NULL && !marker->run (self, marker, error))
-    return FALSE;
-  if (g_atomic_int_dec_and_test (&marker->n_left))
-    marker->done (marker);
-  return TRUE;
-}
-
-/* Room in the queue after comes first: see wiring.h. */
-static gboolean
-stage_take (PtStage *self, PtMessage *message)
-{
-  if (self->out != NULL && !pt_queue_wait_room (self->out))
-    return FALSE;
-  return pt_queue_take (self->in, message);
-}
-
-static void
-stage_set_state (PtStage *self, PtStageState state)
-{
-  g_mutex_lock (&self->lock);
-  self->state = state;
-  g_cond_broadcast (&self->changed);
-  g_mutex_unlock (&self->lock);
-}
-
-/* Waits for an order. FALSE: to stop. */
-static gboolean
-stage_park (PtStage *self)
-{
-  gboolean stop;
-
-  stage_set_state (self, PT_STAGE_PARKED);
-  g_mutex_lock (&self->lock);
-  while (!self->resume && !self->stop)
-    g_cond_wait (&self->changed, &self->lock);
-  self->resume = FALSE;
-  stop = self->stop;
-  if (!stop)
-    self->state = PT_STAGE_RUNNING;
-  g_mutex_unlock (&self->lock);
-  self->n_initial_tokens = self->token_delay;
-  self->n_frames = 0;
-  self->was_valid = TRUE;
-  self->quiet_until = 0;
-  return !stop;
-}
-
-static void
-stage_run (PtStage *self, GError **error)
-{
-  PtMessage message;
-
-  do {
-    gboolean going = TRUE;
-
-    while (going && *error == NULL && stage_take (self, &message))
-      going = message.type == PT_MESSAGE_MARKER ?
-          stage_run_marker (self, &message, error) :
-          stage_step (self, &message, error);
-    if (*error != NULL)
-      return;
-  } while (stage_park (self));
-}
-
-static gpointer
-stage_main (gpointer data)
-{
-  PtStage *self = data;
-  g_autoptr (GError) error = NULL;
-
-  pt_device_enter (self->span->device);
-  if (pt_stage_plan (self, &error)) {
-    g_mutex_lock (&self->lock);
-    self->stats.memory = self->memory;
-    g_mutex_unlock (&self->lock);
-    stage_set_state (self, PT_STAGE_RUNNING);
-    stage_run (self, &error);
-    if (error != NULL) {
-      g_prefix_error (&error, "stage %u on %s: ", self->index,
-          pt_device_get_name (self->span->device));
-      self->hooks.failed (self->hooks.data, error);
-    } else if (!self->trial && !pt_arena_export (&self->arena, &error)) {
-      self->hooks.failed (self->hooks.data, error);
-    }
-  } else {
-    self->error = g_steal_pointer (&error);
-    stage_set_state (self, PT_STAGE_FAILED);
-  }
-  pt_stage_clear_plan (self);
-  stage_set_state (self, PT_STAGE_ENDED);
-  return NULL;
-}
-
-/* Starts the thread, which plans first. */
-void
-pt_stage_start (PtStage *self)
-{
-  g_autofree gchar *name = g_strdup_printf ("pt-stage-%u", self->index);
-
-  self->thread = g_thread_try_new (name, stage_main, self, &self->error);
-  if (self->thread == NULL)
-    self->state = PT_STAGE_FAILED;
-}
-
-/* Waits until the stage has planned; its error if it could not. */
-gboolean
-pt_stage_wait_started (PtStage *self, GError **error)
-{
-  g_mutex_lock (&self->lock);
-  while (self->state == PT_STAGE_STARTING)
-    g_cond_wait (&self->changed, &self->lock);
-  g_mutex_unlock (&self->lock);
-  if (self->error == NULL)
-    return TRUE;
-  g_propagate_error (error, g_error_copy (self->error));
-  return FALSE;
-}
-
-/* Waits until the stage has noticed that its queues flush. */
-void
-pt_stage_wait_parked (PtStage *self)
-{
-  g_mutex_lock (&self->lock);
-  while (self->state == PT_STAGE_RUNNING)
-    g_cond_wait (&self->changed, &self->lock);
-  g_mutex_unlock (&self->lock);
-}
-
-void
-pt_stage_resume (PtStage *self)
-{
-  g_mutex_lock (&self->lock);
-  self->resume = self->state == PT_STAGE_PARKED;
-  if (self->resume)
-    self->state = PT_STAGE_RUNNING;
-  g_cond_broadcast (&self->changed);
-  g_mutex_unlock (&self->lock);
-}
-
-/* Ends the thread; its queues must be flushing. The weights are in the
- * network again. */
-void
-pt_stage_stop (PtStage *self)
-{
-  if (self->thread == NULL)
-    return;
-  g_mutex_lock (&self->lock);
-  self->stop = TRUE;
-  g_cond_broadcast (&self->changed);
-  g_mutex_unlock (&self->lock);
-  g_clear_pointer (&self->thread, g_thread_join);
-}
-
-void
-pt_stage_get_stats (PtStage *self, PtStageStats *stats)
-{
-  g_mutex_lock (&self->lock);
-  *stats = self->stats;
-  g_mutex_unlock (&self->lock);
 }

@@ -93,7 +93,8 @@ state_move_gradients (State *self, GError **error)
   return TRUE;
 }
 
-/* Activations that this stage made, or stage 0 was given. */
+/* Activations that this stage made, or stage 0 was given; and, coming back,
+ * the copies it made. */
 static gboolean
 state_move_activations (State *self, GError **error)
 {
@@ -103,14 +104,16 @@ state_move_activations (State *self, GError **error)
   for (guint i = 0; i + 1 < wiring->n_wires; i++) {
     const PtWire *wire = &wiring->wires[i];
 
-    if (wire->producer != (gint) index && !(i == 0 && index == 0))
+    if (wire->producer != (gint) index && !(i == 0 && index == 0)
+        && !(self->action != STATE_SAVE && wire->arrives != NULL
+            && wire->arrives[index]))
       continue;
     for (guint k = 1; k <= state_count (self, self->stage->age); k++) {
       g_autofree gchar *name = g_strdup_printf (PT_WEIGHTS_STREAM
           "activation.%s.%u", state_name_wire (self, i), k);
 
-      if (!state_move (self, name, pt_wire_get (wire, self->sequence - k),
-              error))
+      if (!state_move (self, name, pt_wire_get_at (wire, index,
+                  self->sequence - k), error))
         return FALSE;
     }
   }

@@ -74,6 +74,13 @@ wiring_count_slots (const PtWiring *self, const PtWire *wire)
   return n;
 }
 
+/* A length for a ring of at least @n slots. */
+guint
+pt_wiring_round (const PtWiring *self, guint n)
+{
+  return self->records && n > 1 ? 1u << g_bit_storage (n - 1) : n;
+}
+
 /* Everything but the memory; all arguments are lent for as long as @self. */
 void
 pt_wiring_init (PtWiring *self, PtNetwork *network, const PtLearning *learning,
@@ -84,7 +91,10 @@ pt_wiring_init (PtWiring *self, PtNetwork *network, const PtLearning *learning,
 
   *self = (PtWiring) { .network = network, .learning = learning,
     .n_stages = n_stages, .spans = spans, .n_wires = network->n_nodes + 2,
-    .n_gradient_slots = pt_learning_get_token_delay (learning) + 1 };
+    .token_delay = pt_learning_get_token_delay (learning) };
+  for (guint i = 0; i < n_stages; i++)
+    self->records |= spans[i].device->backend->record != NULL;
+  self->n_gradient_slots = pt_wiring_round (self, self->token_delay + 1);
   self->wires = g_new0 (PtWire, self->n_wires);
   self->wires[0] = (PtWire) { .shape = network->input, .dtype = PT_F32,
     .producer = PT_PRODUCER_PUSH, .last_reader = PT_PRODUCER_PUSH,
@@ -101,6 +111,33 @@ pt_wiring_init (PtWiring *self, PtNetwork *network, const PtLearning *learning,
   /* a prediction is measured beside the frame before */
   if (learning->target == PT_TARGET_NEXT)
     self->wires[self->n_wires - 1].n_slots += PT_WIRING_NEXT_REACH;
+  for (guint i = 0; i < self->n_wires; i++)
+    self->wires[i].n_slots = pt_wiring_round (self, self->wires[i].n_slots);
+}
+
+/* Whether @stage uses @wire, made before it. The last one gets the target. */
+gboolean
+pt_wiring_reads (const PtWiring *self, guint wire, guint stage)
+{
+  const PtSpan *span = &self->spans[stage];
+
+  if (wire == pt_wiring_get_target (self))
+    return (gint) stage == self->wires[wire].last_reader;
+  for (guint k = span->first; k < span->first + span->n; k++)
+    for (guint i = 0; i < self->network->nodes[k].layer->n_inputs; i++)
+      if (PT_WIRE_OF_INPUT (self->network->nodes[k].inputs[i]) == wire)
+        return TRUE;
+  return FALSE;
+}
+
+/* Memory of @owner that @user uses too, as fast as can be. */
+static PtTensor *
+wiring_new_slot (PtDevice *owner, PtDevice *user, PtDType dtype,
+    const PtShape *shape, GError **error)
+{
+  if (owner->backend->host_memory && !user->backend->host_memory)
+    return pt_device_host_tensor_new (user, dtype, shape, error);
+  return pt_device_tensor_new (owner, dtype, shape, error);
 }
 
 static gboolean
@@ -109,29 +146,164 @@ wiring_allocate_gradients (PtWiring *self, PtWire *wire, GError **error)
   guint n = self->n_gradient_slots;
 
   wire->gradients = g_new0 (PtTensor *, self->n_stages * n);
+  wire->gradient_copies = g_new0 (PtTensor *, self->n_stages * n);
   for (gint cut = wire->producer + 1; cut <= wire->last_reader; cut++) {
-    for (guint i = 0; i < n; i++) {
-      PtTensor *slot = pt_device_tensor_new (self->spans[cut].device, PT_F32,
-          &wire->shape, error);
+    PtDevice *device = self->spans[cut].device;
+    PtDevice *before = self->spans[MAX (cut - 1, 0)].device;
 
-      if (slot == NULL)
+    for (guint i = cut * n; i < (cut + 1) * n; i++) {
+      if (!(wire->gradients[i] = wiring_new_slot (device, before, PT_F32,
+                  &wire->shape, error)))
         return FALSE;
-      wire->gradients[cut * n + i] = slot;
+      if (!pt_device_shares_memory (device, before)
+          && !(wire->gradient_copies[i] = wiring_new_slot (before, device,
+                  PT_F32, &wire->shape, error)))
+        return FALSE;
     }
   }
   return TRUE;
 }
 
-static gboolean
-wiring_allocate_slots (PtWiring *self, PtWire *wire, GError **error)
+/* Open until a device says otherwise. */
+static PtTensor *
+wiring_new_gate (PtDevice *owner, PtDevice *user, GError **error)
 {
-  PtDevice *device = self->spans[MAX (wire->producer, 0)].device;
+  g_autoptr (PtTensor) one = pt_tensor_new_shaped (PT_I32, &PT_SHAPE (1),
+      error);
+  g_autoptr (PtTensor) gate = wiring_new_slot (owner, user, PT_I32,
+      &PT_SHAPE (1), error);
 
-  wire->slots = g_new0 (PtTensor *, wire->n_slots);
+  if (one == NULL || gate == NULL)
+    return NULL;
+  *(gint32 *) one->data = 1;
+  if (!pt_device_transfer (owner, gate, NULL, one, error)
+      || !pt_device_wait (owner, error))
+    return NULL;
+  return g_steal_pointer (&gate);
+}
+
+static gboolean
+wiring_allocate_gates (PtWiring *self, GError **error)
+{
+  guint n = self->n_gradient_slots;
+
+  self->gates = g_new0 (PtTensor *, self->n_stages * n);
+  self->gate_copies = g_new0 (PtTensor *, self->n_stages * n);
+  for (guint i = n; i < self->n_stages * n; i++) {
+    PtDevice *device = self->spans[i / n].device;
+    PtDevice *before = self->spans[i / n - 1].device;
+
+    if (!(self->gates[i] = wiring_new_gate (device, before, error)))
+      return FALSE;
+    if (!pt_device_shares_memory (device, before)
+        && !(self->gate_copies[i] = wiring_new_gate (before, device, error)))
+      return FALSE;
+  }
+  return TRUE;
+}
+
+/* @n slots on @owner, which @user reads or fills. */
+static PtTensor **
+wiring_new_ring (const PtWire *wire, PtDevice *owner, PtDevice *user,
+    GError **error)
+{
+  PtTensor **ring = g_new0 (PtTensor *, wire->n_slots);
+
   for (guint i = 0; i < wire->n_slots; i++) {
-    wire->slots[i] = pt_device_tensor_new (device, wire->dtype, &wire->shape,
-        error);
-    if (wire->slots[i] == NULL)
+    ring[i] = wiring_new_slot (owner, user, wire->dtype, &wire->shape, error);
+    if (ring[i] != NULL)
+      continue;
+    while (i-- > 0)
+      pt_tensor_unref (ring[i]);
+    g_free (ring);
+    return NULL;
+  }
+  return ring;
+}
+
+/* The stage before @stage, and after the maker, whose copy it can read. */
+static gint
+wiring_find_copy (const PtWiring *self, const PtWire *wire, gint stage)
+{
+  for (gint i = wire->producer + 1; i < stage; i++)
+    if (wire->arrives[i] && pt_device_shares_memory (self->spans[i].device,
+            self->spans[stage].device))
+      return i;
+  return -1;
+}
+
+/* Copies for the stages that cannot use @maker's memory. */
+static gboolean
+wiring_allocate_copies (PtWiring *self, guint index, PtDevice *maker,
+    GError **error)
+{
+  PtWire *wire = &self->wires[index];
+
+  wire->copies = g_new0 (PtTensor **, self->n_stages);
+  wire->arrives = g_new0 (guint8, self->n_stages);
+  for (gint i = wire->producer + 1; i <= wire->last_reader; i++) {
+    PtDevice *device = self->spans[i].device;
+    gint other;
+
+    if (!pt_wiring_reads (self, index, i)
+        || pt_device_shares_memory (device, maker))
+      continue;
+    other = wiring_find_copy (self, wire, i);
+    if (other >= 0) {
+      wire->copies[i] = wire->copies[other];
+      continue;
+    }
+    wire->copies[i] = wiring_new_ring (wire, device, maker, error);
+    if (wire->copies[i] == NULL)
+      return FALSE;
+    wire->arrives[i] = TRUE;
+  }
+  return TRUE;
+}
+
+/* The pushing thread makes its tensors in the host's memory. */
+static gboolean
+wiring_allocate_slots (PtWiring *self, guint index, GError **error)
+{
+  PtWire *wire = &self->wires[index];
+  PtDevice *maker = pt_wiring_get_maker (self, wire);
+  PtDevice *user = maker;
+
+  for (gint i = MAX (wire->producer, 0); i <= wire->last_reader; i++)
+    if (!self->spans[i].device->backend->host_memory)
+      user = self->spans[i].device;
+  wire->slots = wiring_new_ring (wire, maker, user, error);
+  return wire->slots != NULL
+      && wiring_allocate_copies (self, index, maker, error);
+}
+
+/* A device whose memory the pushing thread writes: the first stage's, or any
+ * of the CPU. */
+static gboolean
+wiring_find_host (PtWiring *self, GError **error)
+{
+  PtDevice *first = self->spans[0].device;
+
+  self->host = first->backend->host_memory ? pt_device_ref (first) :
+      pt_device_open_cores (0, 1, error);
+  return self->host != NULL;
+}
+
+static gboolean
+wiring_allocate_progress (PtWiring *self, GError **error)
+{
+  guint n = 2 * self->n_stages + PT_QUEUE_FRAMES + 2;
+
+  for (guint i = 0; i < self->n_wires; i++)
+    n = MAX (n, self->wires[i].n_slots + 1);
+  self->progress = g_new0 (PtProgress, self->n_stages);
+  for (guint i = 0; i < self->n_stages; i++) {
+    PtProgress *progress = &self->progress[i];
+    PtDevice *device = self->spans[i].device;
+
+    if (!pt_fences_init (&progress->made, device, n, error)
+        || !pt_fences_init (&progress->sent, device, n, error)
+        || !pt_fences_init (&progress->done, device, n, error))
       return FALSE;
   }
   return TRUE;
@@ -142,15 +314,40 @@ wiring_allocate_slots (PtWiring *self, PtWire *wire, GError **error)
 gboolean
 pt_wiring_allocate (PtWiring *self, GError **error)
 {
+  if (!wiring_find_host (self, error)
+      || !wiring_allocate_progress (self, error)
+      || !wiring_allocate_gates (self, error))
+    return FALSE;
   for (guint i = 0; i < self->n_wires; i++) {
     PtWire *wire = &self->wires[i];
 
     if (pt_wiring_is_local (self, i))
       continue;
-    if (!wiring_allocate_slots (self, wire, error))
+    if (!wiring_allocate_slots (self, i, error))
       return FALSE;
     if (self->learning->mode != PT_MODE_OFF && wire->wants_gradient
         && !wiring_allocate_gradients (self, wire, error))
+      return FALSE;
+  }
+  return TRUE;
+}
+
+/* Before @stage, or the pushing thread, writes its slots for frame @sequence:
+ * the stages after it must have read what is in them. They have been asked to,
+ * by the length of the rings; that their devices have done so, this waits
+ * for. */
+gboolean
+pt_wiring_wait_read (const PtWiring *self, gint stage, guint64 sequence,
+    GError **error)
+{
+  PtDevice *waiter = stage < 0 ? self->host : self->spans[stage].device;
+
+  for (gint i = stage + 1; i < (gint) self->n_stages; i++) {
+    guint64 reach = 2 * (i - stage) + 1
+        + (stage < 0 && self->learning->replay > 0);
+
+    if (sequence >= reach && !pt_fences_wait (&self->progress[i].done,
+            sequence - reach, waiter, error))
       return FALSE;
   }
   return TRUE;
@@ -182,10 +379,29 @@ void
 pt_wiring_clear (PtWiring *self)
 {
   for (guint i = 0; i < self->n_wires; i++) {
-    wiring_free_tensors (self->wires[i].slots, self->wires[i].n_slots);
-    wiring_free_tensors (self->wires[i].gradients,
-        self->n_stages * self->n_gradient_slots);
+    PtWire *wire = &self->wires[i];
+    guint n = self->n_stages * self->n_gradient_slots;
+
+    wiring_free_tensors (wire->slots, wire->n_slots);
+    for (guint k = 0; wire->arrives != NULL && k < self->n_stages; k++)
+      if (wire->arrives[k])
+        wiring_free_tensors (wire->copies[k], wire->n_slots);
+    g_free (wire->copies);
+    g_free (wire->arrives);
+    wiring_free_tensors (wire->gradients, n);
+    wiring_free_tensors (wire->gradient_copies, n);
   }
+  for (guint i = 0; self->progress != NULL && i < self->n_stages; i++) {
+    pt_fences_clear (&self->progress[i].made);
+    pt_fences_clear (&self->progress[i].sent);
+    pt_fences_clear (&self->progress[i].done);
+  }
+  g_clear_pointer (&self->progress, g_free);
+  wiring_free_tensors (self->gates, self->n_stages * self->n_gradient_slots);
+  wiring_free_tensors (self->gate_copies,
+      self->n_stages * self->n_gradient_slots);
+  self->gates = self->gate_copies = NULL;
+  g_clear_pointer (&self->host, pt_device_unref);
   g_clear_pointer (&self->wires, g_free);
   self->n_wires = 0;
 }

@@ -113,9 +113,9 @@ def run_row(bench, row):
     print(f"\n{row.title}: {row.unit} ({row.better} is better; medians of "
           f"{len(bench.seeds)} seed{'s' if len(bench.seeds) > 1 else ''})")
     print(f"{'':22}" + "".join(f"{c:>12}" for c in row.columns))
-    if row.own_best:
-        row.baseline[learn_rows.OWN_BEST] = bench.measure(
-            row, ("exact", 1), row.own_best)[:2]
+    for key, settings in row.own_best.items():
+        row.baseline[learn_rows.OWN_BEST.format(*key)] = bench.measure(
+            row, key, settings)[:2]
     for name, (columns, _) in row.baseline.items():
         show(name, columns, row)
     found = {}

@@ -34,7 +34,9 @@ def draw_curve(axes, row, found):
                       ha="right", va="bottom")
             continue
         axes.plot((np.arange(len(curve)) + .5) * n / len(curve), curve, ":",
-                  color="black" if name.startswith("exact") else "grey",
+                  color=next((colour for key, colour in COLOURS.items()
+                              if name.startswith("{} {},".format(*key))),
+                             "grey"),
                   linewidth=1.2, label=name)
         axes.legend(fontsize=7, frameon=False)
     axes.set_xlabel(row.axis, fontsize=8)

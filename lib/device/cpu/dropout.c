@@ -8,6 +8,7 @@ typedef struct
 {
   const PtOp *op;
   const PtOpArgs *args;
+  guint64 seed;
 } DropoutJob;
 
 /* An element's number is counted in PyTorch's order (C, H, W), so that it
@@ -24,7 +25,7 @@ dropout_range (gconstpointer data, gint64 begin, gint64 end)
   gfloat *y = job->args->y->data, *mask = job->args->mask->data;
 
   for (gint64 i = begin; i < end; i++) {
-    guint64 bits = pt_rng_mix (job->args->seed, 0, i % c * hw + i / c);
+    guint64 bits = pt_rng_mix (job->seed, 0, i % c * hw + i / c);
     gfloat m = (bits >> 40) * 0x1p-24 < p ? 0 : keep;
 
     mask[i] = m;
@@ -35,7 +36,7 @@ dropout_range (gconstpointer data, gint64 begin, gint64 end)
 static gboolean
 dropout_run (PtOp *op, const PtOpArgs *args, GError **error)
 {
-  DropoutJob job = { op, args };
+  DropoutJob job = { op, args, pt_cpu_live (args).seed };
 
   pt_cpu_for (op, pt_shape_get_n_elements (&op->desc.x), 8, dropout_range,
       &job);

@@ -168,7 +168,9 @@ eltwise_top_exponent (const guint32 *x, gint64 n)
 static gboolean
 eltwise_check_run (PtOp *op, const PtOpArgs *args, GError **error)
 {
-  *args->finite = eltwise_top_exponent (args->x->data,
+  gint32 *finite = args->y != NULL ? args->y->data : args->finite;
+
+  *finite = eltwise_top_exponent (args->x->data,
       args->x->size / sizeof (gfloat)) != 0x7f800000u;
   return TRUE;
 }

@@ -55,6 +55,15 @@ pt_cpu_plan_nothing (PtOp *op, GError **error)
   return TRUE;
 }
 
+/* What differs from frame to frame, which may lie in memory of its own. */
+static inline PtLive
+pt_cpu_live (const PtOpArgs *args)
+{
+  if (args->live != NULL)
+    return *args->live;
+  return (PtLive) { args->scale, args->rate, args->step, args->seed, .go = 1 };
+}
+
 /* exp (x) to 2 ulp: 2^k e^r, |r| <= ln 2 / 2; the power of two in two halves
  * so that overflow and denormals come out as they should. */
 PT_INLINE gfloat

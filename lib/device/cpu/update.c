@@ -135,16 +135,16 @@ update_prepare_sgd (UpdateJob *j, const PtUpdateDesc *d, guint64 step)
 
 static void
 update_prepare_adam (UpdateJob *j, const PtUpdateDesc *d,
-    const PtOpArgs *args)
+    const PtLive *now)
 {
   j->a = d->beta1;
   j->b = 1. - d->beta1;
   j->c = d->beta2;
   j->d = 1. - d->beta2;
-  j->step = args->rate / (1. - pow (d->beta1, args->step));
-  j->root = 1. / sqrt (1. - pow (d->beta2, args->step));
+  j->step = now->rate / (1. - pow (d->beta1, now->step));
+  j->root = 1. / sqrt (1. - pow (d->beta2, now->step));
   if (d->kind == PT_UPDATE_ADAMW) {
-    j->shrink = 1. - args->rate * d->weight_decay;
+    j->shrink = 1. - now->rate * d->weight_decay;
     j->decay = 0;
   }
 }
@@ -160,22 +160,25 @@ update_run (PtOp *op, const PtOpArgs *args, GError **error)
   };
   const PtUpdateDesc *d = &op->desc.update;
   UpdateJob j = { d, args->update_w->data, args->dw->data };
+  const PtLive now = pt_cpu_live (args);
 
+  if (!now.go)
+    return TRUE;
   for (guint i = 0; i < PT_UPDATE_MAX_SLOTS; i++)
     j.s[i] = args->slots[i] ? args->slots[i]->data : NULL;
-  j.scale = args->scale;
-  j.rate = args->rate;
+  j.scale = now.scale;
+  j.rate = now.rate;
   j.momentum = d->momentum;
   j.decay = d->weight_decay;
   j.eps = d->eps;
   j.shrink = 1;
   if (d->kind == PT_UPDATE_SGD) {
-    update_prepare_sgd (&j, d, args->step);
+    update_prepare_sgd (&j, d, now.step);
   } else if (d->kind == PT_UPDATE_RMSPROP) {
     j.a = d->alpha;
     j.b = 1. - d->alpha;
   } else {
-    update_prepare_adam (&j, d, args);
+    update_prepare_adam (&j, d, &now);
   }
   pt_cpu_for (op, args->update_w->size / sizeof (gfloat), 2, funcs[d->kind],
       &j);

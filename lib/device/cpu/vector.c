@@ -61,7 +61,9 @@ vector_plan (PtOp *op, GError **error)
 static gboolean
 vector_dot_run (PtOp *op, const PtOpArgs *args, GError **error)
 {
-  *args->sum = vector_dot (op, args->x->data, args->w->data,
+  gdouble *sum = args->y != NULL ? args->y->data : args->sum;
+
+  *sum = vector_dot (op, args->x->data, args->w->data,
       pt_shape_get_n_elements (&op->desc.x));
   return TRUE;
 }
@@ -92,11 +94,15 @@ vector_project_run (PtOp *op, const PtOpArgs *args, GError **error)
 {
   gint64 n = pt_shape_get_n_elements (&op->desc.x);
   ProjectJob job = { args->dw->data, args->mean->data };
-  gdouble square = vector_dot (op, job.c, job.c, n);
+  const PtLive now = pt_cpu_live (args);
+  gdouble square;
 
+  if (!now.go)
+    return TRUE;
+  square = vector_dot (op, job.c, job.c, n);
   job.along = square > 0 ? vector_dot (op, job.g, job.c, n) / square : 0;
   job.keep = op->desc.project.momentum;
-  job.take = (1 - op->desc.project.momentum) * args->scale;
+  job.take = (1 - op->desc.project.momentum) * now.scale;
   pt_cpu_for (op, n, 2, vector_project_range, &job);
   return TRUE;
 }

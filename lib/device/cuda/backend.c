@@ -3,17 +3,37 @@
 
 #include "device/cuda/lane.h"
 
+/* Why there are no GPUs; CUDA says the same of a driver that is missing and
+ * one that is too old. */
+static gchar *
+backend_explain (cudaError_t status)
+{
+  int driver = 0, runtime = 0;
+
+  cudaGetLastError ();
+  if (cudaDriverGetVersion (&driver) == cudaSuccess && driver == 0)
+    return g_strdup ("NVIDIA's driver is not installed");
+  if (status == cudaErrorInsufficientDriver
+      && cudaRuntimeGetVersion (&runtime) == cudaSuccess)
+    return g_strdup_printf ("NVIDIA's driver is for CUDA %d.%d, expected %d.%d "
+        "or newer", driver / 1000, driver / 10 % 100, runtime / 1000,
+        runtime / 10 % 100);
+  return g_strdup (status == cudaSuccess ? "there is none" :
+      cudaGetErrorString (status));
+}
+
 static guint
 backend_count (GError **error)
 {
   int n = 0;
   cudaError_t status = cudaGetDeviceCount (&n);
+  g_autofree gchar *reason = NULL;
 
   if (status == cudaSuccess && n > 0)
     return n;
-  cudaGetLastError ();
+  reason = backend_explain (status);
   g_set_error (error, PT_ERROR, PT_ERROR_DEVICE, "looking for GPUs: %s",
-      status == cudaSuccess ? "there is none" : cudaGetErrorString (status));
+      reason);
   return 0;
 }
 
@@ -254,6 +274,16 @@ const PtBackend pt_backend_cuda = {
     [PT_OP_UNFLATTEN] = &pt_cuda_unflatten,
     [PT_OP_DROPOUT] = &pt_cuda_dropout,
     [PT_OP_MULTIPLY] = &pt_cuda_multiply,
+    [PT_OP_POINTWISE_LOSS] = &pt_cuda_pointwise_loss,
+    [PT_OP_BINARY_CROSS_ENTROPY] = &pt_cuda_binary_cross_entropy,
+    [PT_OP_CROSS_ENTROPY] = &pt_cuda_cross_entropy,
+    [PT_OP_SSIM] = &pt_cuda_ssim,
+    [PT_OP_FLOW_LOSS] = &pt_cuda_flow_loss,
+    [PT_OP_UPDATE] = &pt_cuda_update,
+    [PT_OP_DOT] = &pt_cuda_dot,
+    [PT_OP_PROJECT] = &pt_cuda_project,
     [PT_OP_CHECK_FINITE] = &pt_cuda_check_finite,
+    [PT_OP_GATE] = &pt_cuda_gate,
+    [PT_OP_GO] = &pt_cuda_go,
   },
 };

@@ -78,6 +78,8 @@ PT_CUDA_OP (update);
 PT_CUDA_OP (dot);
 PT_CUDA_OP (project);
 PT_CUDA_OP (check_finite);
+PT_CUDA_OP (gate);
+PT_CUDA_OP (go);
 #undef PT_CUDA_OP
 
 G_END_DECLS
