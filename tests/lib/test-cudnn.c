@@ -211,7 +211,8 @@ test_none (void)
   g_assert_false (g_file_test (cache, G_FILE_TEST_EXISTS));
 }
 
-/* The less room, the less is taken; and TF32 is what is taken if allowed. */
+/* The less room, the less is taken; TF32 is what is taken if allowed; and
+ * where there is no GPU to try them on, the first of several is. */
 static void
 test_choice (void)
 {
@@ -222,7 +223,10 @@ test_choice (void)
         .max_workspace = ROOM });
   g_autoptr (PtPlan) small = make_plan (cudnn, &graph, &(PtPlanRules) {
         .max_workspace = 1 << 20 });
+  g_autoptr (PtPlan) timed = make_plan (cudnn, &graph, &(PtPlanRules) {
+        .max_workspace = ROOM, .timed = TRUE });
 
+  g_assert_cmpuint (timed->workspace, ==, large->workspace);
   g_assert_cmpuint (large->workspace, >, 1 << 20);
   g_assert_cmpuint (small->workspace, <=, 1 << 20);
   g_assert_cmphex (large->numerical & NOTE (TENSOR_CORE), !=, 0);
