@@ -15,6 +15,7 @@ G_BEGIN_DECLS
 typedef struct
 {
   const PtOpImpl *direct;       /* our own */
+  gboolean direct_only;         /* cuDNN is not asked */
   gboolean bias;                /* the layer has one */
   PtActivation activation;
   gfloat alpha;

@@ -95,9 +95,7 @@ pt_cuda_product_plan (PtOp *op, const PtCudaProduct *product, GError **error)
 
   self->product = *product;
   graph->precision = op->workspace->precision;
-  /* where each output channel sees one input channel only, the weights lie in
-   * another order, and our kernels are the faster ones */
-  if (graph->w[1] == 1)
+  if (product->direct_only)
     return TRUE;
   if (graph->pass != PT_CONV_FORWARD)
     self->product.activation = PT_ACTIVATION_NONE;
