@@ -245,6 +245,80 @@ test_flush_and_go_on (void)
   }
 }
 
+/* Feeds until the pipeline fails, and returns why. */
+static GError *
+feed_until_it_fails (PtPipeline *pipeline)
+{
+  GError *error = NULL;
+
+  for (guint i = 0; i < 1000 && error == NULL; i++) {
+    g_autoptr (PtTensor) frame = stream_frame (i);
+    g_autoptr (PtResult) result = NULL;
+
+    if (pt_pipeline_push (pipeline, frame, NULL, PT_PUSH_TRY, &error)
+        == PT_FLOW_FULL)
+      pt_pipeline_pull (pipeline, &result, &error);
+  }
+  return error;
+}
+
+/* A GPU that fails for good: the error names device, stage and cause, and the
+ * next pipeline finds it sound. */
+static void
+test_failure (void)
+{
+  Outcome sound = run ("partime", "cuda:0,cuda:1", "3,4");
+
+  for (guint round = 0; round < 5; round++) {
+    g_autoptr (PtNetwork) network = stream_network ("partime",
+        "cuda:0,cuda:1", "3,4");
+    g_autoptr (PtPipeline) pipeline = stream_start (network);
+    StreamSums sums = { 0, };
+    g_autoptr (GError) error = NULL;
+
+    stream_feed (pipeline, &sums, 0, 30);
+    pt_emulation_fail (PT_EMULATED_LAUNCH, 1 + 7 * round, cudaErrorIllegalAddress);
+    error = feed_until_it_fails (pipeline);
+    g_assert_error (error, PT_ERROR, PT_ERROR_DEVICE);
+    g_assert_nonnull (strstr (error->message, "device cuda:"));
+    g_assert_nonnull (strstr (error->message, "stage "));
+    g_assert_nonnull (strstr (error->message, "illegal memory access"));
+    pt_pipeline_stop (pipeline);
+  }
+  for (guint round = 0; round < 2; round++) {
+    g_auto (Outcome) again = run ("partime", "cuda:0,cuda:1", "3,4");
+
+    g_assert_cmpuint (again.weights, ==, sound.weights);
+  }
+  outcome_clear (&sound);
+}
+
+/* Wherever memory ends while a pipeline starts, it says so and leaves none
+ * behind. */
+static void
+test_no_memory (void)
+{
+  guint nth = 1;
+
+  for (gboolean failed = TRUE; failed; nth += 3) {
+    g_autoptr (PtNetwork) network = stream_network ("delayed",
+        "cuda:0,cuda:1", "3,4");
+    g_autoptr (GError) error = NULL;
+    g_autoptr (PtPipeline) pipeline = pt_pipeline_new (network, &error);
+
+    g_assert_no_error (error);
+    pt_emulation_fail (PT_EMULATED_MALLOC, nth, cudaErrorMemoryAllocation);
+    failed = !pt_pipeline_start (pipeline, &error);
+    if (failed)
+      g_assert_error (error, PT_ERROR, PT_ERROR_NO_MEMORY);
+    pt_pipeline_stop (pipeline);
+    g_clear_pointer (&pipeline, pt_pipeline_unref);
+    g_assert_cmpuint (pt_emulation_get_used (0), ==, 0);
+    g_assert_cmpuint (pt_emulation_get_used (1), ==, 0);
+  }
+  g_assert_cmpuint (nth, >, 60);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -273,6 +347,8 @@ main (int argc, char **argv)
     if (m > 0)
       g_test_add_data_func (broken, modes[m], test_broken_as_eager);
   }
+  g_test_add_func ("/stages-gpu/failure", test_failure);
+  g_test_add_func ("/stages-gpu/no-memory", test_no_memory);
   g_test_add_func ("/stages-gpu/flush-and-go-on", test_flush_and_go_on);
   return g_test_run ();
 }
