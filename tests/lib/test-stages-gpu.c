@@ -317,6 +317,7 @@ test_no_memory (void)
     g_assert_cmpuint (pt_emulation_get_used (1), ==, 0);
   }
   g_assert_cmpuint (nth, >, 60);
+  pt_emulation_fail (PT_EMULATED_MALLOC, 0, cudaSuccess);
 }
 
 int
