@@ -84,12 +84,15 @@ pt_stage_wait_turn (PtStage *self, guint64 sequence, GError **error)
   const PtWiring *wiring = self->wiring;
 
   return pt_wiring_wait_read (wiring, self->index, sequence, error)
+      && pt_fences_wait (&self->progress->pushed, sequence,
+      self->span->device, error)
       && (self->index == 0 || pt_fences_wait
       (&wiring->progress[self->index - 1].made, sequence, self->span->device,
           error));
 }
 
-/* Puts everything that the frame needs where the device can use it. */
+/* Puts everything that the stages before have made where the device can use
+ * it. */
 static gboolean
 stage_gather (PtStage *self, guint64 sequence, GError **error)
 {
@@ -99,8 +102,8 @@ stage_gather (PtStage *self, guint64 sequence, GError **error)
   for (guint i = 0; i < wiring->n_wires; i++) {
     const PtWire *wire = &wiring->wires[i];
 
-    if (wire->arrives != NULL && wire->arrives[self->index]
-        && !pt_device_transfer (device,
+    if (wire->producer != PT_PRODUCER_PUSH && wire->arrives != NULL
+        && wire->arrives[self->index] && !pt_device_transfer (device,
             pt_wire_get_at (wire, self->index, sequence),
             pt_wiring_get_maker (wiring, wire), pt_wire_get (wire, sequence),
             error))

@@ -55,13 +55,14 @@ stream_send (PtPipeline *self, PtMessage *message)
   g_mutex_lock (&self->settings_lock);
   message->rate = self->rate;
   g_mutex_unlock (&self->settings_lock);
+  pt_wiring_upload (&self->wiring, self->sequence, NULL);
   self->sequence++;
   g_atomic_int_inc (&self->n_pushed);
   pt_queue_put (self->in, message);
 }
 
-/* The next slots may be filled. A device that fails while this waits says so
- * by its stage. */
+/* The next slots may be filled. A device that fails here or at the upload says
+ * so by its stage. */
 static void
 stream_wait_slots (PtPipeline *self)
 {

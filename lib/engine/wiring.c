@@ -301,7 +301,8 @@ wiring_allocate_progress (PtWiring *self, GError **error)
     PtProgress *progress = &self->progress[i];
     PtDevice *device = self->spans[i].device;
 
-    if (!pt_fences_init (&progress->made, device, n, error)
+    if (!pt_fences_init (&progress->pushed, device, n, error)
+        || !pt_fences_init (&progress->made, device, n, error)
         || !pt_fences_init (&progress->sent, device, n, error)
         || !pt_fences_init (&progress->done, device, n, error))
       return FALSE;
@@ -353,6 +354,29 @@ pt_wiring_wait_read (const PtWiring *self, gint stage, guint64 sequence,
   return TRUE;
 }
 
+/* Copies what has been pushed as frame @sequence to the stages that cannot use
+ * it where it is. */
+gboolean
+pt_wiring_upload (const PtWiring *self, guint64 sequence, GError **error)
+{
+  for (guint i = 0; i < self->n_stages; i++) {
+    PtDevice *device = self->spans[i].device;
+
+    for (guint k = 0; k < self->n_wires; k++) {
+      const PtWire *wire = &self->wires[k];
+
+      if (wire->producer == PT_PRODUCER_PUSH && wire->arrives != NULL
+          && wire->arrives[i] && !pt_device_transfer (device,
+              pt_wire_get_at (wire, i, sequence), self->host,
+              pt_wire_get (wire, sequence), error))
+        return FALSE;
+    }
+    if (!pt_fences_signal (&self->progress[i].pushed, sequence, error))
+      return FALSE;
+  }
+  return TRUE;
+}
+
 /* Bytes of one frame that cross from stage @cut - 1 to stage @cut. */
 gsize
 pt_wiring_get_crossing_bytes (const PtWiring *self, guint cut)
@@ -392,6 +416,7 @@ pt_wiring_clear (PtWiring *self)
     wiring_free_tensors (wire->gradient_copies, n);
   }
   for (guint i = 0; self->progress != NULL && i < self->n_stages; i++) {
+    pt_fences_clear (&self->progress[i].pushed);
     pt_fences_clear (&self->progress[i].made);
     pt_fences_clear (&self->progress[i].sent);
     pt_fences_clear (&self->progress[i].done);

@@ -27,8 +27,9 @@ G_BEGIN_DECLS
  *
  * A stage whose device cannot use the memory in which a tensor is made has a
  * ring of its own, into which it copies the frame's slot before it works on
- * it; later stages of the same memory read that one. Gradients likewise on
- * their way back. Devices that compute later than they are asked to are kept
+ * it; later stages of the same memory read that one. What is pushed, the
+ * pushing thread copies itself, while the stage is at work on frames before.
+ * Gradients likewise on their way back. Devices that compute later than they are asked to are kept
  * in order by fences: whoever reads waits for what was made, and whoever
  * writes a slot anew waits until it has been read, 2j + 1 frames ago j stages
  * further.
@@ -67,6 +68,7 @@ typedef struct
 /* What a stage's device has done of a frame. */
 typedef struct
 {
+  PtFences pushed;              /* what the pushing thread copies to it */
   PtFences made;                /* its tensors */
   PtFences sent;                /* the gradients for the stage before */
   PtFences done;                /* all: what it reads may be overwritten */
@@ -103,6 +105,8 @@ guint pt_wiring_get_output (const PtWiring *self);
 gboolean pt_wiring_is_local (const PtWiring *self, guint wire);
 gboolean pt_wiring_crosses (const PtWiring *self, guint wire, guint cut);
 gboolean pt_wiring_reads (const PtWiring *self, guint wire, guint stage);
+gboolean pt_wiring_upload (const PtWiring *self, guint64 sequence,
+    GError **error);
 gboolean pt_wiring_wait_read (const PtWiring *self, gint stage,
     guint64 sequence, GError **error);
 guint pt_wiring_round (const PtWiring *self, guint n);

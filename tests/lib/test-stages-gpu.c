@@ -222,7 +222,8 @@ test_steady (gconstpointer mode)
   /* three recordings for each of three stages, and what the frame before still
    * had to come; no kernel beside them */
   g_assert_cmpuint (n[PT_EMULATED_LAUNCH], <=, 9 * (N_FRAMES + 2));
-  g_assert_cmpuint (n[PT_EMULATED_COPY], ==, 0);
+  /* input and target */
+  g_assert_cmpuint (n[PT_EMULATED_COPY], <=, 2 * N_FRAMES);
 }
 
 /* Also what lies between two frames survives on other memory. */
