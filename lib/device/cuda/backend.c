@@ -1,6 +1,7 @@
 /* SPDX-FileCopyrightText: partimefilter contributors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include "device/cuda/frame.h"
 #include "device/cuda/lane.h"
 
 static guint
@@ -230,6 +231,7 @@ const PtBackend pt_backend_cuda = {
   .recorded = backend_recorded,
   .replay = backend_replay,
   .recording_free = backend_recording_free,
+  .pack_frame = pt_cuda_frame_pack,
   .ops = {
     [PT_OP_ACTIVATION] = &pt_cuda_activation,
     [PT_OP_ACTIVATION_BACKWARD] = &pt_cuda_activation_backward,
