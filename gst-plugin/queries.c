@@ -88,6 +88,10 @@ gst_partime_filter_sink_query (GstPad *pad, GstObject *parent, GstQuery *query)
       return queries_answer_caps (self, pad, query);
     case GST_QUERY_ALLOCATION:
       return queries_answer_allocation (self, query);
+    case GST_QUERY_CONTEXT:
+      if (gst_partime_filter_query_cuda (self, query))
+        return TRUE;
+      break;
     default:
       break;
   }
@@ -107,5 +111,8 @@ gst_partime_filter_src_query (GstPad *pad, GstObject *parent, GstQuery *query)
     return gst_partime_filter_query_latency (self, query);
   if (GST_QUERY_TYPE (query) == GST_QUERY_CAPS)
     return queries_answer_caps (self, pad, query);
+  if (GST_QUERY_TYPE (query) == GST_QUERY_CONTEXT
+      && gst_partime_filter_query_cuda (self, query))
+    return TRUE;
   return gst_pad_query_default (pad, parent, query);
 }
