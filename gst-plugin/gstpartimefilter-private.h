@@ -180,12 +180,11 @@ gboolean gst_partime_filter_reset (GstPartimeFilter *self);
 void gst_partime_filter_save_now (GstPartimeFilter *self);
 
 /* cuda/filter.c */
+void gst_partime_filter_install_cuda (GstElementClass *klass);
 void gst_partime_filter_open_cuda (GstPartimeFilter *self);
 void gst_partime_filter_close_cuda (GstPartimeFilter *self);
 void gst_partime_filter_share_cuda (GstPartimeFilter *self);
 void gst_partime_filter_unshare_cuda (GstPartimeFilter *self);
-void gst_partime_filter_set_context (GstElement *element,
-    GstContext *context);
 gboolean gst_partime_filter_query_cuda (GstPartimeFilter *self,
     GstQuery *query);
 GstPartimeFormat *gst_partime_filter_new_format (GstPartimeFilter *self,

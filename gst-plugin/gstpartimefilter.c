@@ -523,18 +523,6 @@ filter_install_signals (void)
       G_CALLBACK (gst_partime_filter_reset), 0);
 }
 
-/* In the host's memory; or, where there is a GPU, in CUDA memory. */
-static void
-filter_add_template (GstElementClass *klass, const gchar *name,
-    GstPadDirection direction)
-{
-  g_autoptr (GstCaps) caps = gst_partime_cuda_add_caps (gst_caps_from_string
-      (GST_VIDEO_CAPS_MAKE (GST_VIDEO_FORMATS_ALL)));
-
-  gst_element_class_add_pad_template (klass, gst_pad_template_new (name,
-          direction, GST_PAD_ALWAYS, caps));
-}
-
 static void
 gst_partime_filter_class_init (GstPartimeFilterClass *klass)
 {
@@ -545,9 +533,7 @@ gst_partime_filter_class_init (GstPartimeFilterClass *klass)
   filter_install_signals ();
   gst_partime_label_pad_install (element_class);
   element_class->change_state = filter_change_state;
-  element_class->set_context = gst_partime_filter_set_context;
-  filter_add_template (element_class, "sink", GST_PAD_SINK);
-  filter_add_template (element_class, "src", GST_PAD_SRC);
+  gst_partime_filter_install_cuda (element_class);
   gst_element_class_set_static_metadata (element_class,
       "Network that learns from the video it runs on",
       "Filter/Effect/Video",

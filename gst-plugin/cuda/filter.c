@@ -53,8 +53,8 @@ gst_partime_filter_unshare_cuda (GstPartimeFilter *self)
     gst_partime_cuda_get_module ()->unshare (self->cuda);
 }
 
-void
-gst_partime_filter_set_context (GstElement *element, GstContext *context)
+static void
+filter_set_context (GstElement *element, GstContext *context)
 {
   GstPartimeFilter *self = GST_PARTIME_FILTER (element);
   GstElementClass *parent = g_type_class_peek (GST_TYPE_ELEMENT);
@@ -63,6 +63,27 @@ gst_partime_filter_set_context (GstElement *element, GstContext *context)
     gst_partime_cuda_get_module ()->set_context (self->cuda, context,
         filter_get_device_id (self));
   parent->set_context (element, context);
+}
+
+static void
+filter_add_template (GstElementClass *klass, const gchar *name,
+    GstPadDirection direction)
+{
+  g_autoptr (GstCaps) caps = gst_partime_cuda_add_caps (gst_caps_from_string
+      (GST_VIDEO_CAPS_MAKE (GST_VIDEO_FORMATS_ALL)));
+
+  gst_element_class_add_pad_template (klass, gst_pad_template_new (name,
+          direction, GST_PAD_ALWAYS, caps));
+}
+
+/* The pads of frames: in the host's memory; or, where there is a GPU, in CUDA
+ * memory. */
+void
+gst_partime_filter_install_cuda (GstElementClass *klass)
+{
+  klass->set_context = filter_set_context;
+  filter_add_template (klass, "sink", GST_PAD_SINK);
+  filter_add_template (klass, "src", GST_PAD_SRC);
 }
 
 /* Answers a query for a context, if it is for ours. */
@@ -117,8 +138,10 @@ gst_partime_filter_compose_cuda (GstPartimeFilter *self,
     self->blends = filter_ask_blends (self);
     self->need_pool = FALSE;
     if (!self->blends)
-      GST_WARNING_OBJECT (self, "results are not drawn: frames are in CUDA "
-          "memory, and downstream blends no GstVideoOverlayCompositionMeta");
+      GST_ELEMENT_WARNING (self, STREAM, NOT_IMPLEMENTED,
+          ("results are not drawn: frames are in CUDA memory, and nothing "
+              "behind says that it blends pictures; cudadownload before this "
+              "element has them drawn, overlay=false is without"), (NULL));
   }
   if (!self->blends)
     return TRUE;
