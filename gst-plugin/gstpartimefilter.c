@@ -50,6 +50,11 @@
  * if they were not the reason; rate-scale: the last good weights and optimizer
  * state were put back, and learning rates are multiplied by this from here on).
  *
+ * Where there is a GPU, frames in CUDA memory pass without crossing to the
+ * host: the GPU makes of each what the network sees, and only that is copied.
+ * Nothing is drawn on them; downstream is given the drawing as
+ * #GstVideoOverlayCompositionMeta if it blends such.
+ *
  * ## Example launch lines
  * |[
  * gst-launch-1.0 -m v4l2src ! partimefilter model=pipelines/networks/flow.cfg \

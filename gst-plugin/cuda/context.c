@@ -63,10 +63,11 @@ gst_partime_cuda_check (CUresult status, const gchar *what, GError **error)
 
 /* -- the primary context -- */
 
+/* @data: the device and 1, since NULL is no data */
 static void
 context_release (gpointer data)
 {
-  gst_partime_cuda_driver.release_primary (GPOINTER_TO_INT (data));
+  gst_partime_cuda_driver.release_primary (GPOINTER_TO_INT (data) - 1);
 }
 
 /* Returns: (transfer full) (nullable): the context of the CUDA runtime, held
@@ -90,7 +91,7 @@ gst_partime_cuda_new_primary (guint device_id, GError **error)
     return NULL;
   }
   g_object_set_data_full (G_OBJECT (context), "partime-primary",
-      GINT_TO_POINTER (device), context_release);
+      GINT_TO_POINTER (device + 1), context_release);
   return context;
 }
 

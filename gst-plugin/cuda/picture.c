@@ -22,14 +22,14 @@ struct _GstPartimeCudaPicture
 };
 
 /* Bytes as they are; of 16 bits the upper eight, where those are what counts
- * most. */
+ * most. Of P010 and the like GStreamer counts the offset in words. */
 static gboolean
 picture_get_sample (const GstVideoFormatInfo *finfo, gint k, gint *first)
 {
   *first = finfo->poffset[k];
   if (finfo->bits == 8 && finfo->depth[k] == 8)
     return finfo->shift[k] == 0;
-  *first += 1;
+  *first = 2 * finfo->poffset[k] + 1;
   return finfo->bits == 16 && finfo->depth[k] + finfo->shift[k] == 16
       && GST_VIDEO_FORMAT_INFO_IS_LE (finfo);
 }
@@ -101,8 +101,13 @@ static void
 picture_describe_view (GstPartimeCudaPicture *self,
     const GstPartimeCudaView *from)
 {
+  const GstVideoFormatInfo *finfo = self->info.finfo;
+  gint shared_x = (1 << GST_VIDEO_FORMAT_INFO_W_SUB (finfo, 1)) - 1;
+  gint shared_y = (1 << GST_VIDEO_FORMAT_INFO_H_SUB (finfo, 1)) - 1;
+
+  /* the converter begins at a whole sample of chroma */
   self->view = (PtFrameView) {
-    .x = from->part.x,.y = from->part.y,
+    .x = from->part.x & ~shared_x,.y = from->part.y & ~shared_y,
     .width = from->part.w,.height = from->part.h,
     .to_x = from->box.x,.to_y = from->box.y,
     .to_width = from->box.w,.to_height = from->box.h,
