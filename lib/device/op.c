@@ -39,6 +39,8 @@ static const gchar *const op_type_names[PT_N_OPS] = {
   [PT_OP_DOT] = "dot",
   [PT_OP_PROJECT] = "project",
   [PT_OP_CHECK_FINITE] = "check-finite",
+  [PT_OP_GATE] = "gate",
+  [PT_OP_GO] = "go",
 };
 
 const gchar *const pt_activation_names[] = {

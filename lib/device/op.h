@@ -55,6 +55,14 @@ typedef enum
                                  * towards what scale dw was */
   PT_OP_CHECK_FINITE,           /* x -> finite; or y: an int32, 0 or 1, on the
                                  * device */
+  /* the next two only where work can be recorded */
+  PT_OP_GATE,                   /* x (a double's bytes) target (int32, NULL: 1)
+                                 * -> y (int32): whether x is finite and target
+                                 * not 0 */
+  PT_OP_GO,                     /* x (a double's bytes: the square of the
+                                 * gradient's norm) target (int32) slots[0] (a
+                                 * uint64's bytes: steps so far) -> slots[0],
+                                 * y (bytes of PtLives: go, step and scale) */
   PT_N_OPS,
 } PtOpType;
 
@@ -220,6 +228,12 @@ typedef struct
   gfloat momentum;              /* part of the mean that stays */
 } PtProjectDesc;
 
+typedef struct
+{
+  guint n;                      /* PtLives */
+  gdouble clip_norm;            /* 0: none; see pt_arena_step() */
+} PtGoDesc;
+
 #define PT_OP_MAX_INPUTS 8
 
 typedef struct
@@ -246,6 +260,7 @@ typedef struct
     PtFlowLossDesc flow;
     PtUpdateDesc update;
     PtProjectDesc project;
+    PtGoDesc go;
   };
 } PtOpDesc;
 

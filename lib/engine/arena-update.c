@@ -123,6 +123,39 @@ pt_arena_step (PtArena *self, gdouble rate, gboolean *applied, GError **error)
   return TRUE;
 }
 
+/* The square of the gradient's norm into @square, a double's bytes. */
+gboolean
+pt_arena_measure (PtArena *self, PtTensor *square, GError **error)
+{
+  return self->learned_bytes == 0 || pt_op_run (self->dot, &(PtOpArgs) {
+        .x = self->gradients, .w = self->gradients, .y = square }, error);
+}
+
+/* As pt_arena_step() of every gradient, with numbers of this step in the
+ * device's memory, a PtLive for each segment. The caller counts. */
+gboolean
+pt_arena_step_live (PtArena *self, const PtLive *lives, GError **error)
+{
+  for (guint i = 0; i < self->n_parameters; i++) {
+    const PtParameter *p = &self->parameters[i];
+
+    if (p->project != NULL && !pt_op_run (p->project, &(PtOpArgs) {
+            .dw = p->gradient, .mean = p->mean, .live = lives }, error))
+      return FALSE;
+  }
+  for (guint i = 0; i < self->n_segments; i++) {
+    PtSegment *segment = &self->segments[i];
+    PtOpArgs args = { .dw = segment->gradients, .update_w = segment->w,
+      .live = &lives[i] };
+
+    for (guint k = 0; k < PT_UPDATE_MAX_SLOTS; k++)
+      args.slots[k] = segment->slots[k];
+    if (!pt_op_run (segment->update, &args, error))
+      return FALSE;
+  }
+  return TRUE;
+}
+
 static gboolean
 arena_copy_to (PtArena *self, PtArenaCopy *copy, GError **error)
 {

@@ -110,6 +110,9 @@ gboolean pt_arena_keep (PtArena *self, guint64 sequence, GError **error);
 gboolean pt_arena_check (PtArena *self, gboolean *sound, GError **error);
 gboolean pt_arena_step (PtArena *self, gdouble rate, gboolean *applied,
     GError **error);
+gboolean pt_arena_measure (PtArena *self, PtTensor *square, GError **error);
+gboolean pt_arena_step_live (PtArena *self, const PtLive *lives,
+    GError **error);
 gboolean pt_arena_trust (PtArena *self, GError **error);
 gboolean pt_arena_copy_aside (PtArena *self, GError **error);
 gboolean pt_arena_roll_back (PtArena *self, GError **error);

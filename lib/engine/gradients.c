@@ -159,10 +159,9 @@ pt_gradients_clear (PtGradients *self)
 static PtTensor *
 gradients_get_token (const PtGradients *self, guint wire, guint64 sequence)
 {
-  guint delay = self->wiring->n_gradient_slots - 1;
-
   return pt_wire_get_gradient_before (self->wiring,
-      &self->wiring->wires[wire], self->stage + 1, sequence - delay);
+      &self->wiring->wires[wire], self->stage + 1,
+      sequence - self->wiring->token_delay);
 }
 
 /* Where the gradient of @wire lies while working on frame @sequence. */
@@ -177,19 +176,59 @@ pt_gradients_get (const PtGradients *self, guint wire, guint64 sequence)
   return g->from_token ? gradients_get_token (self, wire, sequence) : g->own;
 }
 
-/* Waits for what the stage after has sent and, where the device cannot use it
- * as it is, copies it. */
+/* Waits for what the stage after has sent, in the order of what the calling
+ * thread hands to the device. */
+gboolean
+pt_gradients_wait (const PtGradients *self, guint64 sequence, GError **error)
+{
+  const PtWiring *wiring = self->wiring;
+  guint after = self->stage + 1;
+
+  return after == wiring->n_stages || pt_fences_wait
+      (&wiring->progress[after].sent, sequence - wiring->token_delay,
+      wiring->spans[self->stage].device, error);
+}
+
+/* The gate that came with the gradients, where the device can read it; NULL:
+ * there is no stage after. */
+PtTensor *
+pt_gradients_get_gate (const PtGradients *self, guint64 sequence)
+{
+  const PtWiring *wiring = self->wiring;
+  guint slot = pt_wiring_get_gradient_slot (wiring, self->stage + 1,
+      sequence - wiring->token_delay);
+
+  if (self->stage + 1 == wiring->n_stages)
+    return NULL;
+  return wiring->gate_copies[slot] != NULL ?
+      wiring->gate_copies[slot] : wiring->gates[slot];
+}
+
+/* The gate that goes on to the stage before; NULL: there is none. */
+PtTensor *
+pt_gradients_get_gate_out (const PtGradients *self, guint64 sequence)
+{
+  return self->stage == 0 ? NULL :
+      self->wiring->gates[pt_wiring_get_gradient_slot (self->wiring,
+          self->stage, sequence)];
+}
+
+/* Copies what the stage after has sent, where the device cannot use it as it
+ * is. */
 static gboolean
 gradients_gather (PtGradients *self, guint64 sequence, GError **error)
 {
   const PtWiring *wiring = self->wiring;
   guint after = self->stage + 1;
-  guint64 sent = sequence - (wiring->n_gradient_slots - 1);
+  guint64 sent = sequence - wiring->token_delay;
+  guint gate;
 
   if (after == wiring->n_stages)
     return TRUE;
-  if (!pt_fences_wait (&wiring->progress[after].sent, sent,
-          wiring->spans[self->stage].device, error))
+  gate = pt_wiring_get_gradient_slot (wiring, after, sent);
+  if (wiring->gate_copies[gate] != NULL && !pt_device_transfer
+      (wiring->spans[self->stage].device, wiring->gate_copies[gate],
+          wiring->spans[after].device, wiring->gates[gate], error))
     return FALSE;
   for (guint i = 0; i < wiring->n_wires; i++) {
     PtTensor *slot, *copy;

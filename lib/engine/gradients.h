@@ -40,6 +40,11 @@ gboolean pt_gradients_init (PtGradients *self, const PtWiring *wiring,
 void pt_gradients_clear (PtGradients *self);
 PtTensor *pt_gradients_get (const PtGradients *self, guint wire,
     guint64 sequence);
+gboolean pt_gradients_wait (const PtGradients *self, guint64 sequence,
+    GError **error);
+PtTensor *pt_gradients_get_gate (const PtGradients *self, guint64 sequence);
+PtTensor *pt_gradients_get_gate_out (const PtGradients *self,
+    guint64 sequence);
 gboolean pt_gradients_begin (PtGradients *self, guint64 sequence,
     GError **error);
 void pt_gradients_open (PtGradients *self, const PtNode *node,

@@ -95,7 +95,7 @@ plan_saved (PtStage *self, GError **error)
   guint n = self->span->n;
 
   self->n_saved_slots = self->learning->mode == PT_MODE_DELAYED ?
-      self->age + 1 : 1;
+      pt_wiring_round (self->wiring, self->age + 1) : 1;
   self->saved = g_new0 (PtTensor *,
       self->n_saved_slots * n * PT_LAYER_MAX_SAVED);
   for (guint k = 0; k < n; k++) {
@@ -148,15 +148,35 @@ plan_output (PtStage *self, GError **error)
   return self->loss_value != NULL && self->loss_host != NULL;
 }
 
+static gboolean
+plan_precision (PtStage *self, GError **error)
+{
+  const PtSettings *settings = &self->wiring->network->settings;
+  guint known = 1 << PT_PRECISION_FP32
+      | self->span->device->backend->precisions;
+
+  self->workspace.precision = settings->precision;
+  self->workspace.deterministic = settings->deterministic;
+  if (known & 1u << settings->precision)
+    return TRUE;
+  g_set_error (error, PT_ERROR, PT_ERROR_UNSUPPORTED, "%s: group [pipeline], "
+      "key precision: device %s computes in fp32 only",
+      self->wiring->network->origin,
+      pt_device_get_name (self->span->device));
+  return FALSE;
+}
+
 /* Plans operations and takes all the memory the stage will ever use. */
 gboolean
 pt_stage_plan (PtStage *self, GError **error)
 {
   gboolean learns = self->learning->mode != PT_MODE_OFF;
   guint n_stash = self->learning->mode == PT_MODE_DELAYED && self->age > 0 ?
-      self->age + 1 : 0;
+      pt_wiring_round (self->wiring, self->age + 1) : 0;
 
   pt_workspace_init (&self->workspace, self->span->device, learns);
+  if (!plan_precision (self, error))
+    return FALSE;
   if (!plan_layers (self, error)
       || !pt_arena_init (&self->arena, self->wiring->network, self->span,
           self->learning, n_stash, self->plans, &self->workspace, error)
@@ -168,7 +188,8 @@ pt_stage_plan (PtStage *self, GError **error)
     return FALSE;
   if (self->out == NULL && !plan_output (self, error))
     return FALSE;
-  if (!pt_workspace_ready (&self->workspace, error))
+  if (!pt_stage_plan_async (self, error)
+      || !pt_workspace_ready (&self->workspace, error))
     return FALSE;
   self->memory += self->workspace.scratch_size + self->gradients.bytes
       + pt_arena_get_memory (&self->arena);
@@ -180,6 +201,7 @@ pt_stage_clear_plan (PtStage *self)
 {
   guint n_saved = self->n_saved_slots * self->span->n * PT_LAYER_MAX_SAVED;
 
+  pt_stage_clear_async (self);
   for (guint i = 0; self->saved != NULL && i < n_saved; i++)
     g_clear_pointer (&self->saved[i], pt_tensor_unref);
   g_clear_pointer (&self->saved, g_free);

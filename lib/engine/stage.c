@@ -53,6 +53,14 @@ pt_stage_free (PtStage *self)
   g_free (self);
 }
 
+/* Of what layer @k draws for the frame. */
+guint64
+pt_stage_get_seed (const PtStage *self, guint k, const PtMessage *message)
+{
+  return pt_rng_mix (self->learning->seed, self->span->first + k,
+      message->frame);
+}
+
 static void
 stage_fill (PtStage *self, guint k, guint64 sequence, PtLayerArgs *args)
 {
@@ -68,18 +76,26 @@ stage_fill (PtStage *self, guint k, guint64 sequence, PtLayerArgs *args)
       args->saved[i] = pt_stage_get_saved (self, k, sequence)[i];
 }
 
-/* Puts everything that the frame needs where the device can use it, and waits
- * until what the stage is about to overwrite has been read. */
+/* Until what the frame needs has been made, and what the stage is about to
+ * overwrite has been read. */
+gboolean
+pt_stage_wait_turn (PtStage *self, guint64 sequence, GError **error)
+{
+  const PtWiring *wiring = self->wiring;
+
+  return pt_wiring_wait_read (wiring, self->index, sequence, error)
+      && (self->index == 0 || pt_fences_wait
+      (&wiring->progress[self->index - 1].made, sequence, self->span->device,
+          error));
+}
+
+/* Puts everything that the frame needs where the device can use it. */
 static gboolean
 stage_gather (PtStage *self, guint64 sequence, GError **error)
 {
   const PtWiring *wiring = self->wiring;
   PtDevice *device = self->span->device;
 
-  if (!pt_wiring_wait_read (wiring, self->index, sequence, error)
-      || (self->index > 0 && !pt_fences_wait
-          (&wiring->progress[self->index - 1].made, sequence, device, error)))
-    return FALSE;
   for (guint i = 0; i < wiring->n_wires; i++) {
     const PtWire *wire = &wiring->wires[i];
 
@@ -116,9 +132,13 @@ stage_note_least (PtStage *self, gint64 *times, guint k, gint64 start,
   return TRUE;
 }
 
-static gboolean
-stage_forward (PtStage *self, const PtMessage *message, GError **error)
+/* @seeds: a PtLive for each layer on the device; NULL: by value. */
+gboolean
+pt_stage_forward (PtStage *self, const PtMessage *message, const PtLive *seeds,
+    GError **error)
 {
+  if (!stage_gather (self, message->sequence, error))
+    return FALSE;
   if (message->learn && !pt_arena_keep (&self->arena, message->sequence,
           error))
     return FALSE;
@@ -130,8 +150,8 @@ stage_forward (PtStage *self, const PtMessage *message, GError **error)
     gint64 start = stage_start_layer (self, self->layer_forward);
 
     stage_fill (self, k, message->sequence, &args);
-    args.seed = pt_rng_mix (self->learning->seed, self->span->first + k,
-        message->frame);
+    args.seed = pt_stage_get_seed (self, k, message);
+    args.live = seeds != NULL ? &seeds[k] : NULL;
     for (guint i = 0; i < layer->n_weights; i++)
       args.w[i] = w[i];
     if (!pt_layer_forward (layer, &self->plans[k], &args, error)) {
@@ -175,8 +195,8 @@ stage_backward_layer (PtStage *self, guint k, guint64 sequence,
   return pt_gradients_close (&self->gradients, node, sequence, scratch, error);
 }
 
-static gboolean
-stage_backward (PtStage *self, guint64 sequence, GError **error)
+gboolean
+pt_stage_backward (PtStage *self, guint64 sequence, GError **error)
 {
   guint64 through = self->learning->mode == PT_MODE_DELAYED ?
       sequence - self->age : sequence;
@@ -207,12 +227,30 @@ pt_stage_send_token (PtStage *self, const PtMessage *token, guint64 sequence)
     pt_queue_put (self->tokens_out, &message);
 }
 
-static void
-stage_note_time (PtStage *self, guint64 *mean, gint64 time)
+void
+pt_stage_note_time (PtStage *self, guint64 *mean, gint64 time)
 {
   g_mutex_lock (&self->lock);
   *mean = *mean == 0 ? time :
       *mean + STAGE_MEAN_WEIGHT * (time - (gdouble) *mean);
+  g_mutex_unlock (&self->lock);
+}
+
+/* Of the next update. */
+gdouble
+pt_stage_get_rate (const PtStage *self, const PtMessage *message,
+    const PtMessage *token)
+{
+  return token->rate * pt_learning_get_rate (self->learning, message->rate,
+      self->age, self->arena.updates);
+}
+
+void
+pt_stage_note_update (PtStage *self, gint change, gdouble rate)
+{
+  g_mutex_lock (&self->lock);
+  self->stats.updates += change;
+  self->stats.learning_rate = rate;
   g_mutex_unlock (&self->lock);
 }
 
@@ -221,28 +259,40 @@ stage_update (PtStage *self, const PtMessage *message, const PtMessage *token,
     GError **error)
 {
   gint64 start = pt_clock_now ();
-  gdouble rate = token->rate * pt_learning_get_rate (self->learning,
-      message->rate, self->age, self->arena.updates);
+  gdouble rate = pt_stage_get_rate (self, message, token);
   gboolean applied;
 
   if (!pt_arena_step (&self->arena, rate, &applied, error))
     return FALSE;
   if (!applied)
     return TRUE;
-  stage_note_time (self, &self->stats.update, pt_clock_now () - start);
-  g_mutex_lock (&self->lock);
-  self->stats.updates++;
-  self->stats.learning_rate = rate;
-  g_mutex_unlock (&self->lock);
+  pt_stage_note_time (self, &self->stats.update, pt_clock_now () - start);
+  pt_stage_note_update (self, 1, rate);
   return TRUE;
 }
 
-static void
-stage_note_dropped (PtStage *self)
+void
+pt_stage_note_dropped (PtStage *self)
 {
   g_mutex_lock (&self->lock);
   self->stats.dropped++;
   g_mutex_unlock (&self->lock);
+}
+
+/* A device that computes later sends gradients before it knows whether they
+ * are finite, with a gate that says so. */
+static gboolean
+stage_read_gate (PtStage *self, guint64 sequence, gboolean *open,
+    GError **error)
+{
+  PtTensor *gate = pt_gradients_get_gate (&self->gradients, sequence);
+  gint32 value = 1;
+
+  if (gate != NULL && !self->span->device->backend->download
+      (self->span->device, &value, gate->data, sizeof value, error))
+    return FALSE;
+  *open = value != 0;
+  return TRUE;
 }
 
 /* Backward, token on, update. A gradient that is not finite goes no further. */
@@ -252,20 +302,23 @@ stage_use_gradient (PtStage *self, const PtMessage *message,
 {
   gint64 start = pt_clock_now ();
   PtMessage on = *token;
-  gboolean sound;
+  gboolean sound, open;
 
-  if (!stage_backward (self, message->sequence, error)
+  if (!pt_gradients_wait (&self->gradients, message->sequence, error)
+      || !pt_stage_backward (self, message->sequence, error)
+      || !stage_read_gate (self, message->sequence, &open, error)
       || !pt_arena_check (&self->arena, &sound, error))
     return FALSE;
+  sound = sound && open;
   if (!sound)
     on.type = PT_MESSAGE_TOKEN_NONE;
   if (!pt_fences_signal (&self->progress->sent, message->sequence, error))
     return FALSE;
   pt_stage_send_token (self, &on, message->sequence);
-  stage_note_time (self, &self->stats.backward, pt_clock_now () - start);
+  pt_stage_note_time (self, &self->stats.backward, pt_clock_now () - start);
   if (sound)
     return stage_update (self, message, token, error);
-  stage_note_dropped (self);
+  pt_stage_note_dropped (self);
   return TRUE;
 }
 
@@ -286,21 +339,35 @@ stage_learn (PtStage *self, const PtMessage *message, const PtMessage *token,
   return !token->keep || pt_arena_copy_aside (&self->arena, error);
 }
 
-/* The loss of the frame and its gradient with respect to the output. */
-static gboolean
-stage_compare (PtStage *self, const PtMessage *message, PtTensor *output,
-    gdouble *loss, GError **error)
+PtTensor *
+pt_stage_get_output (const PtStage *self, guint64 sequence)
+{
+  return pt_wire_get (&self->wiring->wires[pt_wiring_get_output
+          (self->wiring)], sequence);
+}
+
+/* The loss of the frame, into loss_value, and its gradient with respect to the
+ * output. */
+gboolean
+pt_stage_compare (PtStage *self, guint64 sequence, GError **error)
 {
   const PtWiring *wiring = self->wiring;
   const PtWire *target = &wiring->wires[pt_wiring_get_target (wiring)];
 
-  if (!pt_op_run (self->loss, &(PtOpArgs) { .x = output,
-          .target = pt_wire_get_at (target, self->index, message->sequence),
-          .loss = self->loss_value,
-          .dx = pt_gradients_get (&self->gradients,
-              pt_wiring_get_output (wiring), message->sequence) }, error))
-    return FALSE;
-  if (!pt_device_download (self->span->device, self->loss_host,
+  return pt_op_run (self->loss, &(PtOpArgs) {
+        .x = pt_stage_get_output (self, sequence),
+        .target = pt_wire_get_at (target, self->index, sequence),
+        .loss = self->loss_value,
+        .dx = pt_gradients_get (&self->gradients,
+            pt_wiring_get_output (wiring), sequence) }, error);
+}
+
+static gboolean
+stage_read_loss (PtStage *self, guint64 sequence, gdouble *loss,
+    GError **error)
+{
+  if (!pt_stage_compare (self, sequence, error)
+      || !pt_device_download (self->span->device, self->loss_host,
           self->loss_value, error))
     return FALSE;
   *loss = *(gfloat *) self->loss_host->data;
@@ -314,7 +381,6 @@ stage_roll_back (PtStage *self, const PtMessage *message)
 {
   const PtGuard *guard = &self->guard;
 
-
   self->quiet_until = message->sequence + 1 + self->token_delay * self->index;
   if (self->was_valid)
     self->hooks.diverged (self->hooks.data, message->frame, guard->why[0],
@@ -322,8 +388,8 @@ stage_roll_back (PtStage *self, const PtMessage *message)
 }
 
 /* What is to be sent back of a frame with that @loss. */
-static void
-stage_judge (PtStage *self, const PtMessage *message, gboolean valid,
+void
+pt_stage_judge (PtStage *self, const PtMessage *message, gboolean valid,
     gdouble loss, PtMessage *token)
 {
   gboolean learns = message->learn && self->learning->mode != PT_MODE_OFF;
@@ -341,7 +407,7 @@ stage_judge (PtStage *self, const PtMessage *message, gboolean valid,
   } else if (verdict != PT_GUARD_SKIP) {
     token->type = PT_MESSAGE_TOKEN_GRADIENT;
   } else if (learns) {
-    stage_note_dropped (self);
+    pt_stage_note_dropped (self);
   }
   token->rate = self->guard.scale;
   token->keep = verdict == PT_GUARD_KEEP;
@@ -355,9 +421,7 @@ static gboolean
 stage_finish (PtStage *self, const PtMessage *message, PtMessage *token,
     GError **error)
 {
-  const PtWiring *wiring = self->wiring;
-  PtTensor *output = pt_wire_get (&wiring->wires[pt_wiring_get_output
-          (wiring)], message->sequence);
+  PtTensor *output = pt_stage_get_output (self, message->sequence);
   gboolean learns = self->learning->mode != PT_MODE_OFF;
   gboolean valid = TRUE;
   gdouble loss = NAN;
@@ -366,10 +430,10 @@ stage_finish (PtStage *self, const PtMessage *message, PtMessage *token,
           error))
     return FALSE;
   if (valid && message->has_target && learns
-      && !stage_compare (self, message, output, &loss, error))
+      && !stage_read_loss (self, message->sequence, &loss, error))
     return FALSE;
   if (learns)
-    stage_judge (self, message, valid, loss, token);
+    pt_stage_judge (self, message, valid, loss, token);
   if (self->output_host != NULL && !pt_device_transfer (NULL,
           self->output_host, self->span->device, output, error))
     return FALSE;
@@ -395,11 +459,13 @@ pt_stage_step (PtStage *self, const PtMessage *message, GError **error)
   PtMessage token = { .type = PT_MESSAGE_TOKEN_NONE };
   gint64 start = pt_clock_now ();
 
-  if (!stage_gather (self, message->sequence, error)
-      || !stage_forward (self, message, error)
+  if (self->async != NULL)
+    return pt_stage_step_async (self, message, error);
+  if (!pt_stage_wait_turn (self, message->sequence, error)
+      || !pt_stage_forward (self, message, NULL, error)
       || !pt_fences_signal (&self->progress->made, message->sequence, error))
     return FALSE;
-  stage_note_time (self, &self->stats.forward, pt_clock_now () - start);
+  pt_stage_note_time (self, &self->stats.forward, pt_clock_now () - start);
   self->n_frames++;
   if (self->out != NULL)
     pt_queue_put (self->out, message);

@@ -20,6 +20,7 @@ G_BEGIN_DECLS
  * common clock. */
 
 typedef struct _PtStage PtStage;
+typedef struct _PtStageAsync PtStageAsync;      /* stage-async.c */
 
 /* On each stage's thread, between the same two frames. */
 typedef gboolean (*PtMarkerFunc) (PtStage *stage, PtMarker *marker,
@@ -99,6 +100,8 @@ struct _PtStage
   PtTensor *loss_value, *loss_host;
   PtTensor *output_host;        /* NULL: the host can read the output */
 
+  PtStageAsync *async;          /* NULL: each step is done when it returns */
+
   gboolean trial;               /* weights are not written back */
   gint64 *layer_forward, *layer_backward;       /* ns, smallest seen; NULL */
 
@@ -122,6 +125,21 @@ void pt_stage_stop (PtStage *self);
 void pt_stage_get_stats (PtStage *self, PtStageStats *stats);
 
 /* For the stage's own thread. */
+gboolean pt_stage_wait_turn (PtStage *self, guint64 sequence, GError **error);
+gboolean pt_stage_forward (PtStage *self, const PtMessage *message,
+    const PtLive *seeds, GError **error);
+guint64 pt_stage_get_seed (const PtStage *self, guint k,
+    const PtMessage *message);
+PtTensor *pt_stage_get_output (const PtStage *self, guint64 sequence);
+gboolean pt_stage_compare (PtStage *self, guint64 sequence, GError **error);
+void pt_stage_judge (PtStage *self, const PtMessage *message, gboolean valid,
+    gdouble loss, PtMessage *token);
+gboolean pt_stage_backward (PtStage *self, guint64 sequence, GError **error);
+gdouble pt_stage_get_rate (const PtStage *self, const PtMessage *message,
+    const PtMessage *token);
+void pt_stage_note_update (PtStage *self, gint change, gdouble rate);
+void pt_stage_note_dropped (PtStage *self);
+void pt_stage_note_time (PtStage *self, guint64 *mean, gint64 time);
 gboolean pt_stage_step (PtStage *self, const PtMessage *message,
     GError **error);
 gboolean pt_stage_take_token (PtStage *self, PtMessage *token);
@@ -129,6 +147,11 @@ void pt_stage_send_token (PtStage *self, const PtMessage *token,
     guint64 sequence);
 gboolean pt_stage_plan (PtStage *self, GError **error);
 void pt_stage_clear_plan (PtStage *self);
+gboolean pt_stage_plan_async (PtStage *self, GError **error);
+void pt_stage_clear_async (PtStage *self);
+gboolean pt_stage_step_async (PtStage *self, const PtMessage *message,
+    GError **error);
+gboolean pt_stage_settle_async (PtStage *self, GError **error);
 
 /* The saved tensors of @layer for frame @sequence. */
 static inline PtTensor **

@@ -74,6 +74,13 @@ wiring_count_slots (const PtWiring *self, const PtWire *wire)
   return n;
 }
 
+/* A length for a ring of at least @n slots. */
+guint
+pt_wiring_round (const PtWiring *self, guint n)
+{
+  return self->records && n > 1 ? 1u << g_bit_storage (n - 1) : n;
+}
+
 /* Everything but the memory; all arguments are lent for as long as @self. */
 void
 pt_wiring_init (PtWiring *self, PtNetwork *network, const PtLearning *learning,
@@ -84,7 +91,10 @@ pt_wiring_init (PtWiring *self, PtNetwork *network, const PtLearning *learning,
 
   *self = (PtWiring) { .network = network, .learning = learning,
     .n_stages = n_stages, .spans = spans, .n_wires = network->n_nodes + 2,
-    .n_gradient_slots = pt_learning_get_token_delay (learning) + 1 };
+    .token_delay = pt_learning_get_token_delay (learning) };
+  for (guint i = 0; i < n_stages; i++)
+    self->records |= spans[i].device->backend->record != NULL;
+  self->n_gradient_slots = pt_wiring_round (self, self->token_delay + 1);
   self->wires = g_new0 (PtWire, self->n_wires);
   self->wires[0] = (PtWire) { .shape = network->input, .dtype = PT_F32,
     .producer = PT_PRODUCER_PUSH, .last_reader = PT_PRODUCER_PUSH,
@@ -101,6 +111,8 @@ pt_wiring_init (PtWiring *self, PtNetwork *network, const PtLearning *learning,
   /* a prediction is measured beside the frame before */
   if (learning->target == PT_TARGET_NEXT)
     self->wires[self->n_wires - 1].n_slots += PT_WIRING_NEXT_REACH;
+  for (guint i = 0; i < self->n_wires; i++)
+    self->wires[i].n_slots = pt_wiring_round (self, self->wires[i].n_slots);
 }
 
 /* Whether @stage uses @wire, made before it. The last one gets the target. */
@@ -148,6 +160,44 @@ wiring_allocate_gradients (PtWiring *self, PtWire *wire, GError **error)
                   PT_F32, &wire->shape, error)))
         return FALSE;
     }
+  }
+  return TRUE;
+}
+
+/* Open until a device says otherwise. */
+static PtTensor *
+wiring_new_gate (PtDevice *owner, PtDevice *user, GError **error)
+{
+  g_autoptr (PtTensor) one = pt_tensor_new_shaped (PT_I32, &PT_SHAPE (1),
+      error);
+  g_autoptr (PtTensor) gate = wiring_new_slot (owner, user, PT_I32,
+      &PT_SHAPE (1), error);
+
+  if (one == NULL || gate == NULL)
+    return NULL;
+  *(gint32 *) one->data = 1;
+  if (!pt_device_transfer (owner, gate, NULL, one, error)
+      || !pt_device_wait (owner, error))
+    return NULL;
+  return g_steal_pointer (&gate);
+}
+
+static gboolean
+wiring_allocate_gates (PtWiring *self, GError **error)
+{
+  guint n = self->n_gradient_slots;
+
+  self->gates = g_new0 (PtTensor *, self->n_stages * n);
+  self->gate_copies = g_new0 (PtTensor *, self->n_stages * n);
+  for (guint i = n; i < self->n_stages * n; i++) {
+    PtDevice *device = self->spans[i / n].device;
+    PtDevice *before = self->spans[i / n - 1].device;
+
+    if (!(self->gates[i] = wiring_new_gate (device, before, error)))
+      return FALSE;
+    if (!pt_device_shares_memory (device, before)
+        && !(self->gate_copies[i] = wiring_new_gate (before, device, error)))
+      return FALSE;
   }
   return TRUE;
 }
@@ -244,6 +294,8 @@ wiring_allocate_progress (PtWiring *self, GError **error)
 {
   guint n = 2 * self->n_stages + PT_QUEUE_FRAMES + 2;
 
+  for (guint i = 0; i < self->n_wires; i++)
+    n = MAX (n, self->wires[i].n_slots + 1);
   self->progress = g_new0 (PtProgress, self->n_stages);
   for (guint i = 0; i < self->n_stages; i++) {
     PtProgress *progress = &self->progress[i];
@@ -263,7 +315,8 @@ gboolean
 pt_wiring_allocate (PtWiring *self, GError **error)
 {
   if (!wiring_find_host (self, error)
-      || !wiring_allocate_progress (self, error))
+      || !wiring_allocate_progress (self, error)
+      || !wiring_allocate_gates (self, error))
     return FALSE;
   for (guint i = 0; i < self->n_wires; i++) {
     PtWire *wire = &self->wires[i];
@@ -344,6 +397,10 @@ pt_wiring_clear (PtWiring *self)
     pt_fences_clear (&self->progress[i].done);
   }
   g_clear_pointer (&self->progress, g_free);
+  wiring_free_tensors (self->gates, self->n_stages * self->n_gradient_slots);
+  wiring_free_tensors (self->gate_copies,
+      self->n_stages * self->n_gradient_slots);
+  self->gates = self->gate_copies = NULL;
   g_clear_pointer (&self->host, pt_device_unref);
   g_clear_pointer (&self->wires, g_free);
   self->n_wires = 0;

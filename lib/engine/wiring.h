@@ -21,6 +21,7 @@ G_BEGIN_DECLS
  *
  *   n_slots = 2 (last_reader - producer) + 1 [+ age of last_reader]
  *
+ * (or more).
  * The queue to stage 0 holds one more where learned frames bring others along
  * to be learned again, and the rings that begin there have one slot more.
  *
@@ -81,7 +82,12 @@ typedef struct
   const PtSpan *spans;          /* lent, n_stages */
   guint n_wires;
   PtWire *wires;
+  guint token_delay;
   guint n_gradient_slots;
+  gboolean records;             /* a device does: rings are powers of two, so
+                                 * that all addresses recur with the longest */
+  PtTensor **gates, **gate_copies;      /* as gradients: whether the gradient
+                                         * is one; an int32 */
   PtProgress *progress;         /* n_stages */
   PtDevice *host;               /* where what is pushed lies */
 } PtWiring;
@@ -99,6 +105,7 @@ gboolean pt_wiring_crosses (const PtWiring *self, guint wire, guint cut);
 gboolean pt_wiring_reads (const PtWiring *self, guint wire, guint stage);
 gboolean pt_wiring_wait_read (const PtWiring *self, gint stage,
     guint64 sequence, GError **error);
+guint pt_wiring_round (const PtWiring *self, guint n);
 gsize pt_wiring_get_crossing_bytes (const PtWiring *self, guint cut);
 
 /* The device in whose memory @wire is made. */
@@ -127,13 +134,20 @@ pt_wire_get_at (const PtWire *wire, guint stage, guint64 sequence)
 
 /* Where the stage after @cut leaves the gradient it found working on
  * @sequence. */
-static inline PtTensor *
-pt_wire_get_gradient (const PtWiring *wiring, const PtWire *wire, guint cut,
+static inline guint
+pt_wiring_get_gradient_slot (const PtWiring *wiring, guint cut,
     guint64 sequence)
 {
   guint n = wiring->n_gradient_slots;
 
-  return wire->gradients[cut * n + sequence % n];
+  return cut * n + sequence % n;
+}
+
+static inline PtTensor *
+pt_wire_get_gradient (const PtWiring *wiring, const PtWire *wire, guint cut,
+    guint64 sequence)
+{
+  return wire->gradients[pt_wiring_get_gradient_slot (wiring, cut, sequence)];
 }
 
 /* The same, in memory that the stage before @cut can use. */
@@ -141,10 +155,10 @@ static inline PtTensor *
 pt_wire_get_gradient_before (const PtWiring *wiring, const PtWire *wire,
     guint cut, guint64 sequence)
 {
-  guint n = wiring->n_gradient_slots;
-  PtTensor *copy = wire->gradient_copies[cut * n + sequence % n];
+  guint slot = pt_wiring_get_gradient_slot (wiring, cut, sequence);
+  PtTensor *copy = wire->gradient_copies[slot];
 
-  return copy != NULL ? copy : wire->gradients[cut * n + sequence % n];
+  return copy != NULL ? copy : wire->gradients[slot];
 }
 
 G_END_DECLS

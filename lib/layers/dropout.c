@@ -54,7 +54,7 @@ dropout_forward (const PtLayer *layer, PtLayerPlan *plan,
     const PtLayerArgs *args, GError **error)
 {
   PtOpArgs run = {.x = args->x[0], .xs = args->x, .y = args->y,
-    .seed = args->seed
+    .seed = args->seed,.live = args->live
   };
 
   if (plan->ops[BACKWARD] == NULL)

@@ -77,6 +77,7 @@ typedef struct
   gboolean learning;            /* the frame learns: statistics move, dropout
                                  * drops */
   guint64 seed;                 /* of this layer and frame */
+  const PtLive *live;           /* on the device: its seed holds; or NULL */
 } PtLayerArgs;
 
 struct _PtLayerKind

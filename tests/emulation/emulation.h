@@ -8,6 +8,8 @@
 
 G_BEGIN_DECLS
 
+#define PT_EMULATED_VERSION 13000
+
 /* GPUs for tests: what lib/device/cuda hands to a stream is done later, by a
  * thread of the stream's own, and ordered by nothing but what orders it on a
  * GPU. The environment may say
@@ -33,8 +35,12 @@ typedef enum
 void pt_emulation_fail (PtEmulatedCall call, guint nth, cudaError_t status);
 /* How many of these calls there have been. */
 guint pt_emulation_count (PtEmulatedCall call);
-/* FALSE: as on a machine without NVIDIA's driver. */
-void pt_emulation_set_driver (gboolean present);
+/* As on a machine whose driver is for CUDA @version / 1000; 0: it has none. */
+void pt_emulation_set_driver (int version);
+/* As on a machine with @n of them. */
+void pt_emulation_set_gpus (guint n);
+/* Until it is let go, GPU @device does nothing of what it is handed. */
+void pt_emulation_hold (guint device, gboolean hold);
 /* Bytes of GPU @device in use. */
 gsize pt_emulation_get_used (guint device);
 

@@ -57,6 +57,25 @@ public:
   }
 };
 
+/* Open at first. */
+class Gate
+{
+  Number closed = 0;
+
+public:
+  void close (bool close)
+  {
+    closed.store (close, std::memory_order_release);
+    futex_wake (&closed);
+  }
+
+  void pass ()
+  {
+    while (closed.load (std::memory_order_acquire))
+      futex_wait (&closed, 1);
+  }
+};
+
 struct Item
 {
   std::function < void () > work;

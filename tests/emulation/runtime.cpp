@@ -11,7 +11,6 @@
 #define ALIGNMENT 256           /* of cudaMalloc() */
 #define MEMORY (gsize (8) << 30)
 #define MAX_GPUS 64
-#define VERSION 13000
 
 namespace pt_emulation
 {
@@ -20,8 +19,8 @@ namespace pt_emulation
 struct State
 {
   Device devices[MAX_GPUS];
-  guint n_devices = 2;
-  std::atomic < bool > driver = true;
+  std::atomic < guint > n_devices = 2;
+  std::atomic < int > driver = PT_EMULATED_VERSION;
   std::atomic < guint > counts[PT_EMULATED_N_CALLS] = { };
   std::atomic < guint > fail_after[PT_EMULATED_N_CALLS] = { };
   std::atomic < cudaError_t > fail_status[PT_EMULATED_N_CALLS] = { };
@@ -67,7 +66,7 @@ count_devices ()
 static cudaError_t
 begin_anywhere ()
 {
-  if (!state ().driver)
+  if (state ().driver < PT_EMULATED_VERSION)
     return cudaErrorInsufficientDriver;
   return count_devices () == 0 ? cudaErrorNoDevice : cudaSuccess;
 }
@@ -141,6 +140,30 @@ allocate (std::map < void *, size_t > &blocks, size_t bytes)
   return data;
 }
 
+static bool
+holds (const std::map < void *, size_t > &blocks, const void *data)
+{
+  auto after = blocks.upper_bound (const_cast < void *>(data));
+
+  if (after == blocks.begin ())
+    return false;
+  --after;
+  return data < static_cast < char *>(after->first) + after->second;
+}
+
+bool
+is_known (const void *data)
+{
+  for (guint i = 0; i < count_devices (); i++) {
+    Device *device = get_device (i);
+    std::lock_guard < std::mutex > guard (device->lock);
+
+    if (holds (device->blocks, data) || holds (device->host_blocks, data))
+      return true;
+  }
+  return false;
+}
+
 /* Whose @data is; NULL: no one's. */
 static Device *
 find_owner (std::map < void *, size_t > Device::*blocks, void *data)
@@ -195,9 +218,21 @@ pt_emulation_count (PtEmulatedCall call)
 }
 
 void
-pt_emulation_set_driver (gboolean present)
+pt_emulation_set_driver (int version)
 {
-  state ().driver = present;
+  state ().driver = version;
+}
+
+void
+pt_emulation_set_gpus (guint n)
+{
+  state ().n_devices = MIN (n, MAX_GPUS);
+}
+
+void
+pt_emulation_hold (guint device, gboolean hold)
+{
+  get_device (device)->gate.close (hold);
 }
 
 gsize
@@ -259,14 +294,14 @@ cudaGetLastError (void)
 cudaError_t
 cudaDriverGetVersion (int *version)
 {
-  *version = state ().driver ? VERSION : 0;
+  *version = state ().driver;
   return cudaSuccess;
 }
 
 cudaError_t
 cudaRuntimeGetVersion (int *version)
 {
-  *version = VERSION;
+  *version = PT_EMULATED_VERSION;
   return cudaSuccess;
 }
 

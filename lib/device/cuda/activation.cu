@@ -2,33 +2,28 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include "device/cuda/activation.h"
-#include "device/cuda/kernel.h"
+#include "device/cuda/vec.h"
 
 namespace
 {
 
 template < PtActivation kind > struct Forward
 {
-  const gfloat *x;
-  gfloat *y;
   gfloat alpha;
 
-  PT_HD void operator() (guint i) const
+  PT_HD gfloat operator() (gfloat x, gfloat) const
   {
-    y[i] = pt_activate < kind > (x[i], alpha);
+    return pt_activate < kind > (x, alpha);
   }
 };
 
-/* dx = dy f'(x); @v is y where the slope can be had from it. */
 template < PtActivation kind > struct Backward
 {
-  const gfloat *v, *dy;
-  gfloat *dx;
   gfloat alpha;
 
-  PT_HD void operator() (guint i) const
+  PT_HD gfloat operator() (gfloat v, gfloat dy) const
   {
-    dx[i] = dy[i] * pt_activate_slope < kind > (v[i], alpha);
+    return pt_activate_gradient < kind > (v, dy, alpha);
   }
 };
 
@@ -41,22 +36,19 @@ struct Run
 
   template < PtActivation kind > gboolean forward () const
   {
-    Forward < kind > job = { (const gfloat *) args->x->data,
-      (gfloat *) args->y->data, op->desc.activation.alpha };
+    Forward < kind > f = { op->desc.activation.alpha };
 
-    return pt_cuda_each (&launch, pt_shape_get_n_elements (&op->desc.x), job,
-        error);
+    return pt_cuda_map (&launch, pt_shape_get_n_elements (&op->desc.x),
+        args->x, args->x, args->y, f, error);
   }
 
   template < PtActivation kind > gboolean backward () const
   {
     const PtTensor *v = pt_activation_uses_y (kind) ? args->y : args->x;
-    Backward < kind > job = { (const gfloat *) v->data,
-      (const gfloat *) args->dy->data, (gfloat *) args->dx->data,
-      op->desc.activation.alpha };
+    Backward < kind > f = { op->desc.activation.alpha };
 
-    return pt_cuda_each (&launch, pt_shape_get_n_elements (&op->desc.x), job,
-        error);
+    return pt_cuda_map (&launch, pt_shape_get_n_elements (&op->desc.x),
+        v != NULL ? v : args->dy, args->dy, args->dx, f, error);
   }
 };
 

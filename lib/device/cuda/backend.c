@@ -4,17 +4,37 @@
 #include "device/cuda/frame.h"
 #include "device/cuda/lane.h"
 
+/* Why there are no GPUs; CUDA says the same of a driver that is missing and
+ * one that is too old. */
+static gchar *
+backend_explain (cudaError_t status)
+{
+  int driver = 0, runtime = 0;
+
+  cudaGetLastError ();
+  if (cudaDriverGetVersion (&driver) == cudaSuccess && driver == 0)
+    return g_strdup ("NVIDIA's driver is not installed");
+  if (status == cudaErrorInsufficientDriver
+      && cudaRuntimeGetVersion (&runtime) == cudaSuccess)
+    return g_strdup_printf ("NVIDIA's driver is for CUDA %d.%d, expected %d.%d "
+        "or newer", driver / 1000, driver / 10 % 100, runtime / 1000,
+        runtime / 10 % 100);
+  return g_strdup (status == cudaSuccess ? "there is none" :
+      cudaGetErrorString (status));
+}
+
 static guint
 backend_count (GError **error)
 {
   int n = 0;
   cudaError_t status = cudaGetDeviceCount (&n);
+  g_autofree gchar *reason = NULL;
 
   if (status == cudaSuccess && n > 0)
     return n;
-  cudaGetLastError ();
+  reason = backend_explain (status);
   g_set_error (error, PT_ERROR, PT_ERROR_DEVICE, "looking for GPUs: %s",
-      status == cudaSuccess ? "there is none" : cudaGetErrorString (status));
+      reason);
   return 0;
 }
 
@@ -211,6 +231,9 @@ backend_recording_free (PtDevice *device, gpointer recording)
 const PtBackend pt_backend_cuda = {
   .name = "cuda",
   .summary = "an NVIDIA GPU",
+  /* which of them a GPU lacks, planning finds */
+  .precisions = 1 << PT_PRECISION_TF32 | 1 << PT_PRECISION_BF16
+      | 1 << PT_PRECISION_FP16,
   .count = backend_count,
   .open = backend_open,
   .close = backend_close,
@@ -233,8 +256,29 @@ const PtBackend pt_backend_cuda = {
   .recording_free = backend_recording_free,
   .pack_frame = pt_cuda_frame_pack,
   .ops = {
+    [PT_OP_CONV] = &pt_cuda_conv,
+    [PT_OP_CONV_DATA] = &pt_cuda_conv_data,
+    [PT_OP_CONV_WEIGHTS] = &pt_cuda_conv_weights,
+    [PT_OP_LINEAR] = &pt_cuda_linear,
+    [PT_OP_LINEAR_DATA] = &pt_cuda_linear_data,
+    [PT_OP_LINEAR_WEIGHTS] = &pt_cuda_linear_weights,
     [PT_OP_ACTIVATION] = &pt_cuda_activation,
     [PT_OP_ACTIVATION_BACKWARD] = &pt_cuda_activation_backward,
+    [PT_OP_POOL] = &pt_cuda_pool,
+    [PT_OP_POOL_BACKWARD] = &pt_cuda_pool_backward,
+    [PT_OP_UPSAMPLE] = &pt_cuda_upsample,
+    [PT_OP_UPSAMPLE_BACKWARD] = &pt_cuda_upsample_backward,
+    [PT_OP_BATCH_NORM] = &pt_cuda_batch_norm,
+    [PT_OP_BATCH_NORM_BACKWARD] = &pt_cuda_batch_norm_backward,
+    [PT_OP_SOFTMAX] = &pt_cuda_softmax,
+    [PT_OP_SOFTMAX_BACKWARD] = &pt_cuda_softmax_backward,
+    [PT_OP_ADD] = &pt_cuda_add,
+    [PT_OP_CONCAT] = &pt_cuda_concat,
+    [PT_OP_SPLIT] = &pt_cuda_split,
+    [PT_OP_FLATTEN] = &pt_cuda_flatten,
+    [PT_OP_UNFLATTEN] = &pt_cuda_unflatten,
+    [PT_OP_DROPOUT] = &pt_cuda_dropout,
+    [PT_OP_MULTIPLY] = &pt_cuda_multiply,
     [PT_OP_POINTWISE_LOSS] = &pt_cuda_pointwise_loss,
     [PT_OP_BINARY_CROSS_ENTROPY] = &pt_cuda_binary_cross_entropy,
     [PT_OP_CROSS_ENTROPY] = &pt_cuda_cross_entropy,
@@ -243,5 +287,8 @@ const PtBackend pt_backend_cuda = {
     [PT_OP_UPDATE] = &pt_cuda_update,
     [PT_OP_DOT] = &pt_cuda_dot,
     [PT_OP_PROJECT] = &pt_cuda_project,
+    [PT_OP_CHECK_FINITE] = &pt_cuda_check_finite,
+    [PT_OP_GATE] = &pt_cuda_gate,
+    [PT_OP_GO] = &pt_cuda_go,
   },
 };

@@ -25,7 +25,7 @@ typedef struct
   PtCuda *cuda;
   guint generation;
   cudaStream_t stream;
-  gpointer cudnn;               /* cudnnHandle_t; see plan.h */
+  gpointer cudnn;               /* PtCudnn; see plan.h */
   void (*cudnn_free) (gpointer cudnn);
 } PtCudaLane;
 
@@ -78,6 +78,8 @@ PT_CUDA_OP (update);
 PT_CUDA_OP (dot);
 PT_CUDA_OP (project);
 PT_CUDA_OP (check_finite);
+PT_CUDA_OP (gate);
+PT_CUDA_OP (go);
 #undef PT_CUDA_OP
 
 G_END_DECLS

@@ -53,13 +53,10 @@ struct Pack
 template < typename Job > gboolean
 frame_launch (PtDevice *device, const Job &job, GError **error)
 {
-  PtCudaLane *lane = pt_cuda_lane (device, error);
-  PtCudaLaunch launch = { device };
+  PtCudaLaunch launch;
 
-  if (lane == NULL)
-    return FALSE;
-  launch.stream = lane->stream;
-  return pt_cuda_each (&launch,
+  return pt_cuda_launch_on (&launch, device, error)
+      && pt_cuda_each (&launch,
       (gint64) job.view.out_width * job.view.out_height, job, error);
 }
 

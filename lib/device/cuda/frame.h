@@ -12,7 +12,14 @@ G_BEGIN_DECLS
 
 /* Video frames of 8 bits in the device's memory, and the pictures that
  * networks take. The formulas of one pixel are here, in C, so that the tests
- * have them without a GPU. */
+ * have them without a GPU.
+ *
+ * Pictures are those of GstVideoConverter with its linear method, but for its
+ * rounding and three ways of its own: its RGB of luma 16..235 is 2.4 levels
+ * too dark; from I420 to RGB of the same size it does not interpolate chroma;
+ * enlarging, it puts the outermost pixels of a row on those of the frame.
+ * Where matrices are equal it copies luma to grey whatever its range: that is
+ * pt_frame_matrix_copy(). */
 
 #ifdef __CUDACC__
 #define PT_FRAME_HD static __host__ __device__ __forceinline__

@@ -54,11 +54,11 @@ binary_launch (PtOp *op, const PtOpArgs *args, GError **error)
   const PtBinaryCrossEntropyDesc *desc = &op->desc.binary;
   const PtCudaTable *pos_weight = (const PtCudaTable *) op->priv;
   gint64 n = pt_shape_get_n_elements (&op->desc.x);
-  Binary < kind > job = { (const gfloat *) args->x->data,
-    (const gfloat *) args->target->data, pos_weight->values,
-    (gfloat *) args->dx->data, (guint) pt_shape_c (&op->desc.x), desc->alpha,
+  Binary < kind > job = { pt_data (args->x),
+    pt_data (args->target), pos_weight->values,
+    pt_data (args->dx), (guint) pt_shape_c (&op->desc.x), desc->alpha,
     desc->gamma, (gfloat) (1. / n) };
-  PtLossMean mean = { (gfloat *) args->loss->data, (gdouble) n };
+  PtLossMean mean = { pt_data (args->loss), (gdouble) n };
   PtCudaLaunch launch;
 
   return pt_cuda_launch_init (&launch, op, error)

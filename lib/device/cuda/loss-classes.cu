@@ -5,31 +5,22 @@
 
 #include "device/cuda/loss.h"
 
-/* A thread looks at so many classes of a pixel; where there are more, several
- * do, and another one puts together what they saw. */
-#define CLASSES_PART 64
-
 namespace
 {
 
-/* Of some of a pixel's classes, with e_k = e^(x_k - top): */
-struct Part
-{
-  gfloat top;                   /* largest score */
-  gfloat others;                /* sum of e_k, without the label's */
-  gfloat dot;                   /* sum_k w_k (x_k - top) ... */
-  gfloat weights;               /* ... and of w_k, if labels are smoothed */
-};
-
-/* dx_k = (slope e_k - shift w_k) / total, but pull / total for the label. */
+/* What is known of a pixel once its scores have been looked at. */
 struct Pixel
 {
-  gfloat top, slope, shift, pull;
+  gfloat value, w;              /* loss, and weight of the label */
+  gfloat top;                   /* largest score */
+  gfloat slope, shift;          /* dx_k = scale (slope e^(x_k - top)
+                                 * - shift w_k), but ... */
+  gfloat pull;                  /* ... this for the label */
 };
 
 struct Classes
 {
-  guint n, c, n_parts;          /* n_parts: of each pixel */
+  guint n, c;
   gint ignore;
   gfloat smooth, share;         /* label_smoothing, and that over C */
   gfloat gamma;
@@ -38,9 +29,8 @@ struct Classes
   const gfloat *x;
   const gint *label;
   gfloat *dx;
-  Part *parts;
   Pixel *pixels;
-  gdouble *total;               /* sum of the labels' weights */
+  gfloat *scale;                /* 1 / sum of the labels' weights; 0: none */
 
   /* -1: does not count */
   PT_HD gint get_label (guint p) const
@@ -55,79 +45,59 @@ struct Classes
     return weight != NULL ? weight[k] : 1.f;
   }
 
-  PT_HD Part look (guint p, guint part) const
+  /* With e_k = e^(x_k - top), @others the sum of e_k without the label's,
+   * @dot that of w_k (x_k - top), q = 1 - p_y, f = q^gamma, L the loss
+   * without f, and m = -L df/dx_y / (1 - p_y): see PtCrossEntropyDesc. The
+   * label's own derivative is minus the sum of the others'. */
+  PT_HD Pixel finish (gfloat x_own, gfloat w, gfloat top, gfloat others,
+      gfloat dot) const
   {
-    const gfloat *row = x + (gsize) p * c;
-    guint first = part * CLASSES_PART;
-    guint end = first + CLASSES_PART < c ? first + CLASSES_PART : c;
-    guint own = get_label (p);
-    Part seen = { -FLT_MAX, 0, 0, 0 };  /* finite, whatever the scores */
-
-    for (guint k = first; k < end; k++)
-      seen.top = row[k] > seen.top ? row[k] : seen.top;
-    for (guint k = first; k < end; k++)
-      seen.others += k == own ? 0.f : expf (row[k] - seen.top);
-    if (share > 0.f)
-      for (guint k = first; k < end; k++) {
-        seen.dot += get_weight (k) * (row[k] - seen.top);
-        seen.weights += get_weight (k);
-      }
-    return seen;
-  }
-
-  PT_HD Part look_at_all (guint p) const
-  {
-    const Part *part = parts + (gsize) p * n_parts;
-    Part all;
-
-    if (n_parts == 1)
-      return look (p, 0);
-    all = part[0];
-    for (guint i = 1; i < n_parts; i++)
-      all.top = part[i].top > all.top ? part[i].top : all.top;
-    all.others = all.dot = 0;
-    for (guint i = 0; i < n_parts; i++) {
-      gfloat below = part[i].top - all.top;
-
-      all.others += part[i].others * expf (below);
-      all.dot += part[i].dot + part[i].weights * below;
-    }
-    return all;
-  }
-
-  /* With q = 1 - p_y, f = q^gamma, L the loss without f, and
-   * m = -L df/dx_y / (1 - p_y): see PtCrossEntropyDesc. The label's own
-   * derivative is minus the sum of the others'. */
-  PT_HD gfloat finish (guint p, guint own, gfloat w) const
-  {
-    Part seen = look_at_all (p);
-    gfloat gap = seen.top - x[(gsize) p * c + own], mine = expf (-gap);
-    gfloat all = seen.others + mine, q = seen.others / all;
-    gfloat norm = log1pf (seen.others + (mine - 1.f)), f = 1.f, m = 0.f;
+    gfloat gap = top - x_own, own = expf (-gap);
+    gfloat all = others + own, q = others / all;
+    gfloat norm = log1pf (others + (own - 1.f)), f = 1.f, m = 0.f;
     gfloat hard = 1.f - smooth, rise;
-    gfloat value = hard * w * (norm + gap)
-        + share * (weights * norm - seen.dot);
+    gfloat value = hard * w * (norm + gap) + share * (weights * norm - dot);
 
     if (gamma > 0.f) {
       f = pt_loss_powf (q, gamma);
-      m = value * gamma * f / (q < 1e-7f ? 1e-7f : q) * mine / all;
+      m = value * gamma * f / (q < 1e-7f ? 1e-7f : q) * own / all;
       value *= f;
     }
     rise = f * (hard * w + share * weights) + m;
-    pixels[p] = {
-      seen.top, rise / all, f * share,
+    return {
+      value, w, top, rise / all, f * share,
       f * share * (weights - w) - rise * q
     };
-    return value;
   }
 };
 
-/* Element (pixel, part). */
 struct Look:Classes
 {
-  PT_HD void operator() (guint i) const
+  template < typename Team > PT_HD void
+  operator() (guint p, const Team &team) const
   {
-    parts[i] = look (i / n_parts, i % n_parts);
+    const gfloat *row = x + (gsize) p * c;
+    gint own = get_label (p);
+    gfloat top = -FLT_MAX, others = 0, dot = 0; /* finite, whatever is in x */
+
+    if (own < 0) {
+      if (team.rank == 0)
+        pixels[p] = { };
+      return;
+    }
+    for (guint k = team.rank; k < c; k += team.size)
+      top = row[k] > top ? row[k] : top;
+    top = team.max (top);
+    for (guint k = team.rank; k < c; k += team.size)
+      others += k == (guint) own ? 0.f : expf (row[k] - top);
+    others = team.sum (others);
+    if (share > 0.f) {
+      for (guint k = team.rank; k < c; k += team.size)
+        dot += get_weight (k) * (row[k] - top);
+      dot = team.sum (dot);
+    }
+    if (team.rank == 0)
+      pixels[p] = finish (row[own], get_weight (own), top, others, dot);
   }
 };
 
@@ -136,26 +106,21 @@ struct Sum:Classes
 {
   PT_HD void operator() (guint o, guint p, gfloat *sums) const
   {
-    gint own = get_label (p);
-    gfloat w;
-
-    if (own < 0)
-      return;
-    w = get_weight (own);
-    sums[0] += finish (p, own, w);
-    sums[1] += w;
+    sums[0] += pixels[p].value;
+    sums[1] += pixels[p].w;
   }
 };
 
 struct Mean
 {
-  gfloat *loss;
-  gdouble *total;
+  gfloat *loss, *scale;
 
   PT_HD void operator() (guint o, const gdouble *sums) const
   {
-    *total = sums[1];
-    *loss = sums[1] > 0 ? sums[0] / sums[1] : 0;
+    gdouble per = sums[1] > 0 ? 1 / sums[1] : 0;
+
+    *scale = per;
+    *loss = per > 0 ? sums[0] * per : 0;
   }
 };
 
@@ -169,7 +134,7 @@ struct Spread:Classes
     Pixel pixel;
     gfloat d;
 
-    if (own < 0 || !(*total > 0)) {
+    if (own < 0 || *scale == 0) {
       dx[i] = 0;
       return;
     }
@@ -177,7 +142,7 @@ struct Spread:Classes
     d = pixel.slope * expf (x[i] - pixel.top);
     if (pixel.shift > 0.f)
       d -= pixel.shift * get_weight (k);
-    dx[i] = (k == (guint) own ? pixel.pull : d) * (gfloat) (1 / *total);
+    dx[i] = (k == (guint) own ? pixel.pull : d) * *scale;
   }
 };
 
@@ -186,7 +151,7 @@ struct Plan
 {
   Classes job;
   PtCudaTable weight;
-  gsize sums_at, parts_at, pixels_at;
+  gsize sums_at, pixels_at;
 };
 
 }                               // namespace
@@ -201,22 +166,6 @@ classes_clear (PtOp *op)
   g_free (plan);
 }
 
-static void
-classes_plan_scratch (PtOp *op, Plan *plan)
-{
-  const Classes *job = &plan->job;
-
-  pt_cuda_carve (&op->scratch_size, sizeof *job->total);
-  plan->sums_at = pt_cuda_carve (&op->scratch_size,
-      pt_cuda_sum_scratch (1, job->n, 2));
-  plan->pixels_at = pt_cuda_carve (&op->scratch_size,
-      job->n * sizeof (Pixel));
-  plan->parts_at = op->scratch_size;
-  if (job->n_parts > 1)
-    pt_cuda_carve (&op->scratch_size,
-        (gsize) job->n * job->n_parts * sizeof (Part));
-}
-
 static gboolean
 classes_plan (PtOp *op, GError **error)
 {
@@ -229,7 +178,6 @@ classes_plan (PtOp *op, GError **error)
   op->priv = plan;
   job->c = pt_shape_c (&op->desc.x);
   job->n = pt_shape_h (&op->desc.x) * pt_shape_w (&op->desc.x);
-  job->n_parts = (job->c + CLASSES_PART - 1) / CLASSES_PART;
   job->ignore = desc->ignore_index;
   job->smooth = desc->label_smoothing;
   job->share = desc->label_smoothing / job->c;
@@ -238,7 +186,11 @@ classes_plan (PtOp *op, GError **error)
     weights += weight != NULL ? weight[k] : 1;
   job->weights = weights;
   desc->weight = NULL;
-  classes_plan_scratch (op, plan);
+  pt_cuda_carve (&op->scratch_size, sizeof *job->scale);
+  plan->pixels_at = pt_cuda_carve (&op->scratch_size,
+      job->n * sizeof (Pixel));
+  plan->sums_at = pt_cuda_carve (&op->scratch_size,
+      pt_cuda_sum_scratch (1, job->n, 2));
   return weight == NULL || pt_cuda_table_init (&plan->weight,
       op->workspace->device, weight, job->c, error);
 }
@@ -255,18 +207,15 @@ classes_run (PtOp *op, const PtOpArgs *args, GError **error)
     return FALSE;
   scratch = (guint8 *) launch.scratch;
   job.weight = plan->weight.values;
-  job.x = (const gfloat *) args->x->data;
-  job.label = (const gint *) args->target->data;
-  job.dx = (gfloat *) args->dx->data;
-  job.total = (gdouble *) scratch;
+  job.x = pt_data (args->x);
+  job.label = pt_data < gint > (args->target);
+  job.dx = pt_data (args->dx);
+  job.scale = (gfloat *) scratch;
   job.pixels = (Pixel *) (scratch + plan->pixels_at);
-  job.parts = (Part *) (scratch + plan->parts_at);
-  if (job.n_parts > 1 && !pt_cuda_each (&launch,
-          (gint64) job.n * job.n_parts, Look { job }, error))
-    return FALSE;
-  return pt_cuda_sum < gfloat, 2 > (&launch, 1, job.n,
+  return pt_cuda_teams (&launch, job.n, job.c, Look { job }, error)
+      && pt_cuda_sum < gfloat, 2 > (&launch, 1, job.n,
       scratch + plan->sums_at, Sum { job },
-      Mean { (gfloat *) args->loss->data, job.total }, error)
+      Mean { pt_data (args->loss), job.scale }, error)
       && pt_cuda_each (&launch, (gint64) job.n * job.c, Spread { job }, error);
 }
 

@@ -134,9 +134,9 @@ flow_run (PtOp *op, const PtOpArgs *args, GError **error)
   gdouble down = h > 1 ? smooth / (2 * (h - 1) * w) : 0;
   gfloat eps = op->desc.flow.eps;
   Flow job = { (gint) h, (gint) w, (gint) c, eps * eps, (gfloat) mean,
-    (gfloat) right, (gfloat) down, (const gfloat *) args->x->data,
-    (const gfloat *) args->target->data, (gfloat *) args->dx->data };
-  Finish finish = { (gfloat *) args->loss->data, mean, right, down };
+    (gfloat) right, (gfloat) down, pt_data (args->x),
+    pt_data (args->target), pt_data (args->dx) };
+  Finish finish = { pt_data (args->loss), mean, right, down };
   PtCudaLaunch launch;
 
   return pt_cuda_launch_init (&launch, op, error)

@@ -35,10 +35,10 @@ pointwise_launch (PtOp *op, const PtOpArgs *args, GError **error)
 {
   gint64 n = pt_shape_get_n_elements (&op->desc.x);
   gfloat eps = op->desc.pointwise.eps;
-  Pointwise < kind > job = { (const gfloat *) args->x->data,
-    (const gfloat *) args->target->data, (gfloat *) args->dx->data, eps * eps,
+  Pointwise < kind > job = { pt_data (args->x),
+    pt_data (args->target), pt_data (args->dx), eps * eps,
     (gfloat) (1. / n) };
-  PtLossMean mean = { (gfloat *) args->loss->data, (gdouble) n };
+  PtLossMean mean = { pt_data (args->loss), (gdouble) n };
   PtCudaLaunch launch;
 
   return pt_cuda_launch_init (&launch, op, error)

@@ -253,16 +253,16 @@ ssim_run (PtOp *op, const PtOpArgs *args, GError **error)
   similarity = (gdouble *) launch.scratch;
   sums = (guint8 *) launch.scratch + plan->sums_at;
   job.taps = plan->taps.values;
-  job.x = (const gfloat *) args->x->data;
-  job.t = (const gfloat *) args->target->data;
-  job.dx = (gfloat *) args->dx->data;
+  job.x = pt_data (args->x);
+  job.t = pt_data (args->target);
+  job.dx = pt_data (args->dx);
   ssim_place (plan, &job, (guint8 *) launch.scratch);
   return pt_cuda_each (&launch, job.out_h * job.row, Down { job }, error)
       && pt_cuda_sum < gfloat, 1 > (&launch, 1, windows, sums, Compare { job },
       Similarity { similarity, alpha / windows }, error)
       && pt_cuda_each (&launch, job.out_h * job.row, BackAcross { job }, error)
       && pt_cuda_sum < gfloat, 1 > (&launch, 1, n, sums, BackDown { job },
-      Finish { (gfloat *) args->loss->data, similarity, (1 - alpha) / n },
+      Finish { pt_data (args->loss), similarity, (1 - alpha) / n },
       error);
 }
 

@@ -6,8 +6,8 @@
 #include <math.h>
 
 #include "core/tensor.h"
-#include "device/cuda/kernel.h"
 #include "device/cuda/table.h"
+#include "device/cuda/vec.h"
 
 /* What the losses have in common: each is a sum whose terms, as they are
  * added, write their derivatives. What is only known once the frame has been

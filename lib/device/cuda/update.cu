@@ -3,8 +3,7 @@
 
 #include <math.h>
 
-#include "core/tensor.h"
-#include "device/cuda/kernel.h"
+#include "device/cuda/vec.h"
 
 /* The formulas of torch.optim 1.13, one pass over the arena each. */
 
@@ -132,77 +131,53 @@ template < bool amsgrad > struct Adam
   }
 };
 
-/* What one instruction loads or stores. */
-template < gint n > struct alignas (n * sizeof (gfloat)) Chunk
-{
-  gfloat v[n];
-};
-
-template < typename Rule > struct Update
+template < typename Rule, int N > struct Update
 {
   const Numbers *numbers;
-  guint n;
-  bool aligned;                 /* all that follows, for chunks of four */
-  gfloat *w;
-  const gfloat *g;
-  gfloat *slots[PT_UPDATE_MAX_SLOTS];
-
-  template < gint size > PT_HD void apply (guint at) const
-  {
-    typedef Chunk < size > Some;
-    Some x = *(const Some *) (w + at), y = *(const Some *) (g + at);
-    Some s[PT_UPDATE_MAX_SLOTS];
-
-    for (gint k = 0; k < Rule::n_slots; k++)
-      s[k] = *(const Some *) (slots[k] + at);
-    for (gint i = 0; i < size; i++) {
-      gfloat one[PT_UPDATE_MAX_SLOTS];
-
-      for (gint k = 0; k < Rule::n_slots; k++)
-        one[k] = s[k].v[i];
-      Rule::apply (*numbers, &x.v[i], y.v[i], one);
-      for (gint k = 0; k < Rule::n_slots; k++)
-        s[k].v[i] = one[k];
-    }
-    *(Some *) (w + at) = x;
-    for (gint k = 0; k < Rule::n_slots; k++)
-      *(Some *) (slots[k] + at) = s[k];
-  }
+  PtVec < N > *w;
+  const PtVec < N > *g;
+  PtVec < N > *slots[PT_UPDATE_MAX_SLOTS];
 
   PT_HD void operator() (guint i) const
   {
-    guint first = 4 * i, end = first + 4 < n ? first + 4 : n;
+    PtVec < N > x, y, s[PT_UPDATE_MAX_SLOTS];
 
     if (!numbers->go)
       return;
-    if (aligned && first + 4 <= n)
-      apply < 4 > (first);
-    else
-      for (guint at = first; at < end; at++)
-        apply < 1 > (at);
+    x = w[i];
+    y = g[i];
+    for (gint k = 0; k < Rule::n_slots; k++)
+      s[k] = slots[k][i];
+    for (gint j = 0; j < N; j++) {
+      gfloat one[PT_UPDATE_MAX_SLOTS];
+
+      for (gint k = 0; k < Rule::n_slots; k++)
+        one[k] = s[k].v[j];
+      Rule::apply (*numbers, &x.v[j], y.v[j], one);
+      for (gint k = 0; k < Rule::n_slots; k++)
+        s[k].v[j] = one[k];
+    }
+    w[i] = x;
+    for (gint k = 0; k < Rule::n_slots; k++)
+      slots[k][i] = s[k];
   }
 };
-
-static bool
-is_aligned (gconstpointer data)
-{
-  return GPOINTER_TO_SIZE (data) % sizeof (Chunk < 4 >) == 0;
-}
 
 template < typename Rule > gboolean
 update_launch (const PtCudaLaunch *launch, const PtOpArgs *args,
     GError **error)
 {
-  guint n = args->update_w->size / sizeof (gfloat);
-  Update < Rule > job = { (const Numbers *) launch->scratch, n,
-    is_aligned (args->update_w->data) && is_aligned (args->dw->data),
-    (gfloat *) args->update_w->data, (const gfloat *) args->dw->data };
+  gint64 n = args->update_w->size / sizeof (gfloat);
 
-  for (gint k = 0; k < Rule::n_slots; k++) {
-    job.slots[k] = (gfloat *) args->slots[k]->data;
-    job.aligned = job.aligned && is_aligned (job.slots[k]);
-  }
-  return pt_cuda_each (launch, (n + 3) / 4, job, error);
+  return pt_cuda_vec (n,[&] < int N > () {
+        Update < Rule, N > job = { (const Numbers *) launch->scratch,
+          pt_data < PtVec < N > > (args->update_w),
+          pt_data < PtVec < N > > (args->dw) };
+
+        for (guint k = 0; k < PT_UPDATE_MAX_SLOTS; k++)
+          job.slots[k] = pt_data < PtVec < N > > (args->slots[k]);
+        return pt_cuda_each (launch, n / N, job, error);
+      });
 }
 
 gboolean

@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include "core/tensor.h"
-#include "device/cuda/kernel.h"
+#include "device/cuda/vec.h"
 
 /* Long vectors: sums in double. */
 
@@ -112,8 +112,7 @@ dot_run (PtOp *op, const PtOpArgs *args, GError **error)
   if (!pt_cuda_sum < gdouble, 1 > (&launch, 1,
           pt_shape_get_n_elements (&op->desc.x),
           (guint8 *) launch.scratch + VECTOR_RESULT,
-          Dot { (const gfloat *) args->x->data,
-              (const gfloat *) args->w->data }, Store { to }, error))
+          Dot { pt_data (args->x), pt_data (args->w) }, Store { to }, error))
     return FALSE;
   return args->y != NULL || pt_backend_cuda.download (device, args->sum, to,
       sizeof *to, error);
@@ -124,8 +123,7 @@ project_run (PtOp *op, const PtOpArgs *args, GError **error)
 {
   gint64 n = pt_shape_get_n_elements (&op->desc.x);
   PtCudaLaunch launch;
-  gfloat *g = (gfloat *) args->dw->data, *c = (gfloat *) args->mean->data;
-  gfloat *along;
+  gfloat *g = pt_data (args->dw), *c = pt_data (args->mean), *along;
 
   if (!pt_cuda_launch_init (&launch, op, error))
     return FALSE;

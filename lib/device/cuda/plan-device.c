@@ -1,0 +1,234 @@
+/* SPDX-FileCopyrightText: partimefilter contributors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "device/cuda/cudnn.h"
+
+#include <string.h>
+
+#include "device/cuda/cuda.h"
+
+#define TIME_RUNS 5
+
+/* What of plan.h needs a GPU. */
+
+static PtCudnn *
+device_new_cudnn (const PtCudaLane *lane, GError **error)
+{
+  const struct cudaDeviceProp *properties = &lane->cuda->properties;
+  g_autoptr (PtCudnn) self = g_new0 (PtCudnn, 1);
+
+  self->gpu = g_strdup (properties->name);
+  self->capability = properties->major * 10 + properties->minor;
+  if (!pt_cudnn_check (cudnnCreate (&self->handle), "starting cuDNN", error)
+      || !pt_cudnn_check (cudnnSetStream (self->handle, lane->stream),
+          "giving cuDNN its stream", error)
+      || !pt_cudnn_describe (self, CUDNN_ATTR_DEVICEPROP_HANDLE,
+          CUDNN_TYPE_HANDLE, 1, &self->handle, error))
+    return NULL;
+  return g_steal_pointer (&self);
+}
+
+static void
+device_free_cudnn (gpointer self)
+{
+  pt_cudnn_free (self);
+}
+
+PtCudnn *
+pt_cudnn_get (PtDevice *device, GError **error)
+{
+  PtCudaLane *lane = pt_cuda_lane (device, error);
+
+  if (lane != NULL && lane->cudnn == NULL) {
+    lane->cudnn = device_new_cudnn (lane, error);
+    lane->cudnn_free = device_free_cudnn;
+    if (lane->cudnn == NULL)
+      g_prefix_error (error, "device %s: ", device->name);
+  }
+  return lane != NULL ? lane->cudnn : NULL;
+}
+
+gboolean
+pt_plan_new_for (PtOp *op, const PtConvGraph *graph, PtPlan **plan,
+    GError **error)
+{
+  PtCudnn *cudnn = pt_cudnn_get (op->workspace->device, error);
+  g_auto (PtPlanRules) rules = { FALSE, };
+
+  *plan = NULL;
+  if (cudnn == NULL)
+    return FALSE;
+  pt_plan_rules_init (&rules, op->workspace, cudnn);
+  return pt_plan_new (cudnn, graph, &rules, plan, error);
+}
+
+/* The descriptor of @keys, which are pointers by PtConvTensor and then the
+ * workspace. */
+static cudnnBackendDescriptor_t
+device_new_pack (const PtPlan *self, const gpointer *keys, GError **error)
+{
+  static const gint64 ids[] = { PT_CONV_X, PT_CONV_Y, PT_CONV_W, PT_CONV_B };
+  gint64 n = self->graph.bias ? PT_CONV_N_TENSORS : PT_CONV_B;
+  g_autoptr (PtDescriptors) all = pt_descriptors_new ();
+  cudnnBackendDescriptor_t pack = pt_descriptors_add (all,
+      CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR);
+
+  pt_descriptors_set (all, pack, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS,
+      CUDNN_TYPE_INT64, n, ids);
+  pt_descriptors_set (all, pack, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS,
+      CUDNN_TYPE_VOID_PTR, n, keys);
+  pt_descriptors_set (all, pack, CUDNN_ATTR_VARIANT_PACK_WORKSPACE,
+      CUDNN_TYPE_VOID_PTR, 1, keys + PT_CONV_N_TENSORS);
+  pt_descriptors_finalize (all, pack);
+  if (!pt_descriptors_check (all, "naming its memory", error))
+    return NULL;
+  return pt_descriptors_take_last (all);
+}
+
+static cudnnBackendDescriptor_t
+device_get_pack (PtPlan *self, const gpointer *keys, GError **error)
+{
+  cudnnBackendDescriptor_t pack;
+  guint at;
+
+  for (at = 0; at < MIN (self->n_packs, PT_PLAN_PACKS); at++)
+    if (memcmp (self->packs[at].pointers, keys,
+            sizeof self->packs[at].pointers) == 0)
+      return self->packs[at].descriptor;
+  pack = device_new_pack (self, keys, error);
+  if (pack == NULL)
+    return NULL;
+  at = self->n_packs++ % PT_PLAN_PACKS;
+  if (self->packs[at].descriptor != NULL)
+    cudnnBackendDestroyDescriptor (self->packs[at].descriptor);
+  memcpy (self->packs[at].pointers, keys, sizeof self->packs[at].pointers);
+  self->packs[at].descriptor = pack;
+  return pack;
+}
+
+gboolean
+pt_plan_execute (PtPlan *self, PtCudnn *cudnn,
+    const gpointer pointers[PT_CONV_N_TENSORS], gpointer workspace,
+    GError **error)
+{
+  gpointer keys[PT_CONV_N_TENSORS + 1];
+  cudnnBackendDescriptor_t pack;
+
+  memcpy (keys, pointers, sizeof keys - sizeof *keys);
+  keys[PT_CONV_N_TENSORS] = workspace;
+  pack = device_get_pack (self, keys, error);
+  return pack != NULL && pt_cudnn_check (cudnnBackendExecute (cudnn->handle,
+          self->plan, pack), "running", error);
+}
+
+gboolean
+pt_plan_run (PtPlan *self, PtOp *op,
+    const gpointer pointers[PT_CONV_N_TENSORS], gpointer workspace,
+    GError **error)
+{
+  PtDevice *device = op->workspace->device;
+  PtCudnn *cudnn = pt_cudnn_get (device, error);
+  g_autofree gchar *text = NULL;
+
+  if (cudnn != NULL && pt_plan_execute (self, cudnn, pointers, workspace,
+          error))
+    return TRUE;
+  text = pt_conv_graph_print (&self->graph);
+  g_prefix_error (error, "device %s: %s: ", device->name, text);
+  return FALSE;
+}
+
+/* Memory that the plans of one graph are tried on. */
+typedef struct
+{
+  cudaStream_t stream;
+  cudaEvent_t start, end;
+  gpointer pointers[PT_CONV_N_TENSORS];
+  gpointer workspace;
+} Trial;
+
+static gboolean
+trial_init (Trial *trial, PtCudnn *cudnn, const GPtrArray *plans)
+{
+  const PtConvGraph *graph = &((PtPlan *) plans->pdata[0])->graph;
+  const gint64 *dims[] = { graph->x, graph->y, graph->w };
+  gsize workspace = 1;
+  enum cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
+
+  for (guint i = 0; i < plans->len; i++)
+    workspace = MAX (workspace, ((PtPlan *) plans->pdata[i])->workspace);
+  if (cudnnGetStream (cudnn->handle, &trial->stream) != CUDNN_STATUS_SUCCESS
+      || cudaStreamIsCapturing (trial->stream, &capture) != cudaSuccess
+      || capture != cudaStreamCaptureStatusNone
+      || cudaEventCreate (&trial->start) != cudaSuccess
+      || cudaEventCreate (&trial->end) != cudaSuccess
+      || cudaMalloc (&trial->workspace, workspace) != cudaSuccess
+      || cudaMalloc (&trial->pointers[PT_CONV_B],
+          graph->y[1] * sizeof (gfloat)) != cudaSuccess)
+    return FALSE;
+  for (guint i = 0; i < G_N_ELEMENTS (dims); i++) {
+    gsize bytes = sizeof (gfloat) * dims[i][0] * dims[i][1] * dims[i][2] *
+        dims[i][3];
+
+    if (cudaMalloc (&trial->pointers[i], bytes) != cudaSuccess ||
+        cudaMemsetAsync (trial->pointers[i], 0, bytes, trial->stream)
+        != cudaSuccess)
+      return FALSE;
+  }
+  return TRUE;
+}
+
+static void
+trial_clear (Trial *trial)
+{
+  for (guint i = 0; i < PT_CONV_N_TENSORS; i++)
+    cudaFree (trial->pointers[i]);
+  cudaFree (trial->workspace);
+  if (trial->start != NULL)
+    cudaEventDestroy (trial->start);
+  if (trial->end != NULL)
+    cudaEventDestroy (trial->end);
+  cudaGetLastError ();          /* whoever comes next is not to find it */
+}
+
+/* Milliseconds of some runs behind one that loads; G_MAXFLOAT if it fails. */
+static gfloat
+trial_run (Trial *trial, PtPlan *plan, PtCudnn *cudnn)
+{
+  gfloat ms = G_MAXFLOAT;
+  gboolean ok = TRUE;
+
+  for (gint i = -1; i < TIME_RUNS && ok; i++) {
+    if (i == 0)
+      ok = cudaEventRecord (trial->start, trial->stream) == cudaSuccess;
+    ok = ok && pt_plan_execute (plan, cudnn, trial->pointers,
+        trial->workspace, NULL);
+  }
+  if (!ok || cudaEventRecord (trial->end, trial->stream) != cudaSuccess ||
+      cudaEventSynchronize (trial->end) != cudaSuccess ||
+      cudaEventElapsedTime (&ms, trial->start, trial->end) != cudaSuccess)
+    return G_MAXFLOAT;
+  return ms;
+}
+
+guint
+pt_plan_time (PtCudnn *cudnn, GPtrArray *plans)
+{
+  Trial trial = { NULL, };
+  gfloat least = G_MAXFLOAT;
+  guint best = 0;
+
+  if (cudnn->handle == NULL)
+    return 0;
+  if (trial_init (&trial, cudnn, plans))
+    for (guint i = 0; i < plans->len; i++) {
+      gfloat ms = trial_run (&trial, plans->pdata[i], cudnn);
+
+      if (ms < least) {
+        least = ms;
+        best = i;
+      }
+    }
+  trial_clear (&trial);
+  return best;
+}
