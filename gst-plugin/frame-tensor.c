@@ -31,22 +31,18 @@ format_centre (gdouble inner_w, gdouble inner_h, gint outer_w, gint outer_h)
 
 /* Part of the frame is seen: the middle, of the network's shape. */
 static void
-format_crop (GstPartimeFormat *self, GstStructure *options)
+format_crop (GstPartimeFormat *self)
 {
   gdouble par = (gdouble) self->info.par_n / self->info.par_d;
 
   self->view = format_centre (self->input.width / par, self->input.height,
       self->info.width, self->info.height);
-  gst_structure_set (options,
-      GST_VIDEO_CONVERTER_OPT_SRC_X, G_TYPE_INT, self->view.x,
-      GST_VIDEO_CONVERTER_OPT_SRC_Y, G_TYPE_INT, self->view.y,
-      GST_VIDEO_CONVERTER_OPT_SRC_WIDTH, G_TYPE_INT, self->view.w,
-      GST_VIDEO_CONVERTER_OPT_SRC_HEIGHT, G_TYPE_INT, self->view.h, NULL);
+  self->part = self->view;
 }
 
 /* All of the frame is seen, between black bars. */
 static void
-format_letterbox (GstPartimeFormat *self, GstStructure *options)
+format_letterbox (GstPartimeFormat *self)
 {
   gdouble par = (gdouble) self->info.par_n / self->info.par_d;
   GstVideoRectangle box = format_centre (self->info.width * par,
@@ -58,11 +54,7 @@ format_letterbox (GstPartimeFormat *self, GstStructure *options)
   self->view.y = -(gint) (box.y * y + 0.5);
   self->view.w = self->input.width * x + 0.5;
   self->view.h = self->input.height * y + 0.5;
-  gst_structure_set (options,
-      GST_VIDEO_CONVERTER_OPT_DEST_X, G_TYPE_INT, box.x,
-      GST_VIDEO_CONVERTER_OPT_DEST_Y, G_TYPE_INT, box.y,
-      GST_VIDEO_CONVERTER_OPT_DEST_WIDTH, G_TYPE_INT, box.w,
-      GST_VIDEO_CONVERTER_OPT_DEST_HEIGHT, G_TYPE_INT, box.h, NULL);
+  self->box = box;
 }
 
 static gboolean
@@ -75,23 +67,26 @@ format_fits (const GstPartimeFormat *self)
 }
 
 static gboolean
-format_plan (GstPartimeFormat *self, const gchar *resize)
+format_plan (GstPartimeFormat *self)
 {
   g_autoptr (GstBuffer) buffer = NULL;
-  GstStructure *options = gst_structure_new ("options",
+  GstStructure *options;
+
+  if (format_fits (self))
+    return TRUE;
+  options = gst_structure_new ("options",
+      GST_VIDEO_CONVERTER_OPT_SRC_X, G_TYPE_INT, self->part.x,
+      GST_VIDEO_CONVERTER_OPT_SRC_Y, G_TYPE_INT, self->part.y,
+      GST_VIDEO_CONVERTER_OPT_SRC_WIDTH, G_TYPE_INT, self->part.w,
+      GST_VIDEO_CONVERTER_OPT_SRC_HEIGHT, G_TYPE_INT, self->part.h,
+      GST_VIDEO_CONVERTER_OPT_DEST_X, G_TYPE_INT, self->box.x,
+      GST_VIDEO_CONVERTER_OPT_DEST_Y, G_TYPE_INT, self->box.y,
+      GST_VIDEO_CONVERTER_OPT_DEST_WIDTH, G_TYPE_INT, self->box.w,
+      GST_VIDEO_CONVERTER_OPT_DEST_HEIGHT, G_TYPE_INT, self->box.h,
       GST_VIDEO_CONVERTER_OPT_RESAMPLER_METHOD,
       GST_TYPE_VIDEO_RESAMPLER_METHOD, GST_VIDEO_RESAMPLER_METHOD_LINEAR,
       GST_VIDEO_CONVERTER_OPT_DITHER_METHOD, GST_TYPE_VIDEO_DITHER_METHOD,
       GST_VIDEO_DITHER_NONE, NULL);
-
-  if (g_strcmp0 (resize, "crop") == 0)
-    format_crop (self, options);
-  else if (g_strcmp0 (resize, "letterbox") == 0)
-    format_letterbox (self, options);
-  if (format_fits (self)) {
-    gst_structure_free (options);
-    return TRUE;
-  }
   self->converter = gst_video_converter_new (&self->info, &self->input,
       options);
   if (!self->converter)
@@ -102,9 +97,9 @@ format_plan (GstPartimeFormat *self, const gchar *resize)
 }
 
 /* Frames of @info as pictures of @width x @height, placed as the network file
- * says. Returns: (nullable): %NULL if they cannot be converted */
-GstPartimeFormat *
-gst_partime_format_new_sized (const GstVideoInfo *info, PtNetwork *network,
+ * says. */
+static GstPartimeFormat *
+format_new (const GstVideoInfo *info, PtNetwork *network,
     GstVideoFormat packed, gint width, gint height)
 {
   g_autoptr (GstPartimeFormat) self =
@@ -112,16 +107,38 @@ gst_partime_format_new_sized (const GstVideoInfo *info, PtNetwork *network,
   g_autofree gchar *resize = pt_network_get (network, "network", "resize");
 
   self->info = *info;
-  self->view = (GstVideoRectangle) {
+  self->view = self->part = (GstVideoRectangle) {
   0, 0, info->width, info->height};
+  self->box = (GstVideoRectangle) {
+  0, 0, width, height};
   gst_video_info_set_format (&self->input, packed, width, height);
   /* the converter changes neither of these */
   self->input.fps_n = info->fps_n;
   self->input.fps_d = info->fps_d;
   self->input.interlace_mode = info->interlace_mode;
-  if (!format_plan (self, resize))
-    return NULL;
+  if (g_strcmp0 (resize, "crop") == 0)
+    format_crop (self);
+  else if (g_strcmp0 (resize, "letterbox") == 0)
+    format_letterbox (self);
   return g_steal_pointer (&self);
+}
+
+/* Returns: (nullable): %NULL if they cannot be converted */
+GstPartimeFormat *
+gst_partime_format_new_sized (const GstVideoInfo *info, PtNetwork *network,
+    GstVideoFormat packed, gint width, gint height)
+{
+  g_autoptr (GstPartimeFormat) self =
+      format_new (info, network, packed, width, height);
+
+  return format_plan (self) ? g_steal_pointer (&self) : NULL;
+}
+
+static GstVideoFormat
+format_get_packed (PtNetwork *network)
+{
+  return format_get_int (network, "channels", 3) == 1
+      ? GST_VIDEO_FORMAT_GRAY8 : GST_VIDEO_FORMAT_RGB;
 }
 
 /* Returns: (nullable): %NULL if frames of @info cannot be converted */
@@ -129,11 +146,25 @@ GstPartimeFormat *
 gst_partime_format_new (const GstVideoInfo *info, PtNetwork *network)
 {
   const PtShape *shape = pt_network_get_input_shape (network);
-  gint channels = format_get_int (network, "channels", 3);
 
   return gst_partime_format_new_sized (info, network,
-      channels == 1 ? GST_VIDEO_FORMAT_GRAY8 : GST_VIDEO_FORMAT_RGB,
-      shape->dims[3], shape->dims[2]);
+      format_get_packed (network), shape->dims[3], shape->dims[2]);
+}
+
+/* For frames in CUDA memory, which gst_partime_cuda_get_module() is there
+ * for. */
+GstPartimeFormat *
+gst_partime_format_new_cuda (const GstVideoInfo *info, PtNetwork *network,
+    GstPartimeCuda *cuda, GError **error)
+{
+  const PtShape *shape = pt_network_get_input_shape (network);
+  g_autoptr (GstPartimeFormat) self = format_new (info, network,
+      format_get_packed (network), shape->dims[3], shape->dims[2]);
+  GstPartimeCudaView view = { *info, self->part, self->input, self->box };
+
+  self->cuda = gst_partime_cuda_get_module ()->picture_new (cuda, &view,
+      error);
+  return self->cuda ? g_steal_pointer (&self) : NULL;
 }
 
 GstPartimeFormat *
@@ -147,6 +178,8 @@ format_clear (gpointer data)
 {
   GstPartimeFormat *self = data;
 
+  if (self->cuda)
+    gst_partime_cuda_get_module ()->picture_free (self->cuda);
   g_clear_pointer (&self->converter, gst_video_converter_free);
   if (self->scratch.buffer)
     gst_video_frame_unmap (&self->scratch);
@@ -169,15 +202,42 @@ gst_partime_format_convert (GstPartimeFormat *self, GstVideoFrame *frame)
   return &self->scratch;
 }
 
-/* Converts @frame and gives it, with the @target it is to learn from if there
- * is one, to @pipeline, which keeps nothing of them. */
-PtFlow
-gst_partime_format_push (GstPartimeFormat *self, GstVideoFrame *frame,
-    PtTensor *target, PtPipeline *pipeline, PtPushFlags flags, GError **error)
+/**
+ * gst_partime_format_see:
+ * @self: of the frame
+ * @buffer: the frame, wherever it lies
+ * @sight: (out): what the network sees of it, good until it is cleared or this
+ *   is called again
+ * @error: return location; not set if @buffer is no frame of the format
+ *
+ * Returns: whether the frame could be read
+ */
+gboolean
+gst_partime_format_see (GstPartimeFormat *self, GstBuffer *buffer,
+    GstPartimeSight *sight, GError **error)
 {
-  const GstVideoFrame *from = gst_partime_format_convert (self, frame);
+  const GstVideoFrame *seen;
 
-  return pt_pipeline_push_pixels (pipeline,
-      GST_VIDEO_FRAME_PLANE_DATA (from, 0),
-      GST_VIDEO_FRAME_PLANE_STRIDE (from, 0), target, flags, error);
+  if (self->cuda) {
+    sight->pixels = gst_partime_cuda_get_module ()->picture_read (self->cuda,
+        buffer, error);
+    sight->stride = (gsize) self->input.width
+        * GST_VIDEO_INFO_N_COMPONENTS (&self->input);
+    return sight->pixels != NULL;
+  }
+  if (!gst_video_frame_map (&sight->frame, &self->info, buffer, GST_MAP_READ))
+    return FALSE;
+  seen = gst_partime_format_convert (self, &sight->frame);
+  sight->pixels = GST_VIDEO_FRAME_PLANE_DATA (seen, 0);
+  sight->stride = GST_VIDEO_FRAME_PLANE_STRIDE (seen, 0);
+  return TRUE;
+}
+
+void
+gst_partime_sight_clear (GstPartimeSight *self)
+{
+  if (self->frame.buffer)
+    gst_video_frame_unmap (&self->frame);
+  *self = (GstPartimeSight) {
+  NULL};
 }

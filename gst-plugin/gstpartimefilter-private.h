@@ -5,7 +5,7 @@
  * properties.c: settings; session.c: network and pipeline from open to close;
  * source.c: the source task and what it sends on; score.c: frames compared
  * with their results; queries.c: what pads answer; labels.c: what frames learn
- * from; classes.c: classes found;
+ * from; classes.c: classes found; cuda/filter.c: frames in CUDA memory;
  * stats.c: what is measured. */
 
 #pragma once
@@ -62,6 +62,7 @@ typedef struct
   guint64 label_tolerance, label_wait;  /* GST_CLOCK_TIME_NONE: auto */
   gchar *stats_location;
   GstStructure *settings;       /* group.key: value */
+  gint cuda_device_id;          /* below 0: any */
   guint checkpoint_keep;
   gboolean resume_stream;
 } GstPartimeSettings;
@@ -88,6 +89,7 @@ struct _GstPartimeFilter
 {
   GstElement parent;
   GstPad *sinkpad, *srcpad;
+  GstPartimeCuda *cuda;         /* NULL: no frames in CUDA memory */
   GstPartimeSettings settings;
 
   /* From READY to PAUSED and back; both pointers change under the object
@@ -132,7 +134,8 @@ struct _GstPartimeFilter
   /* Source side: the task, or with timing=latest the sink's thread. */
   GstBufferPool *pool;          /* output=network */
   GstVideoInfo picture_info;
-  gboolean need_pool;
+  gboolean need_pool;           /* downstream is to be asked again */
+  gboolean blends;              /* downstream, what comes as metadata */
   GstBuffer *last_picture;
   GstPartimeFormat *score_format;       /* [output] kind=error */
   gint64 last_save, first_stats, last_stats;    /* us */
@@ -178,6 +181,19 @@ gboolean gst_partime_filter_load (GstPartimeFilter *self,
 gboolean gst_partime_filter_reset (GstPartimeFilter *self);
 gboolean gst_partime_filter_saves (GstPartimeFilter *self);
 void gst_partime_filter_save_now (GstPartimeFilter *self);
+
+/* cuda/filter.c */
+void gst_partime_filter_install_cuda (GstElementClass *klass);
+void gst_partime_filter_open_cuda (GstPartimeFilter *self);
+void gst_partime_filter_close_cuda (GstPartimeFilter *self);
+void gst_partime_filter_share_cuda (GstPartimeFilter *self);
+void gst_partime_filter_unshare_cuda (GstPartimeFilter *self);
+gboolean gst_partime_filter_query_cuda (GstPartimeFilter *self,
+    GstQuery *query);
+GstPartimeFormat *gst_partime_filter_new_format (GstPartimeFilter *self,
+    const GstVideoInfo *info, gboolean cuda, GError **error);
+gboolean gst_partime_filter_compose_cuda (GstPartimeFilter *self,
+    GstPartimeFormat *format, PtResult *result, GstBuffer *buffer);
 
 /* queries.c */
 gboolean gst_partime_filter_sink_query (GstPad *pad, GstObject *parent,

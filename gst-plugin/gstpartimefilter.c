@@ -51,6 +51,11 @@
  * state were put back, and learning rates are multiplied by this from here on;
  * no longer, if the next ten losses are as high, as when the stream changed).
  *
+ * Where there is a GPU, frames in CUDA memory pass without crossing to the
+ * host: the GPU makes of each what the network sees, and only that is copied.
+ * Nothing is drawn on them; downstream is given the drawing as
+ * #GstVideoOverlayCompositionMeta if it blends such.
+ *
  * ## Example launch lines
  * |[
  * gst-launch-1.0 -m v4l2src ! partimefilter model=pipelines/networks/flow.cfg \
@@ -83,14 +88,6 @@ enum
 
 static guint signals[N_SIGNALS];
 
-static GstStaticPadTemplate sink_template = GST_STATIC_PAD_TEMPLATE ("sink",
-    GST_PAD_SINK, GST_PAD_ALWAYS,
-    GST_STATIC_CAPS (GST_VIDEO_CAPS_MAKE (GST_VIDEO_FORMATS_ALL)));
-
-static GstStaticPadTemplate src_template = GST_STATIC_PAD_TEMPLATE ("src",
-    GST_PAD_SRC, GST_PAD_ALWAYS,
-    GST_STATIC_CAPS (GST_VIDEO_CAPS_MAKE (GST_VIDEO_FORMATS_ALL)));
-
 G_DEFINE_TYPE_WITH_CODE (GstPartimeFilter, gst_partime_filter,
     GST_TYPE_ELEMENT,
     GST_DEBUG_CATEGORY_INIT (gst_partime_filter_debug, "partimefilter", 0,
@@ -118,15 +115,16 @@ filter_infer (GstPartimeFilter *self, GstBuffer *buffer, PtPushFlags flags,
     PtFlow *flow)
 {
   g_autoptr (GError) error = NULL;
-  GstVideoFrame frame;
+  GstPartimeSight sight = { NULL };
   GstPartimeLabel *label;
   GstFlowReturn labelled = gst_partime_labels_take (self, buffer, &label);
 
   if (labelled != GST_FLOW_OK)
     return labelled;
-  if (!gst_video_frame_map (&frame, &self->format->info, buffer,
-          GST_MAP_READ)) {
+  if (!gst_partime_format_see (self->format, buffer, &sight, &error)) {
     gst_partime_labels_give_back (self, label);
+    if (error)
+      return filter_from_pipeline (self, PT_FLOW_ERROR, error);
     if (g_atomic_int_compare_and_exchange (&self->failed, 0, 1))
       GST_ELEMENT_ERROR (self, STREAM, FORMAT,
           ("cannot read frame %" G_GUINT64_FORMAT, self->n_frames),
@@ -134,9 +132,9 @@ filter_infer (GstPartimeFilter *self, GstBuffer *buffer, PtPushFlags flags,
               "caps", gst_buffer_get_size (buffer)));
     return GST_FLOW_ERROR;
   }
-  *flow = gst_partime_format_push (self->format, &frame,
-      label ? label->target : NULL, self->pipeline, flags, &error);
-  gst_video_frame_unmap (&frame);
+  *flow = pt_pipeline_push_pixels (self->pipeline, sight.pixels, sight.stride,
+      label ? label->target : NULL, flags, &error);
+  gst_partime_sight_clear (&sight);
   gst_partime_labels_give_back (self, label);
   return filter_from_pipeline (self, *flow, error);
 }
@@ -243,11 +241,15 @@ filter_chain (GstPad *pad, GstObject *parent, GstBuffer *buffer)
 static gboolean
 filter_set_format (GstPartimeFilter *self, GstCaps *caps)
 {
+  g_autoptr (GError) error = NULL;
   GstPartimeFormat *format = NULL;
   GstVideoInfo info;
 
   if (gst_video_info_from_caps (&info, caps))
-    format = gst_partime_format_new (&info, self->network);
+    format = gst_partime_filter_new_format (self, &info,
+        gst_partime_cuda_in_caps (caps), &error);
+  if (error)
+    gst_partime_filter_post_error (self, error, NULL);
   if (!format) {
     if (g_atomic_int_compare_and_exchange (&self->failed, 0, 1))
       GST_ELEMENT_ERROR (self, STREAM, WRONG_TYPE,
@@ -442,7 +444,9 @@ filter_change_state (GstElement *element, GstStateChange transition)
   GstPartimeFilter *self = GST_PARTIME_FILTER (element);
   GstStateChangeReturn done;
 
-  if (transition == GST_STATE_CHANGE_READY_TO_PAUSED) {
+  if (transition == GST_STATE_CHANGE_NULL_TO_READY) {
+    gst_partime_filter_share_cuda (self);
+  } else if (transition == GST_STATE_CHANGE_READY_TO_PAUSED) {
     gst_segment_init (&self->segment, GST_FORMAT_TIME);
     gst_partime_filter_reset_qos (self);
     self->n_frames = 0;
@@ -458,6 +462,8 @@ filter_change_state (GstElement *element, GstStateChange transition)
       || (transition == GST_STATE_CHANGE_READY_TO_PAUSED
           && done == GST_STATE_CHANGE_FAILURE))
     gst_partime_filter_close (self);
+  if (transition == GST_STATE_CHANGE_READY_TO_NULL)
+    gst_partime_filter_unshare_cuda (self);
   return done;
 }
 
@@ -466,6 +472,7 @@ filter_finalize (GObject *object)
 {
   GstPartimeFilter *self = GST_PARTIME_FILTER (object);
 
+  gst_partime_filter_close_cuda (self);
   gst_partime_settings_clear (&self->settings);
   gst_queue_array_free (self->queue);
   g_mutex_clear (&self->lock);
@@ -532,8 +539,7 @@ gst_partime_filter_class_init (GstPartimeFilterClass *klass)
   filter_install_signals ();
   gst_partime_label_pad_install (element_class);
   element_class->change_state = filter_change_state;
-  gst_element_class_add_static_pad_template (element_class, &sink_template);
-  gst_element_class_add_static_pad_template (element_class, &src_template);
+  gst_partime_filter_install_cuda (element_class);
   gst_element_class_set_static_metadata (element_class,
       "Network that learns from the video it runs on",
       "Filter/Effect/Video",
@@ -544,10 +550,10 @@ gst_partime_filter_class_init (GstPartimeFilterClass *klass)
 }
 
 static GstPad *
-filter_add_pad (GstPartimeFilter *self, GstStaticPadTemplate *template)
+filter_add_pad (GstPartimeFilter *self, const gchar *name)
 {
-  GstPad *pad = gst_pad_new_from_static_template (template,
-      template->name_template);
+  GstPad *pad = gst_pad_new_from_template (gst_element_get_pad_template
+      (GST_ELEMENT (self), name), name);
 
   gst_element_add_pad (GST_ELEMENT (self), pad);
   return pad;
@@ -562,10 +568,11 @@ gst_partime_filter_init (GstPartimeFilter *self)
   g_cond_init (&self->cond);
   self->queue = gst_queue_array_new_for_struct (sizeof (GstPartimeItem), 32);
   gst_partime_labels_init (self);
+  gst_partime_filter_open_cuda (self);
   self->latency_mean = -1;
   self->flushing = TRUE;
 
-  self->sinkpad = filter_add_pad (self, &sink_template);
+  self->sinkpad = filter_add_pad (self, "sink");
   gst_pad_set_chain_function (self->sinkpad, filter_chain);
   gst_pad_set_event_function (self->sinkpad, filter_sink_event);
   gst_pad_set_query_function (self->sinkpad, gst_partime_filter_sink_query);
@@ -573,7 +580,7 @@ gst_partime_filter_init (GstPartimeFilter *self)
       filter_iterate_links);
   GST_PAD_SET_PROXY_ALLOCATION (self->sinkpad);
 
-  self->srcpad = filter_add_pad (self, &src_template);
+  self->srcpad = filter_add_pad (self, "src");
   gst_pad_set_activatemode_function (self->srcpad,
       gst_partime_source_activate);
   gst_pad_set_event_function (self->srcpad, filter_src_event);

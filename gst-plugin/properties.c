@@ -44,6 +44,7 @@ enum
   PROP_STATS_LOCATION,
   PROP_SETTINGS,
   PROP_CHECKPOINT_KEEP,
+  PROP_CUDA_DEVICE_ID,
   PROP_RESUME_STREAM,
 };
 
@@ -119,6 +120,7 @@ gst_partime_settings_init (GstPartimeSettings *self)
     .latency_report = TRUE,
     .stats_interval = DEFAULT_STATS_INTERVAL,
     .checkpoint_keep = 1,
+    .cuda_device_id = -1,
     .label_tolerance = GST_CLOCK_TIME_NONE,
     .label_wait = GST_CLOCK_TIME_NONE,
   };
@@ -205,6 +207,8 @@ settings_field (GstPartimeSettings *self, guint id)
       return &self->settings;
     case PROP_CHECKPOINT_KEEP:
       return &self->checkpoint_keep;
+    case PROP_CUDA_DEVICE_ID:
+      return &self->cuda_device_id;
     case PROP_RESUME_STREAM:
       return &self->resume_stream;
     default:
@@ -232,6 +236,9 @@ properties_store (gpointer field, const GValue *value)
       break;
     case G_TYPE_DOUBLE:
       *(gdouble *) field = g_value_get_double (value);
+      break;
+    case G_TYPE_INT:
+      *(gint *) field = g_value_get_int (value);
       break;
     case G_TYPE_UINT:
       *(guint *) field = g_value_get_uint (value);
@@ -263,6 +270,9 @@ properties_fetch (gconstpointer field, GValue *value)
       break;
     case G_TYPE_DOUBLE:
       g_value_set_double (value, *(const gdouble *) field);
+      break;
+    case G_TYPE_INT:
+      g_value_set_int (value, *(const gint *) field);
       break;
     case G_TYPE_UINT:
       g_value_set_uint (value, *(const guint *) field);
@@ -486,6 +496,11 @@ properties_install_output (GObjectClass *klass)
       g_param_spec_boolean ("latency-report", "Latency report",
           "Answer latency queries from measurement, and tell the pipeline "
           "when the latency moves", TRUE, PLAYING_FLAGS));
+  g_object_class_install_property (klass, PROP_CUDA_DEVICE_ID,
+      g_param_spec_int ("cuda-device-id", "CUDA device",
+          "GPU that frames in CUDA memory are on, where this build and this "
+          "machine have that. -1: that of the neighbours, or else the first",
+          -1, G_MAXINT, -1, READY_FLAGS));
   g_object_class_install_property (klass, PROP_STATS,
       g_param_spec_boxed ("stats", "Statistics",
           "application/x-partime-stats: frames, fps, loss, mean-loss, learned, "

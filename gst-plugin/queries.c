@@ -45,22 +45,25 @@ queries_answer_allocation (GstPartimeFilter *self, GstQuery *query)
   return TRUE;
 }
 
-/* Any frames, where the network's picture goes on. */
+/* Any frames, where the network's picture goes on, which is in the host's
+ * memory: what the template has first. */
 static gboolean
 queries_answer_any_caps (GstPad *pad, GstQuery *query)
 {
-  g_autoptr (GstCaps) caps = gst_pad_get_pad_template_caps (pad);
+  GstCaps *caps = gst_pad_get_pad_template_caps (pad);
   GstCaps *filter;
 
+  if (GST_PAD_IS_SRC (pad))
+    caps = gst_caps_truncate (caps);
   gst_query_parse_caps (query, &filter);
   if (filter) {
     GstCaps *both = gst_caps_intersect_full (filter, caps,
         GST_CAPS_INTERSECT_FIRST);
 
-    gst_caps_replace (&caps, both);
-    gst_caps_unref (both);
+    gst_caps_take (&caps, both);
   }
   gst_query_set_caps_result (query, caps);
+  gst_caps_unref (caps);
   return TRUE;
 }
 
@@ -88,6 +91,10 @@ gst_partime_filter_sink_query (GstPad *pad, GstObject *parent, GstQuery *query)
       return queries_answer_caps (self, pad, query);
     case GST_QUERY_ALLOCATION:
       return queries_answer_allocation (self, query);
+    case GST_QUERY_CONTEXT:
+      if (gst_partime_filter_query_cuda (self, query))
+        return TRUE;
+      break;
     default:
       break;
   }
@@ -107,5 +114,8 @@ gst_partime_filter_src_query (GstPad *pad, GstObject *parent, GstQuery *query)
     return gst_partime_filter_query_latency (self, query);
   if (GST_QUERY_TYPE (query) == GST_QUERY_CAPS)
     return queries_answer_caps (self, pad, query);
+  if (GST_QUERY_TYPE (query) == GST_QUERY_CONTEXT
+      && gst_partime_filter_query_cuda (self, query))
+    return TRUE;
   return gst_pad_query_default (pad, parent, query);
 }

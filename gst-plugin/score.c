@@ -12,13 +12,15 @@
 /* The sink pad's thread is at work with the converter of @format, so there is
  * a second one. */
 static GstPartimeFormat *
-score_get_format (GstPartimeFilter *self, const GstPartimeFormat *format)
+score_get_format (GstPartimeFilter *self, const GstPartimeFormat *format,
+    GError **error)
 {
-  if (self->score_format
+  if (self->score_format && !self->score_format->cuda == !format->cuda
       && gst_video_info_is_equal (&self->score_format->info, &format->info))
     return self->score_format;
   g_clear_pointer (&self->score_format, gst_partime_format_unref);
-  self->score_format = gst_partime_format_new (&format->info, self->network);
+  self->score_format = gst_partime_filter_new_format (self, &format->info,
+      format->cuda != NULL, error);
   return self->score_format;
 }
 
@@ -59,24 +61,23 @@ gst_partime_score_frame (GstPartimeFilter *self, GstBuffer *buffer,
     GstPartimeFormat *format, PtResult *result, guint64 number,
     gdouble *score)
 {
+  g_autoptr (GError) error = NULL;
   GstPartimeFormat *own;
-  GstVideoFrame frame;
-  const GstVideoFrame *seen;
+  GstPartimeSight sight = { NULL };
 
   *score = NAN;
   if (!self->drawing || !self->drawing->annotator->compares || !result
       || !result->valid)
     return TRUE;
-  own = score_get_format (self, format);
-  if (!own || !gst_video_frame_map (&frame, &format->info, buffer,
-          GST_MAP_READ))
+  own = score_get_format (self, format, &error);
+  if (!own || !gst_partime_format_see (own, buffer, &sight, &error)) {
+    if (error)
+      gst_partime_filter_post_error (self, error, NULL);
     return FALSE;
-  seen = gst_partime_format_convert (own, &frame);
+  }
   *score = gst_partime_drawing_compare (self->drawing,
-      pt_tensor_get_data (result->output),
-      GST_VIDEO_FRAME_PLANE_DATA (seen, 0),
-      GST_VIDEO_FRAME_PLANE_STRIDE (seen, 0));
-  gst_video_frame_unmap (&frame);
+      pt_tensor_get_data (result->output), sight.pixels, sight.stride);
+  gst_partime_sight_clear (&sight);
   score_post (self, buffer, number, *score);
   return TRUE;
 }

@@ -231,6 +231,8 @@ source_annotate (GstPartimeFilter *self, GstPartimeFormat *format,
   GST_OBJECT_UNLOCK (self);
   if (!overlay || !self->drawing)
     return TRUE;
+  if (format->cuda)
+    return gst_partime_filter_compose_cuda (self, format, result, *buffer);
   if (!gst_video_frame_map (&frame, &format->info, *buffer,
           GST_MAP_READWRITE))
     return FALSE;

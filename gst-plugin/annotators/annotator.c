@@ -253,21 +253,20 @@ drawing_paint (GstPartimeDrawing *self, const gfloat *y,
 }
 
 static GstPartimePaint
-drawing_choose_paint (const GstPartimeDrawing *self,
-    const GstVideoFrame *frame)
+drawing_choose_paint (const GstPartimeDrawing *self, const GstVideoInfo *info)
 {
   if (self->annotator->inset)
     return GST_PARTIME_PAINT_OPAQUE;
-  return GST_VIDEO_INFO_IS_RGB (&frame->info) ? GST_PARTIME_PAINT_RGB :
+  return GST_VIDEO_INFO_IS_RGB (info) ? GST_PARTIME_PAINT_RGB :
       GST_PARTIME_PAINT_YUV;
 }
 
 /* Where on the frame the picture goes. */
 static GstVideoRectangle
 drawing_place (const GstPartimeDrawing *self, const GstVideoRectangle *view,
-    const GstVideoFrame *frame)
+    const GstVideoInfo *info)
 {
-  gint w = GST_VIDEO_FRAME_WIDTH (frame), h = GST_VIDEO_FRAME_HEIGHT (frame);
+  gint w = info->width, h = info->height;
   GstVideoRectangle place = *view;
 
   if (self->annotator->inset) {
@@ -277,6 +276,36 @@ drawing_place (const GstPartimeDrawing *self, const GstVideoRectangle *view,
     place.y = h - place.h;
   }
   return place;
+}
+
+/**
+ * gst_partime_drawing_compose:
+ * @self: the drawing
+ * @y: the output, of the shape the drawing was made for
+ * @view: where on the frame the network looked
+ * @info: of the frame
+ *
+ * Returns: (transfer full) (nullable): the picture of @y, for a frame to be
+ *   blended with; %NULL if there was no memory for it
+ */
+GstVideoOverlayComposition *
+gst_partime_drawing_compose (GstPartimeDrawing *self, const gfloat *y,
+    const GstVideoRectangle *view, const GstVideoInfo *info)
+{
+  g_autoptr (GstBuffer) picture =
+      drawing_paint (self, y, drawing_choose_paint (self, info));
+  GstVideoRectangle place = drawing_place (self, view, info);
+  GstVideoOverlayRectangle *rectangle;
+  GstVideoOverlayComposition *composition;
+
+  if (!picture)
+    return NULL;
+  /* not premultiplied: GStreamer 1.22 forgets that it is when it scales */
+  rectangle = gst_video_overlay_rectangle_new_raw (picture, place.x, place.y,
+      place.w, place.h, GST_VIDEO_OVERLAY_FORMAT_FLAG_NONE);
+  composition = gst_video_overlay_composition_new (rectangle);
+  gst_video_overlay_rectangle_unref (rectangle);
+  return composition;
 }
 
 /**
@@ -294,22 +323,14 @@ gboolean
 gst_partime_drawing_over (GstPartimeDrawing *self, const gfloat *y,
     const GstVideoRectangle *view, GstVideoFrame *frame)
 {
-  g_autoptr (GstBuffer) picture =
-      drawing_paint (self, y, drawing_choose_paint (self, frame));
-  GstVideoRectangle place = drawing_place (self, view, frame);
-  GstVideoOverlayRectangle *rectangle;
-  GstVideoOverlayComposition *composition;
+  GstVideoOverlayComposition *composition =
+      gst_partime_drawing_compose (self, y, view, &frame->info);
   gboolean done;
 
-  if (!picture)
+  if (!composition)
     return FALSE;
-  /* not premultiplied: GStreamer 1.22 forgets that it is when it scales */
-  rectangle = gst_video_overlay_rectangle_new_raw (picture, place.x, place.y,
-      place.w, place.h, GST_VIDEO_OVERLAY_FORMAT_FLAG_NONE);
-  composition = gst_video_overlay_composition_new (rectangle);
   done = gst_video_overlay_composition_blend (composition, frame);
   gst_video_overlay_composition_unref (composition);
-  gst_video_overlay_rectangle_unref (rectangle);
   return done;
 }
 

@@ -79,6 +79,9 @@ gdouble gst_partime_drawing_compare (GstPartimeDrawing *self,
     const gfloat *y, const guint8 *pixels, gsize stride);
 gboolean gst_partime_drawing_over (GstPartimeDrawing *self, const gfloat *y,
     const GstVideoRectangle *view, GstVideoFrame *frame);
+GstVideoOverlayComposition *gst_partime_drawing_compose (GstPartimeDrawing
+    *self, const gfloat *y, const GstVideoRectangle *view,
+    const GstVideoInfo *info);
 gboolean gst_partime_drawing_picture (GstPartimeDrawing *self,
     const gfloat *y, GstVideoFrame *picture);
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "partime/device.h"
+#include "partime/frame.h"
 #include "device/op.h"
 
 G_BEGIN_DECLS
@@ -74,6 +75,10 @@ typedef struct
   gpointer (*recorded) (PtDevice *device, GError **error);
   gboolean (*replay) (PtDevice *device, gpointer recording, GError **error);
   void (*recording_free) (PtDevice *device, gpointer recording);
+  /* A video frame in the device's memory as packed bytes, likewise there, rows
+   * @stride apart; NULL: not supported. */
+  gboolean (*pack_frame) (PtDevice *device, const PtFrame *frame,
+      const PtFrameView *view, guint8 *to, gsize stride, GError **error);
   const PtOpImpl *ops[PT_N_OPS];        /* NULL: not supported */
 } PtBackend;
 

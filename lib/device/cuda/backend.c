@@ -1,6 +1,7 @@
 /* SPDX-FileCopyrightText: partimefilter contributors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include "device/cuda/frame.h"
 #include "device/cuda/lane.h"
 
 /* Why there are no GPUs; CUDA says the same of a driver that is missing and
@@ -253,6 +254,7 @@ const PtBackend pt_backend_cuda = {
   .recorded = backend_recorded,
   .replay = backend_replay,
   .recording_free = backend_recording_free,
+  .pack_frame = pt_cuda_frame_pack,
   .ops = {
     [PT_OP_CONV] = &pt_cuda_conv,
     [PT_OP_CONV_DATA] = &pt_cuda_conv_data,

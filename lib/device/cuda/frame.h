@@ -6,6 +6,7 @@
 #include <math.h>
 
 #include "device/backend.h"
+#include "partime/frame.h"
 
 G_BEGIN_DECLS
 
@@ -25,77 +26,6 @@ G_BEGIN_DECLS
 #else
 #define PT_FRAME_HD static inline __attribute__ ((always_inline))
 #endif
-
-/* Any format whose samples are bytes: component k of pixel (x, y) is at
- * data[k] + (y >> shift_y[k]) stride[k] + (x >> shift_x[k]) step[k]. Components
- * are red, green and blue, or luma, U and V, or luma alone. */
-typedef struct
-{
-  guint8 *data[3];
-  gint stride[3], step[3];      /* bytes to the next row, to the next sample */
-  gint shift_x[3], shift_y[3];  /* log2 of the pixels that share a sample */
-  gint n_components;
-  gint width, height;
-  /* Chroma lies where the first of its pixels does, not in their middle. */
-  gboolean cosited_x, cosited_y;
-} PtFrame;
-
-/* What becomes of a frame: the part of it that is seen, in pixels, is resized
- * to a part of the picture; what is left of the picture is black. */
-typedef struct
-{
-  gint x, y, width, height;     /* of the frame */
-  gint to_x, to_y, to_width, to_height; /* of the picture */
-  gint out_width, out_height;
-  gint channels;                /* of the picture: 1 or 3 */
-  gfloat matrix[3][4];          /* each channel, 0..255, from the components;
-                                 * the last column is added */
-  gfloat mean, std;             /* (v / 255 - mean) / std, if normalised */
-} PtFrameView;
-
-/* The components' range; of luma and of chroma in bytes. */
-typedef struct
-{
-  gint black, luma, chroma;     /* 16, 219, 224; or 0, 255, 255 */
-} PtFrameRange;
-
-/* RGB from YUV: kr and kb are 0.299 and 0.114 by BT.601, 0.2126 and 0.0722 by
- * BT.709. */
-static inline void
-pt_frame_matrix_yuv (gdouble kr, gdouble kb, PtFrameRange range,
-    gfloat m[3][4])
-{
-  gdouble kg = 1 - kr - kb, y = 255. / range.luma, c = 255. / range.chroma;
-  const gdouble rgb[3][3] = {
-    {y, 0, 2 * (1 - kr) * c},
-    {y, -2 * (1 - kb) * kb / kg * c, -2 * (1 - kr) * kr / kg * c},
-    {y, 2 * (1 - kb) * c, 0},
-  };
-
-  for (gint i = 0; i < 3; i++) {
-    for (gint k = 0; k < 3; k++)
-      m[i][k] = rgb[i][k];
-    m[i][3] = -(rgb[i][0] * range.black + (rgb[i][1] + rgb[i][2]) * 128);
-  }
-}
-
-/* Components as they are: of RGB; with @n 1 of luma alone, for grey or for
- * three equal channels. */
-static inline void
-pt_frame_matrix_copy (gint n, gfloat m[3][4])
-{
-  for (gint i = 0; i < 3; i++)
-    for (gint k = 0; k < 4; k++)
-      m[i][k] = k == (n == 1 ? 0 : i);
-}
-
-/* The first row becomes the luma of what the three rows give. */
-static inline void
-pt_frame_matrix_grey (gdouble kr, gdouble kb, gfloat m[3][4])
-{
-  for (gint k = 0; k < 4; k++)
-    m[0][k] = kr * m[0][k] + (1 - kr - kb) * m[1][k] + kb * m[2][k];
-}
 
 PT_FRAME_HD gint
 pt_frame_clamp (gint i, gint n)

@@ -6,6 +6,7 @@
 #include <partime/error.h>
 #include <partime/tensor.h>
 #include <partime/device.h>
+#include <partime/frame.h>
 #include <partime/loss.h>
 #include <partime/optimizer.h>
 #include <partime/network.h>
