@@ -11,6 +11,9 @@
 
 #define MATCH_PATIENCE (5 * G_USEC_PER_SEC)
 
+/* Frames without any label until that is worth a word. */
+#define MATCH_SILENCE 300
+
 /* -- what a frame carries -- */
 
 /* The output of the network before this one on the stream; one about an older
@@ -245,6 +248,27 @@ match_take_waiting (GstPartimeFilter *self, GstBuffer *buffer,
   return flow;
 }
 
+/* Says once if no label ever comes: nothing is learned then. */
+static void
+match_count (GstPartimeFilter *self, gboolean given)
+{
+  GstPartimeLabels *t = &self->targets;
+  gboolean silent;
+
+  g_mutex_lock (&self->lock);
+  if (given)
+    t->n_labels++;
+  else
+    t->n_unlabelled++;
+  silent = !given && t->n_labels == 0 && t->n_unlabelled == MATCH_SILENCE;
+  g_mutex_unlock (&self->lock);
+  if (silent)
+    GST_ELEMENT_WARNING (self, RESOURCE, SETTINGS, ("none of the first %d "
+            "frames had a label: nothing has been learned", MATCH_SILENCE),
+        ("target=labels expects them on the pad label, or GstPartimeLabel as "
+            "event or meta"));
+}
+
 /**
  * gst_partime_labels_take:
  * @self: the element
@@ -280,11 +304,6 @@ gst_partime_labels_take (GstPartimeFilter *self, GstBuffer *buffer,
     gst_partime_labels_give_back (self, g_steal_pointer (label));
     return flow;
   }
-  g_mutex_lock (&self->lock);
-  if (*label)
-    t->n_labels++;
-  else
-    t->n_unlabelled++;
-  g_mutex_unlock (&self->lock);
+  match_count (self, *label != NULL);
   return GST_FLOW_OK;
 }

@@ -356,6 +356,33 @@ test_leaks (void)
     g_test_skip ("gst-launch-1.0 cannot load a plugin with a sanitizer");
 }
 
+/* Whoever forgets the labels is told, once. */
+static void
+test_no_label_at_all (void)
+{
+  GstElement *pipeline = element_test_launch ("videotestsrc num-buffers=700 ! "
+      "video/x-raw,width=16,height=12 ! partimefilter model=%s ! fakesink",
+      NET_CLASS);
+  guint n = 0;
+
+  gst_element_set_state (pipeline, GST_STATE_PLAYING);
+  for (gboolean end = FALSE; !end;) {
+    g_autoptr (GstMessage) message = element_test_wait (pipeline,
+        GST_MESSAGE_EOS | GST_MESSAGE_ERROR | GST_MESSAGE_WARNING);
+    g_autoptr (GError) warning = NULL;
+
+    g_assert_cmpint (GST_MESSAGE_TYPE (message), !=, GST_MESSAGE_ERROR);
+    end = GST_MESSAGE_TYPE (message) == GST_MESSAGE_EOS;
+    if (end)
+      continue;
+    gst_message_parse_warning (message, &warning, NULL);
+    g_assert_nonnull (strstr (warning->message, "300 frames had a label"));
+    n++;
+  }
+  g_assert_cmpuint (n, ==, 1);
+  element_test_free (pipeline);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -369,5 +396,6 @@ main (int argc, char **argv)
   g_test_add_func ("/label-pipelines/errors", test_errors);
   g_test_add_func ("/label-pipelines/stuck", test_stuck);
   g_test_add_func ("/label-pipelines/leaks", test_leaks);
+  g_test_add_func ("/label-pipelines/no-label-at-all", test_no_label_at_all);
   return element_test_run ();
 }

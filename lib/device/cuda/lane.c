@@ -89,6 +89,31 @@ lane_new_gpu (guint ordinal, GError **error)
   return g_steal_pointer (&self);
 }
 
+static void
+lane_let_see (const PtCuda *from, const PtCuda *to)
+{
+  int can = FALSE;
+
+  if (cudaDeviceCanAccessPeer (&can, from->ordinal, to->ordinal)
+      == cudaSuccess && can && cudaSetDevice (from->ordinal) == cudaSuccess)
+    cudaDeviceEnablePeerAccess (to->ordinal, 0);
+  cudaGetLastError ();          /* it may see it already */
+}
+
+/* Lets @cuda and the other GPUs in use copy directly where they can; where
+ * they cannot, the driver takes the way through the host. */
+static void
+lane_join_peers (const PtCuda *cuda)
+{
+  for (guint i = 0; i < LANE_MAX_GPUS; i++) {
+    if (lane_gpus[i] == NULL || lane_gpus[i] == cuda
+        || lane_gpus[i]->n_users == 0)
+      continue;
+    lane_let_see (cuda, lane_gpus[i]);
+    lane_let_see (lane_gpus[i], cuda);
+  }
+}
+
 /* GPU @ordinal of the process, which is there for good. */
 PtCuda *
 pt_cuda_retain (guint ordinal, GError **error)
@@ -101,8 +126,9 @@ pt_cuda_retain (guint ordinal, GError **error)
         "to %d", ordinal, LANE_MAX_GPUS);
   else if (lane_gpus[ordinal] == NULL)
     lane_gpus[ordinal] = lane_new_gpu (ordinal, error);
-  if (ordinal < LANE_MAX_GPUS && (cuda = lane_gpus[ordinal]) != NULL)
-    cuda->n_users++;
+  if (ordinal < LANE_MAX_GPUS && (cuda = lane_gpus[ordinal]) != NULL
+      && cuda->n_users++ == 0)
+    lane_join_peers (cuda);
   g_mutex_unlock (&lane_lock);
   return cuda;
 }
