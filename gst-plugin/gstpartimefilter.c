@@ -544,7 +544,7 @@ gst_partime_filter_class_init (GstPartimeFilterClass *klass)
       "Network that learns from the video it runs on",
       "Filter/Effect/Video",
       "Runs a feed-forward network (model=network.cfg) on every frame and goes "
-      "on learning from the same stream, its layers pipelined over the cores. "
+      "on learning from the same stream, its layers pipelined over cores and GPUs. "
       "Results are drawn on the frames and travel with them as GstPartimeMeta",
       "partimefilter contributors");
 }

@@ -350,9 +350,9 @@ properties_install_network (GObjectClass *klass)
           "weights, drawn by seed", NULL, READY_FLAGS));
   g_object_class_install_property (klass, PROP_DEVICES,
       g_param_spec_string ("devices", "Devices",
-          "What to compute on: cpu, cpu:0-3, sim:..., a list with commas, or "
-          "auto (one device per core). Unset: the file's, else auto", NULL,
-          READY_FLAGS));
+          "What to compute on: cpu, cpu:0-3, cuda:0, sim:..., a list with "
+          "commas, or auto (all GPUs, else one device per core). Unset: the "
+          "file's, else auto", NULL, READY_FLAGS));
   g_object_class_install_property (klass, PROP_STAGES,
       g_param_spec_string ("stages", "Stages",
           "Into how many stages the layers are cut, each at work on another "
