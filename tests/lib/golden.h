@@ -8,7 +8,8 @@
 
 #include "formats/safetensors.h"
 
-/* What PyTorch says: tests/data/make-layers.py, or make-losses.py. */
+/* What PyTorch says: tests/data/make-layers.py, or make-losses.py. Elsewhere
+ * than here, $PARTIME_TEST_DATA is where that lies. */
 #ifndef GOLDEN_FILE
 #define GOLDEN_FILE "layers.safetensors"
 #endif
@@ -17,10 +18,13 @@ static inline PtTensorFile *
 golden_get (void)
 {
   static PtTensorFile *file;
+  const gchar *folder = g_getenv ("PARTIME_TEST_DATA");
+  g_autofree gchar *path = g_build_filename (folder != NULL ? folder :
+      TEST_DATA, GOLDEN_FILE, NULL);
   g_autoptr (GError) error = NULL;
 
   if (file == NULL)
-    file = pt_tensor_file_load (TEST_DATA "/" GOLDEN_FILE, &error);
+    file = pt_tensor_file_load (path, &error);
   g_assert_no_error (error);
   return file;
 }
