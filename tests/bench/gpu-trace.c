@@ -4,23 +4,25 @@
 /* When the GPU was at work for a program, whatever the program is: the CUDA
  * driver loads this library if $CUDA_INJECTION64_PATH names it. At the end of
  * the program a line for each kernel and copy, "K" or "C", first and last ns,
- * goes to the file $PARTIME_TRACE. */
+ * goes to the file $PARTIME_TRACE. It needs nothing but CUPTI, so that it fits
+ * into any program. */
 
 #include <cupti.h>
-#include <gmodule.h>
+#include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #define TRACE_BUFFER (4 << 20)
 
 static FILE *trace_file;
-static GMutex trace_mutex;
+static pthread_mutex_t trace_mutex = PTHREAD_MUTEX_INITIALIZER;
 
 static void CUPTIAPI
-trace_lend (guint8 **buffer, size_t *size, size_t *max_records)
+trace_lend (uint8_t **buffer, size_t *size, size_t *max_records)
 {
-  *buffer = g_aligned_alloc (1, TRACE_BUFFER, 8);
-  *size = TRACE_BUFFER;
+  *buffer = aligned_alloc (8, TRACE_BUFFER);
+  *size = *buffer != NULL ? TRACE_BUFFER : 0;
   *max_records = 0;
 }
 
@@ -28,30 +30,30 @@ static void
 trace_write (const CUpti_Activity *record)
 {
   if (record->kind == CUPTI_ACTIVITY_KIND_CONCURRENT_KERNEL) {
-    const CUpti_ActivityKernel10 *kernel = (gconstpointer) record;
+    const CUpti_ActivityKernel10 *kernel = (const void *) record;
 
-    fprintf (trace_file, "K %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT "\n",
+    fprintf (trace_file, "K %" PRIu64 " %" PRIu64 "\n",
         kernel->start, kernel->end);
   } else if (record->kind == CUPTI_ACTIVITY_KIND_MEMCPY) {
-    const CUpti_ActivityMemcpy6 *copy = (gconstpointer) record;
+    const CUpti_ActivityMemcpy6 *copy = (const void *) record;
 
-    fprintf (trace_file, "C %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT "\n",
+    fprintf (trace_file, "C %" PRIu64 " %" PRIu64 "\n",
         copy->start, copy->end);
   }
 }
 
 static void CUPTIAPI
-trace_take (CUcontext context, guint32 stream, guint8 *buffer, size_t size,
+trace_take (CUcontext context, uint32_t stream, uint8_t *buffer, size_t size,
     size_t valid)
 {
   CUpti_Activity *record = NULL;
 
-  g_mutex_lock (&trace_mutex);
+  pthread_mutex_lock (&trace_mutex);
   while (cuptiActivityGetNextRecord (buffer, valid, &record) == CUPTI_SUCCESS)
     trace_write (record);
   fflush (trace_file);
-  g_mutex_unlock (&trace_mutex);
-  g_aligned_free (buffer);
+  pthread_mutex_unlock (&trace_mutex);
+  free (buffer);
 }
 
 static void
@@ -60,13 +62,14 @@ trace_end (void)
   cuptiActivityFlushAll (CUPTI_ACTIVITY_FLAG_FLUSH_FORCED);
 }
 
-G_MODULE_EXPORT int InitializeInjection (void);
+__attribute__ ((visibility ("default")))
+int InitializeInjection (void);
 
 /* What the driver calls; 1: all is well. */
 int
 InitializeInjection (void)
 {
-  const gchar *path = g_getenv ("PARTIME_TRACE");
+  const char *path = getenv ("PARTIME_TRACE");
 
   trace_file = path != NULL ? fopen (path, "w") : NULL;
   if (trace_file == NULL)
