@@ -41,7 +41,8 @@ typedef enum
 /* The properties; under the object lock. */
 typedef struct
 {
-  gchar *model, *weights, *devices, *stages, *loss, *optimizer;
+  gchar *model, *weights, *devices, *stages, *precision, *loss, *optimizer;
+  gboolean deterministic;
   gint learning_mode;           /* PtMode, or FROM_FILE */
   gboolean learn;
   gdouble learning_rate;        /* below 0: the file's */
@@ -135,6 +136,7 @@ struct _GstPartimeFilter
   GstBuffer *last_picture;
   GstPartimeFormat *score_format;       /* [output] kind=error */
   gint64 last_save, first_stats, last_stats;    /* us */
+  gint saving;                  /* atomic: checkpoints under way */
   GstPartimeStatsFile *stats_file;      /* NULL: none asked for */
   gboolean stats_file_failed;   /* the last line could not be written */
   GstClockTime result_pts;      /* of the newest result's frame */
@@ -174,6 +176,7 @@ gboolean gst_partime_filter_save (GstPartimeFilter *self,
 gboolean gst_partime_filter_load (GstPartimeFilter *self,
     const gchar *location);
 gboolean gst_partime_filter_reset (GstPartimeFilter *self);
+gboolean gst_partime_filter_saves (GstPartimeFilter *self);
 void gst_partime_filter_save_now (GstPartimeFilter *self);
 
 /* queries.c */

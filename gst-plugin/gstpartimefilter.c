@@ -48,7 +48,8 @@
  * ok, error), partime-diverged (frame: the output or loss was not finite there,
  * or the mean loss too far above its best; loss and best, which are not numbers
  * if they were not the reason; rate-scale: the last good weights and optimizer
- * state were put back, and learning rates are multiplied by this from here on).
+ * state were put back, and learning rates are multiplied by this from here on;
+ * no longer, if the next ten losses are as high, as when the stream changed).
  *
  * ## Example launch lines
  * |[

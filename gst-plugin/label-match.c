@@ -125,6 +125,25 @@ match_drop_late (GstPartimeLabels *t, const MatchFrame *frame)
   }
 }
 
+/* With the lock: of those up to @frame the last is the nearest, to it and to
+ * all that follow; the others go, so that there is room for more. */
+static void
+match_drop_farther (GstPartimeFilter *self, const MatchFrame *frame)
+{
+  GstPartimeLabels *t = &self->targets;
+  GList *link;
+
+  if (t->n_waiting < t->max_waiting)
+    return;
+  while ((link = t->waiting.head) && link->next
+      && ((GstPartimeLabel *) link->next->data)->time <= frame->time) {
+    gst_partime_labels_remove (t, link->data);
+    g_queue_push_tail_link (&t->spare, link);
+    t->n_late++;
+  }
+  g_cond_broadcast (&self->cond);
+}
+
 /* With the lock. Returns: (nullable): the nearest of the frame's labels */
 static GstPartimeLabel *
 match_find (GstPartimeLabels *t, const MatchFrame *frame)
@@ -177,6 +196,7 @@ match_wait (GstPartimeFilter *self, const MatchFrame *frame)
 
     if (patience >= 0 && now - start >= patience)
       return;
+    match_drop_farther (self, frame);
     if (patience < 0 && now - start >= MATCH_PATIENCE && !t->told_waiting) {
       GstClockTime passed = t->passed;
 

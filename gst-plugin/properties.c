@@ -17,6 +17,8 @@ enum
   PROP_WEIGHTS,
   PROP_DEVICES,
   PROP_STAGES,
+  PROP_PRECISION,
+  PROP_DETERMINISTIC,
   PROP_LEARNING_MODE,
   PROP_LEARN,
   PROP_LOSS,
@@ -129,6 +131,7 @@ gst_partime_settings_clear (GstPartimeSettings *self)
   g_clear_pointer (&self->weights, g_free);
   g_clear_pointer (&self->devices, g_free);
   g_clear_pointer (&self->stages, g_free);
+  g_clear_pointer (&self->precision, g_free);
   g_clear_pointer (&self->loss, g_free);
   g_clear_pointer (&self->optimizer, g_free);
   g_clear_pointer (&self->checkpoint_location, g_free);
@@ -150,6 +153,10 @@ settings_field (GstPartimeSettings *self, guint id)
       return &self->devices;
     case PROP_STAGES:
       return &self->stages;
+    case PROP_PRECISION:
+      return &self->precision;
+    case PROP_DETERMINISTIC:
+      return &self->deterministic;
     case PROP_LEARNING_MODE:
       return &self->learning_mode;
     case PROP_LEARN:
@@ -342,6 +349,14 @@ properties_install_network (GObjectClass *klass)
           "frame: a count, layers per stage such as 4,6,-1 (-1: the rest), or "
           "auto (measured at the start). Unset: the file's, else auto", NULL,
           READY_FLAGS));
+  g_object_class_install_property (klass, PROP_PRECISION,
+      g_param_spec_string ("precision", "Precision",
+          "Of products on GPUs: fp32, tf32, bf16 or fp16; weights and sums are "
+          "fp32. Unset: the file's, else fp32", NULL, READY_FLAGS));
+  g_object_class_install_property (klass, PROP_DETERMINISTIC,
+      g_param_spec_boolean ("deterministic", "Deterministic",
+          "GPUs too give the same bits on each run, even where that is slower. "
+          "False: as the file says", FALSE, READY_FLAGS));
   g_object_class_install_property (klass, PROP_SEED,
       g_param_spec_int64 ("seed", "Seed",
           "Random numbers (first weights, dropout) follow from it. -1: the "
@@ -383,7 +398,7 @@ properties_install_learning (GObjectClass *klass)
   g_object_class_install_property (klass, PROP_LEARN_INTERVAL,
       g_param_spec_uint ("learn-interval", "Learn interval",
           "Every so many frames one is learned from. 0: the file's, else 1",
-          0, G_MAXUINT, 0, PLAYING_FLAGS));
+          0, G_MAXINT, 0, PLAYING_FLAGS));
   g_object_class_install_property (klass, PROP_LEARN_POLICY,
       g_param_spec_enum ("learn-policy", "Learn policy",
           "What gives way when the machine is too slow: the frame rate, or "
@@ -392,8 +407,9 @@ properties_install_learning (GObjectClass *klass)
   g_object_class_install_property (klass, PROP_CHECKPOINT_LOCATION,
       g_param_spec_string ("checkpoint-location", "Checkpoint location",
           "A safetensors file to save what was learned to: at the interval, "
-          "at EOS, on the signal save-checkpoint. If it is there at the start, "
-          "learning resumes from it", NULL, READY_FLAGS));
+          "at EOS, on the signal save-checkpoint; with learning-mode=off on "
+          "the signal only. If it is there at the start, learning resumes "
+          "from it", NULL, READY_FLAGS));
   g_object_class_install_property (klass, PROP_CHECKPOINT_INTERVAL,
       g_param_spec_uint64 ("checkpoint-interval", "Checkpoint interval",
           "Time between checkpoints, in nanoseconds. 0: none but at EOS and "

@@ -99,9 +99,10 @@ session_on_event (PtPipeline *pipeline, const PtEvent *event, gpointer data)
 {
   GstPartimeFilter *self = data;
 
-  if (event->type == PT_EVENT_CHECKPOINT)
+  if (event->type == PT_EVENT_CHECKPOINT) {
     session_post_checkpoint (self, event->path, event->frame, event->error);
-  else if (event->type == PT_EVENT_DIVERGED)
+    g_atomic_int_add (&self->saving, -1);
+  } else if (event->type == PT_EVENT_DIVERGED)
     gst_element_post_message (GST_ELEMENT (self),
         gst_message_new_element (GST_OBJECT (self),
             gst_structure_new ("partime-diverged", "frame", G_TYPE_UINT64,
@@ -140,6 +141,20 @@ session_load_weights (GstPartimeFilter *self, PtNetwork *network)
   if (!path || pt_network_load_weights (network, path, &error))
     return TRUE;
   gst_partime_filter_post_error (self, error, path);
+  return FALSE;
+}
+
+/* The values between have no meaning. */
+static gboolean
+session_check_rate (GstPartimeFilter *self)
+{
+  gdouble rate = self->settings.learning_rate;
+
+  if (rate >= 0 || rate == FROM_FILE)
+    return TRUE;
+  GST_ELEMENT_ERROR (self, RESOURCE, SETTINGS, ("learning-rate=%g: expected a "
+          "number of at least 0, or -1 for the rate of %s", rate,
+          self->settings.model), (NULL));
   return FALSE;
 }
 
@@ -254,12 +269,14 @@ gst_partime_filter_open (GstPartimeFilter *self)
   g_autoptr (PtNetwork) network = NULL;
 
   g_atomic_int_set (&self->failed, 0);
+  g_atomic_int_set (&self->saving, 0);
   self->output = self->settings.output;
   self->timing = self->settings.timing;
   self->latency_mean = -1;
   self->dropped = 0;
   if (!(network = session_load_network (self))
       || !session_check_input (self, network)
+      || !session_check_rate (self)
       || !session_load_weights (self, network)
       || !session_check_checkpoint (self)
       || !gst_partime_filter_open_stats (self)
@@ -319,6 +336,9 @@ gst_partime_filter_start (GstPartimeFilter *self)
 {
   g_autoptr (GError) error = NULL;
 
+  /* caps come again where the first ones were refused */
+  if (g_atomic_int_get (&self->failed))
+    return FALSE;
   pt_pipeline_set_target_fps (self->pipeline, session_find_rate (self));
   if (!pt_pipeline_start (self->pipeline, &error)) {
     gst_partime_filter_post_error (self, error, NULL);
@@ -405,6 +425,7 @@ gst_partime_filter_save (GstPartimeFilter *self, const gchar *location)
   GST_OBJECT_UNLOCK (self);
   if (!pipeline || !path)
     return FALSE;
+  g_atomic_int_inc (&self->saving);
   pt_pipeline_save_async (pipeline, path);
   return TRUE;
 }
@@ -445,16 +466,34 @@ gst_partime_filter_reset (GstPartimeFilter *self)
   return FALSE;
 }
 
+/* Whether there is a file to be written by itself. Where nothing is learned
+ * it would only lose what a former run's optimizer remembers. */
+gboolean
+gst_partime_filter_saves (GstPartimeFilter *self)
+{
+  return self->checkpoint
+      && pt_pipeline_get_mode (self->pipeline) != PT_MODE_OFF;
+}
+
 /* At the end of the stream: waits until the checkpoint is on disk. */
 void
 gst_partime_filter_save_now (GstPartimeFilter *self)
 {
   g_autoptr (GError) error = NULL;
   PtPipelineStats stats;
+  gboolean put_off;
 
-  if (!self->checkpoint)
+  if (!gst_partime_filter_saves (self))
     return;
   pt_pipeline_get_stats (self->pipeline, &stats);
+  g_atomic_int_inc (&self->saving);
   pt_pipeline_save (self->pipeline, self->checkpoint, &error);
+  g_mutex_lock (&self->lock);
+  put_off = error && self->flushing;
+  g_mutex_unlock (&self->lock);
+  /* then the library tells when it is written */
+  if (put_off)
+    return;
+  g_atomic_int_add (&self->saving, -1);
   session_post_checkpoint (self, self->checkpoint, stats.frames, error);
 }

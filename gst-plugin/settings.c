@@ -71,6 +71,10 @@ gst_partime_filter_apply_settings (GstPartimeFilter *self, PtNetwork *network,
       "devices", error)
       && settings_override (network, "pipeline", "stages", s->stages,
       "stages", error)
+      && settings_override (network, "pipeline", "precision", s->precision,
+      "precision", error)
+      && settings_override (network, "pipeline", "deterministic",
+      s->deterministic ? "true" : NULL, "deterministic", error)
       && settings_override (network, "learning", "mode",
       settings_name_mode (s->learning_mode), "learning-mode",
       error)

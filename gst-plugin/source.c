@@ -301,9 +301,13 @@ source_note_result (GstPartimeFilter *self, PtResult *result)
   GST_OBJECT_LOCK (self);
   interval = self->settings.checkpoint_interval;
   GST_OBJECT_UNLOCK (self);
-  if (self->checkpoint && interval > 0
-      && now - self->last_save >= (gint64) (interval / 1000)) {
+  /* a disk that is slower than the interval is not asked for more: what waits
+   * for it is a copy of all there is */
+  if (interval > 0 && gst_partime_filter_saves (self)
+      && now - self->last_save >= (gint64) (interval / 1000)
+      && g_atomic_int_get (&self->saving) == 0) {
     self->last_save = now;
+    g_atomic_int_inc (&self->saving);
     pt_pipeline_save_async (self->pipeline, self->checkpoint);
   }
 }

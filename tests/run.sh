@@ -22,10 +22,10 @@ while [ $# -gt 0 ]; do
   case "$1" in
     # Python is not built for the sanitizers: its tests stay out
     --asan) folder=build-asan
-      options="-Db_sanitize=address,undefined -Db_lundef=false"
+      options="-Db_sanitize=address,undefined -Db_lundef=false -Dcuda=disabled"
       suites="--no-suite python --timeout-multiplier 3" ;;
     --tsan) folder=build-tsan
-      options="-Db_sanitize=thread -Db_lundef=false"
+      options="-Db_sanitize=thread -Db_lundef=false -Dcuda=disabled"
       suites="--no-suite python --timeout-multiplier 3" ;;
     --also) also="$also $2"; shift ;;
     --help) sed -n '5,11s/^# \{0,1\}//p' "$0"; exit 0 ;;

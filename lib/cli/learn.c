@@ -217,6 +217,21 @@ learn_check_lengths (const LearnStream *self, GError **error)
   return TRUE;
 }
 
+static gboolean
+learn_check_targets (const LearnStream *self, GError **error)
+{
+  PtTargetInfo info;
+
+  if (self->targets != NULL
+      || !pt_pipeline_get_target_info (self->pipeline, &info))
+    return TRUE;
+  g_set_error (error, PT_ERROR, PT_ERROR_CONFIG, "found no --targets, expected "
+      "a safetensors file of them: the network learns from %s with loss %s (or "
+      "--set learning.mode=off)", info.teacher ? "a teacher" : "labels",
+      info.loss);
+  return FALSE;
+}
+
 /* The loss, then what else is measured. */
 static void
 learn_report (const LearnRecord *record)
@@ -283,6 +298,7 @@ learn_run (const LearnOptions *options, PtNetwork *network, GError **error)
     return FALSE;
   stream = (LearnStream) { pipeline, frames, targets, NULL };
   if (!learn_check_lengths (&stream, error)
+      || !learn_check_targets (&stream, error)
       || !learn_record_init (&record, network, frames->shape.dims[0], error))
     return FALSE;
   done = learn_stream (&stream, &record, error);
@@ -295,6 +311,19 @@ learn_run (const LearnOptions *options, PtNetwork *network, GError **error)
       pt_network_save_weights (network, options->out, error)) &&
       (options->outputs == NULL ||
       learn_write_outputs (options->outputs, &record, error));
+}
+
+/* Nobody is told after all the learning that it was for nothing. */
+static gboolean
+learn_check_folder (const gchar *option, const gchar *path, GError **error)
+{
+  g_autofree gchar *folder = path != NULL ? g_path_get_dirname (path) : NULL;
+
+  if (path == NULL || g_file_test (folder, G_FILE_TEST_IS_DIR))
+    return TRUE;
+  g_set_error (error, PT_ERROR, PT_ERROR_FILE, "--%s: found \"%s\", but there "
+      "is no folder %s to write it to", option, path, folder);
+  return FALSE;
 }
 
 gboolean
@@ -327,6 +356,9 @@ cli_learn (gint argc, gchar **argv, GError **error)
         "found no --frames, expected a safetensors file of frames");
     return FALSE;
   }
+  if (!learn_check_folder ("out", options.out, error)
+      || !learn_check_folder ("outputs", options.outputs, error))
+    return FALSE;
   network = cli_open_network (argv[1], options.settings, error);
   if (network == NULL || (options.weights != NULL &&
           !pt_network_load_weights (network, options.weights, error)))

@@ -33,6 +33,7 @@ typedef struct
   const gchar *name;            /* what a device name starts with */
   const gchar *summary;         /* one phrase and the syntax, for help */
   gboolean host_memory;         /* the CPU may touch its memory */
+  guint precisions;             /* 1 << PtPrecision, besides fp32 */
   /* How many devices devices=auto takes, named "name:0" and so on; NULL: none.
    * 0 with an error if something that they need is missing. */
   guint (*count) (GError **error);

@@ -28,8 +28,10 @@ typedef struct
   guint n_parts;
   GString **steps;              /* "layer=updates:summed;" per stage */
   gchar *guard;                 /* of the last stage */
-  gboolean notify;              /* the event function is yet to be told */
   GError *error;
+  gboolean notify;              /* the event function is yet to be told; this
+                                 * and the next under marker_lock */
+  gboolean written;             /* or it failed, see error */
 } Snapshot;
 
 static Snapshot *
@@ -39,7 +41,8 @@ snapshot_new (PtPipeline *pipeline, const gchar *path, gboolean notify)
 
   self->pipeline = pipeline;
   self->path = g_strdup (path);
-  self->frame = pipeline->frame;
+  /* after the end it is of the whole stream */
+  self->frame = pipeline->frame > 0 ? pipeline->frame : pipeline->drained;
   self->notify = notify;
   self->n_parts = pipeline->n_stages + 1;
   self->parts = g_new0 (PtTensorFile *, self->n_parts);
@@ -56,7 +59,6 @@ snapshot_new (PtPipeline *pipeline, const gchar *path, gboolean notify)
 static void
 snapshot_tell (Snapshot *self, const GError *error)
 {
-  self->notify = FALSE;
   pt_pipeline_emit (self->pipeline, &(PtEvent) {
       .type = PT_EVENT_CHECKPOINT, .frame = self->frame,
       .path = self->path, .error = error });
@@ -197,10 +199,14 @@ checkpoint_get_older (const gchar *path, guint age)
  * name: it keeps its first until a new one takes it, so that at any moment
  * there is a whole one. A file system without links keeps none. */
 static void
-checkpoint_make_older (const gchar *path, guint keep)
+checkpoint_make_older (const gchar *path, gpointer data)
 {
+  PtPipeline *pipeline = data;
+  guint keep = g_atomic_int_get (&pipeline->checkpoint_keep);
   g_autofree gchar *first = checkpoint_get_older (path, 1);
 
+  if (keep <= 1)
+    return;
   for (guint age = keep - 1; age >= 2; age--) {
     g_autofree gchar *newer = checkpoint_get_older (path, age - 1);
     g_autofree gchar *older = checkpoint_get_older (path, age);
@@ -216,7 +222,6 @@ static gboolean
 snapshot_write (Snapshot *self, GError **error)
 {
   g_autoptr (PtTensorFile) file = pt_tensor_file_new ();
-  guint keep;
 
   if (self->error != NULL) {
     g_propagate_error (error, g_error_copy (self->error));
@@ -225,13 +230,32 @@ snapshot_write (Snapshot *self, GError **error)
   for (guint i = 0; i < self->n_parts; i++)
     pt_tensor_file_add_all (file, self->parts[i]);
   snapshot_describe (self, file);
-  keep = g_atomic_int_get (&self->pipeline->checkpoint_keep);
-  if (keep > 1)
-    checkpoint_make_older (self->path, keep);
-  return pt_tensor_file_save (file, self->path, error);
+  return pt_tensor_file_save_with (file, self->path, checkpoint_make_older,
+      self->pipeline, error);
 }
 
-/* The writer's thread; each message has a reference on its marker. */
+/* Tells whoever is to know. */
+static void
+snapshot_finish (Snapshot *self, GError *error)
+{
+  GMutex *lock = &self->pipeline->marker_lock;
+  gboolean notify;
+
+  g_mutex_lock (lock);
+  g_clear_error (&self->error);
+  if (error != NULL)
+    self->error = g_error_copy (error);
+  self->written = TRUE;
+  notify = self->notify;
+  self->notify = FALSE;
+  g_cond_broadcast (&self->pipeline->marker_changed);
+  g_mutex_unlock (lock);
+  if (notify)
+    snapshot_tell (self, error);
+}
+
+/* The writer's thread; each message has a reference on its marker. All files
+ * are written here, so that an older one never takes the place of a newer. */
 static gpointer
 checkpoint_write_all (gpointer data)
 {
@@ -244,7 +268,7 @@ checkpoint_write_all (gpointer data)
     g_autoptr (GError) error = NULL;
 
     snapshot_write (snapshot, &error);
-    snapshot_tell (snapshot, error);
+    snapshot_finish (snapshot, error);
     pt_marker_unref (message.marker);
   }
   return NULL;
@@ -308,11 +332,37 @@ pt_pipeline_save_async (PtPipeline *self, const gchar *path)
   snapshot = snapshot_new (self, path, TRUE);
   marker = pt_marker_new (self, snapshot_run, snapshot, snapshot_free);
   if (!checkpoint_start_writing (self, &error)) {
-    snapshot_tell (snapshot, error);
+    snapshot_finish (snapshot, error);
     return;
   }
   marker->done = snapshot_done;
   pt_pipeline_send_marker (self, marker);
+}
+
+/* Waits for the file, or a flush: frames that stand still may keep it back
+ * until then, and who flushes may wait for us. */
+static gboolean
+checkpoint_wait (PtPipeline *self, Snapshot *snapshot, GError **error)
+{
+  g_mutex_lock (&self->marker_lock);
+  while (!snapshot->written && !g_atomic_int_get (&self->failed)
+      && !g_atomic_int_get (&self->flushing))
+    g_cond_wait (&self->marker_changed, &self->marker_lock);
+  if (snapshot->error != NULL)
+    g_propagate_error (error, g_error_copy (snapshot->error));
+  else if (!snapshot->written && g_atomic_int_get (&self->failed))
+    g_set_error (error, PT_ERROR, PT_ERROR_FAILED,
+        "%s: not written, the pipeline failed before", snapshot->path);
+  else if (!snapshot->written) {
+    snapshot->notify = TRUE;
+    g_set_error (error, PT_ERROR, PT_ERROR_FAILED,
+        "%s: not written yet, a flush came before", snapshot->path);
+  } else {
+    g_mutex_unlock (&self->marker_lock);
+    return TRUE;
+  }
+  g_mutex_unlock (&self->marker_lock);
+  return FALSE;
 }
 
 /**
@@ -325,20 +375,26 @@ pt_pipeline_save_async (PtPipeline *self, const gchar *path)
  * pushed before must be able to come out: somebody pulls, or there is room. A
  * pipeline that does not run saves its network's weights alone.
  *
- * Returns: whether it is written; else %PT_ERROR_FILE, or the error of a stage
+ * Returns: whether it is written; else %PT_ERROR_FILE, or %PT_ERROR_FAILED if
+ *   a stage failed before, or a flush came before: then %PT_EVENT_CHECKPOINT
+ *   tells the outcome
  */
 gboolean
 pt_pipeline_save (PtPipeline *self, const gchar *path, GError **error)
 {
   g_autoptr (PtMarker) marker = NULL;
+  gboolean sent;
 
   if (!self->running)
     return pt_network_save_weights (self->network, path, error);
   g_mutex_lock (&self->push_lock);
   marker = pt_marker_new (self, snapshot_run,
       snapshot_new (self, path, FALSE), snapshot_free);
-  pt_pipeline_send_marker (self, marker);
+  sent = checkpoint_start_writing (self, error);
+  if (sent) {
+    marker->done = snapshot_done;
+    pt_pipeline_send_marker (self, marker);
+  }
   g_mutex_unlock (&self->push_lock);
-  return pt_pipeline_wait_marker (self, marker, error)
-      && snapshot_write (marker->data, error);
+  return sent && checkpoint_wait (self, marker->data, error);
 }

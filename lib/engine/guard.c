@@ -13,6 +13,8 @@
 #define GUARD_SOUND 2.0
 /* Losses in a row that are no numbers: not the frames' fault any more. */
 #define GUARD_PATIENCE 10
+/* Losses of the weights that came back, until it is said who was to blame. */
+#define GUARD_TRIAL 10
 
 void
 pt_guard_init (PtGuard *self, gint window, gdouble factor, gdouble shrink,
@@ -35,6 +37,9 @@ pt_guard_reset (PtGuard *self)
 {
   self->n_losses = self->n_learned = 0;
   self->n_bad = 0;
+  self->was_invalid = FALSE;
+  self->n_trial = 0;
+  self->trial_sum = self->bar = self->bearable = 0;
   self->first = self->best = NAN;
   self->scale = 1;
   self->plateau_sum = 0;
@@ -95,10 +100,33 @@ guard_roll_back (PtGuard *self, gdouble average)
   self->why[0] = average;
   self->why[1] = self->best;
   self->scale *= self->shrink;
+  self->n_trial = isnan (average) ? 0 : GUARD_TRIAL;
+  self->trial_sum = 0;
+  self->bar = self->factor * self->best;
   self->n_losses = 0;
   self->n_bad = 0;
   self->first = self->best = NAN;
   return PT_GUARD_ROLL_BACK;
+}
+
+/* If good weights are no better, something happens in the stream: the rate was
+ * not to blame, and as much may happen again. Else each time that somebody
+ * walks through a still scene would cost half the rate, for good. */
+static void
+guard_try (PtGuard *self, gdouble loss)
+{
+  gdouble mean;
+
+  if (self->n_trial == 0)
+    return;
+  self->trial_sum += loss;
+  if (--self->n_trial > 0)
+    return;
+  mean = self->trial_sum / GUARD_TRIAL;
+  if (mean <= self->bar)
+    return;
+  self->scale /= self->shrink;
+  self->bearable = MAX (self->bearable, mean);
 }
 
 /* Whether the average says that learning has gone wrong: far above the best,
@@ -113,7 +141,7 @@ guard_has_diverged (PtGuard *self, gdouble average)
     self->first = self->best = average;
   self->best = MIN (self->best, average);
   return self->factor > 0 && average > self->factor * self->best
-      && average > self->first;
+      && average > MAX (self->first, self->bearable);
 }
 
 /* Takes note of a frame. @valid: its output is finite; @learns: there is a
@@ -123,8 +151,17 @@ pt_guard_look (PtGuard *self, gboolean valid, gboolean learns, gdouble loss)
 {
   gdouble average;
 
-  if (!valid)
-    return guard_roll_back (self, NAN);
+  if (!valid) {
+    gdouble scale = self->scale;
+
+    guard_roll_back (self, NAN);
+    /* nothing has been learned since the one before: no rate is to blame */
+    if (self->was_invalid)
+      self->scale = scale;
+    self->was_invalid = TRUE;
+    return PT_GUARD_ROLL_BACK;
+  }
+  self->was_invalid = FALSE;
   if (!learns)
     return PT_GUARD_SKIP;
   if (!isfinite (loss)) {
@@ -135,6 +172,7 @@ pt_guard_look (PtGuard *self, gboolean valid, gboolean learns, gdouble loss)
   self->n_bad = 0;
   self->losses[self->n_losses++ % self->window] = loss;
   average = pt_guard_get_average (self);
+  guard_try (self, loss);
   if (guard_has_diverged (self, average))
     return guard_roll_back (self, average);
   guard_watch_plateau (self, loss);
@@ -169,25 +207,38 @@ pt_guard_print (const PtGuard *self)
   guard_print_number (text, self->plateau_best);
   for (guint64 i = self->n_losses - n; i < self->n_losses; i++)
     guard_print_number (text, self->losses[i % self->window]);
+  g_string_append_printf (text, "%d %d ", self->was_invalid, self->n_trial);
+  guard_print_number (text, self->trial_sum);
+  guard_print_number (text, self->bar);
+  guard_print_number (text, self->bearable);
   return g_string_free (text, FALSE);
+}
+
+/* Reads @n numbers from *@at on, which moves behind them. */
+static gboolean
+guard_scan_numbers (const gchar **at, gdouble *numbers, guint n)
+{
+  for (guint i = 0; i < n; i++) {
+    gchar *end;
+
+    numbers[i] = g_ascii_strtod (*at, &end);
+    if (end == *at)
+      return FALSE;
+    *at = end;
+  }
+  return TRUE;
 }
 
 /* What pt_guard_print() wrote; anything else leaves it as after a reset. */
 void
 pt_guard_scan (PtGuard *self, const gchar *text)
 {
-  gchar *at = (gchar *) text;
-  gdouble numbers[11];
+  gdouble numbers[11], more[5], loss;
   guint64 n;
 
   pt_guard_reset (self);
-  for (guint i = 0; i < G_N_ELEMENTS (numbers); i++) {
-    gchar *start = at;
-
-    numbers[i] = g_ascii_strtod (start, &at);
-    if (at == start)
-      return;
-  }
+  if (!guard_scan_numbers (&text, numbers, G_N_ELEMENTS (numbers)))
+    return;
   if (!(numbers[8] > 0 && numbers[8] <= 1))
     return;
   n = numbers[0];
@@ -202,11 +253,15 @@ pt_guard_scan (PtGuard *self, const gchar *text)
   self->plateau_sum = numbers[9];
   self->plateau_best = numbers[10];
   for (guint64 i = 0; i < n; i++) {
-    gchar *start = at;
-    gdouble loss = g_ascii_strtod (start, &at);
-
-    if (at == start)
-      break;
+    if (!guard_scan_numbers (&text, &loss, 1))
+      return;
     self->losses[self->n_losses++ % self->window] = loss;
   }
+  if (!guard_scan_numbers (&text, more, G_N_ELEMENTS (more)))
+    return;
+  self->was_invalid = more[0] != 0;
+  self->n_trial = CLAMP (more[1], 0, GUARD_TRIAL);
+  self->trial_sum = more[2];
+  self->bar = more[3];
+  self->bearable = more[4];
 }

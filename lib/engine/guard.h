@@ -31,6 +31,11 @@ typedef struct
   gdouble why[2];               /* average and best at the last rollback; NaN:
                                  * those were not the reason */
   guint n_bad;                  /* frames in a row without a sound loss */
+  gboolean was_invalid;         /* the output of the frame before */
+  gint n_trial;                 /* losses still to be seen of the weights that
+                                 * came back */
+  gdouble trial_sum, bar;       /* over the bar they are as bad */
+  gdouble bearable;             /* average that was the stream's, not ours */
   guint64 n_learned;
   gdouble scale;                /* of every stage's rate */
 

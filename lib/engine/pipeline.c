@@ -192,8 +192,8 @@ pipeline_make_queues (PtPipeline *self)
   gint64 spin = pipeline_get_spin (self);
   guint n = self->n_stages;
 
-  self->in = pt_queue_new (PT_QUEUE_FRAMES + (self->learning.replay > 0),
-      spin);
+  /* a replayed frame goes in behind another without asking for room */
+  self->in = pt_queue_new (PT_QUEUE_FRAMES, spin);
   self->out = pt_queue_new (n + PIPELINE_RESULTS, 0);
   self->between = g_new0 (PtQueue *, n);
   self->tokens = g_new0 (PtQueue *, n);
@@ -349,7 +349,7 @@ pt_pipeline_start (PtPipeline *self, GError **error)
   g_atomic_int_set (&self->flushing, FALSE);
   pt_stats_reset (&self->stats);
   self->sequence = PIPELINE_FIRST;
-  self->frame = self->n_learning = 0;
+  self->frame = self->drained = self->n_learning = 0;
   self->n_pushed = self->n_finished = 0;
   if (!pipeline_prepare (self, error)) {
     if (self->in != NULL)

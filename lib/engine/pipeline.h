@@ -47,6 +47,7 @@ struct _PtPipeline
   GMutex push_lock;             /* one frame or marker enters at a time */
   guint64 sequence;             /* of the next frame; only ever rises */
   guint64 frame;                /* since start, flush or drain */
+  guint64 drained;              /* frames of the stream that ended last */
   guint64 n_learning;           /* frames pushed that learn, since start */
   gint n_pushed, n_finished;    /* atomic, wrap around alike */
   gint learn;                   /* atomic */

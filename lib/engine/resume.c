@@ -46,9 +46,13 @@ resume_get_steps (PtTensorFile *file, PtStage *stage)
   }
 }
 
+/* Plain gradient descent remembers nothing, but a checkpoint says how many
+ * steps it has done. */
 static gboolean
 resume_has_optimizer (PtTensorFile *file)
 {
+  if (pt_tensor_file_get_metadata (file, "optimizer") != NULL)
+    return TRUE;
   for (guint i = 0; i < pt_tensor_file_get_n_tensors (file); i++)
     if (g_str_has_prefix (pt_tensor_file_get_name (file, i), "optimizer."))
       return TRUE;
@@ -66,8 +70,8 @@ resume_check_slot (PtTensorFile *file, const gchar *path,
     const gchar *optimizer = pt_tensor_file_get_metadata (file, "optimizer");
 
     g_set_error (error, PT_ERROR, PT_ERROR_FILE, "%s: tensor %s is missing; "
-        "the file is of optimizer %s", path, name,
-        optimizer != NULL ? optimizer : "unknown");
+        "the file is of optimizer %s (given as weights, it brings only those)",
+        path, name, optimizer != NULL ? optimizer : "unknown");
     return FALSE;
   }
   if (!pt_shape_equal (&tensor->shape, shape)) {

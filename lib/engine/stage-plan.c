@@ -148,6 +148,24 @@ plan_output (PtStage *self, GError **error)
   return self->loss_value != NULL && self->loss_host != NULL;
 }
 
+static gboolean
+plan_precision (PtStage *self, GError **error)
+{
+  const PtSettings *settings = &self->wiring->network->settings;
+  guint known = 1 << PT_PRECISION_FP32
+      | self->span->device->backend->precisions;
+
+  self->workspace.precision = settings->precision;
+  self->workspace.deterministic = settings->deterministic;
+  if (known & 1u << settings->precision)
+    return TRUE;
+  g_set_error (error, PT_ERROR, PT_ERROR_UNSUPPORTED, "%s: group [pipeline], "
+      "key precision: device %s computes in fp32 only",
+      self->wiring->network->origin,
+      pt_device_get_name (self->span->device));
+  return FALSE;
+}
+
 /* Plans operations and takes all the memory the stage will ever use. */
 gboolean
 pt_stage_plan (PtStage *self, GError **error)
@@ -157,6 +175,8 @@ pt_stage_plan (PtStage *self, GError **error)
       pt_wiring_round (self->wiring, self->age + 1) : 0;
 
   pt_workspace_init (&self->workspace, self->span->device, learns);
+  if (!plan_precision (self, error))
+    return FALSE;
   if (!plan_layers (self, error)
       || !pt_arena_init (&self->arena, self->wiring->network, self->span,
           self->learning, n_stash, self->plans, &self->workspace, error)

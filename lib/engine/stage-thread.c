@@ -6,9 +6,9 @@
 /* The thread of a stage: what it does besides steps, and its life. */
 
 /* After the last frame: the tokens still to come wait for frames that never
- * come, and are dropped. But a rollback among them reaches every stage: what
- * a stage takes here it passes on, so each takes as many as all the stages
- * after it have left over. */
+ * come, and are dropped. But a rollback or an order to keep a copy among them
+ * reaches every stage: what a stage takes here it passes on, so each takes as
+ * many as all the stages after it have left over. */
 static gboolean
 stage_drain (PtStage *self, GError **error)
 {
@@ -23,6 +23,8 @@ stage_drain (PtStage *self, GError **error)
     if (token.type != PT_MESSAGE_TOKEN_ROLLBACK)
       token.type = PT_MESSAGE_TOKEN_NONE;
     else if (!pt_arena_roll_back (&self->arena, error))
+      return FALSE;
+    if (token.keep && !pt_arena_copy_aside (&self->arena, error))
       return FALSE;
     pt_stage_send_token (self, &token, 0);
   }

@@ -69,7 +69,7 @@ stream_wait_slots (PtPipeline *self)
 }
 
 /* Behind a frame that learns, one of those kept learns again; then this one
- * is kept too. */
+ * is kept too. It does not wait for room: who pulls may want push_lock. */
 static void
 stream_replay (PtPipeline *self)
 {
@@ -85,7 +85,6 @@ stream_replay (PtPipeline *self)
     return;
   stream_wait_slots (self);
   if (++self->n_learning % self->learning.replay_interval == 0
-      && self->replay.n_kept > 0 && pt_queue_wait_room (self->in)
       && pt_replay_draw (&self->replay, self->learning.seed,
           pt_wire_get (input, self->sequence),
           pt_wire_get (target, self->sequence)))
@@ -125,12 +124,8 @@ static PtFlow
 stream_wait_room (PtPipeline *self, PtPushFlags flags, GError **error)
 {
   g_return_val_if_fail (self->running, PT_FLOW_FLUSHING);
-  /* a frame may bring a second one along; where there is no room for two,
-   * there is a frame inside whose result is yet to come */
   if ((flags & PT_PUSH_TRY) && !g_atomic_int_get (&self->flushing)
-      && !g_atomic_int_get (&self->failed)
-      && (self->replay.capacity > 0 ? pt_queue_get_level (self->in) > 1 :
-          !pt_queue_has_room (self->in)))
+      && !g_atomic_int_get (&self->failed) && !pt_queue_has_room (self->in))
     return PT_FLOW_FULL;
   if (!pt_queue_wait_room (self->in))
     return stream_fail (self, error);
@@ -395,6 +390,8 @@ pt_pipeline_drain (PtPipeline *self, GError **error)
   marker->done = stream_drained;
   g_mutex_lock (&self->push_lock);
   pt_pipeline_send_marker (self, marker);
+  if (self->frame > 0)
+    self->drained = self->frame;
   self->frame = 0;
   self->maker.n_frames = 0;
   g_mutex_unlock (&self->push_lock);
@@ -413,13 +410,14 @@ pt_pipeline_set_queues_flushing (PtPipeline *self, gboolean flushing)
   pt_queue_set_flushing (self->out, flushing);
 }
 
-/* Frames go, and so does the end of their stream; other markers stay. */
+/* Frames go, and so does the end of their stream; other markers stay: new
+ * weights that some stages have already are for the others too. */
 static gboolean
 stream_keep (const PtMessage *message)
 {
   if (message->type != PT_MESSAGE_MARKER)
     return FALSE;
-  if (!message->marker->drains)
+  if (!message->marker->drains || message->marker->run != NULL)
     return TRUE;
   pt_marker_finish (message->marker);
   return FALSE;
@@ -468,6 +466,9 @@ pt_pipeline_set_flushing (PtPipeline *self, gboolean flushing)
   g_atomic_int_set (&self->flushing, flushing);
   if (flushing) {
     pt_pipeline_set_queues_flushing (self, TRUE);
+    g_mutex_lock (&self->marker_lock);
+    g_cond_broadcast (&self->marker_changed);
+    g_mutex_unlock (&self->marker_lock);
     return;
   }
   for (guint i = 0; i < self->n_stages; i++)

@@ -69,7 +69,7 @@ file_sync_folder (const gchar *folder, const gchar *path, GError **error)
 
 gboolean
 pt_file_replace (const gchar *path, const PtFilePart *parts, guint n_parts,
-    GError **error)
+    PtFileReadyFunc ready, gpointer data, GError **error)
 {
   g_autofree gchar *folder = g_path_get_dirname (path);
   g_autofree gchar *base = g_path_get_basename (path);
@@ -82,6 +82,8 @@ pt_file_replace (const gchar *path, const PtFilePart *parts, guint n_parts,
     g_unlink (aside);
     return FALSE;
   }
+  if (ready != NULL)
+    ready (path, data);
   if (g_rename (aside, path) != 0) {
     const gint number = errno;
 

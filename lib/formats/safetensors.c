@@ -3,8 +3,6 @@
 
 #include "formats/safetensors.h"
 
-#include "formats/file-replace.h"
-
 #include <json-glib/json-glib.h>
 #include <string.h>
 
@@ -189,6 +187,13 @@ safetensors_print_header (PtTensorFile *self)
 gboolean
 pt_tensor_file_save (PtTensorFile *self, const gchar *path, GError **error)
 {
+  return pt_tensor_file_save_with (self, path, NULL, NULL, error);
+}
+
+gboolean
+pt_tensor_file_save_with (PtTensorFile *self, const gchar *path,
+    PtFileReadyFunc ready, gpointer data, GError **error)
+{
   g_autoptr (GString) header = safetensors_print_header (self);
   g_autofree PtFilePart *parts = g_new (PtFilePart, self->entries->len + 1);
 
@@ -198,5 +203,6 @@ pt_tensor_file_save (PtTensorFile *self, const gchar *path, GError **error)
 
     parts[i + 1] = (PtFilePart) { entry->tensor->data, entry->tensor->size };
   }
-  return pt_file_replace (path, parts, self->entries->len + 1, error);
+  return pt_file_replace (path, parts, self->entries->len + 1, ready, data,
+      error);
 }

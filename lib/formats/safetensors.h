@@ -4,6 +4,7 @@
 #pragma once
 
 #include "core/tensor.h"
+#include "formats/file-replace.h"
 
 G_BEGIN_DECLS
 
@@ -28,6 +29,9 @@ const gchar *pt_tensor_file_get_metadata (PtTensorFile *self,
 /* Written aside, fsynced, renamed: a kill leaves the old or the new, whole. */
 gboolean pt_tensor_file_save (PtTensorFile *self, const gchar *path,
     GError **error);
+/* The same; @ready as for pt_file_replace(). */
+gboolean pt_tensor_file_save_with (PtTensorFile *self, const gchar *path,
+    PtFileReadyFunc ready, gpointer data, GError **error);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (PtTensorFile, pt_tensor_file_free)
 

@@ -15,6 +15,9 @@ static const gchar *const config_modes[] =
     { "off", "exact", "partime", "delayed", NULL };
 static const gchar *const config_targets[] =
     { "auto", "input", "next", "pair", "labels", "teacher", NULL };
+/* in the order of PtPrecision */
+static const gchar *const config_precisions[] =
+    { "fp32", "tf32", "bf16", "fp16", NULL };
 static const gchar *const config_staleness[] =
     { "auto", "none", "inverse", "sqrt", NULL };
 static const gchar *const config_policies[] = { "every", "when-idle", NULL };
@@ -93,6 +96,10 @@ static const PtParam config_pipeline[] = {
       "list of devices, such as cpu:0,cpu:1"},
   {"stages", FIELD (STRING, stages), "auto", 0, 0, NULL,
       "how many, or a cut such as 4,6,-1; auto: measured"},
+  {"precision", FIELD (ENUM, precision), "fp32", 0, 0, config_precisions,
+      "of products on GPUs; weights, sums and what is kept are fp32"},
+  {"deterministic", FIELD (BOOL, deterministic), "false", 0, 0, NULL,
+      "GPUs too: the same bits on each run, even where that is slower"},
   {NULL}
 };
 

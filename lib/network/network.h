@@ -46,6 +46,8 @@ typedef struct
   guint64 seed;
   /* [pipeline] */
   gchar *devices, *stages;
+  gint precision;               /* a PtPrecision */
+  gboolean deterministic;
   /* [output] */
   gchar *kind;
   gdouble opacity;

@@ -140,6 +140,30 @@ allocate (std::map < void *, size_t > &blocks, size_t bytes)
   return data;
 }
 
+static bool
+holds (const std::map < void *, size_t > &blocks, const void *data)
+{
+  auto after = blocks.upper_bound (const_cast < void *>(data));
+
+  if (after == blocks.begin ())
+    return false;
+  --after;
+  return data < static_cast < char *>(after->first) + after->second;
+}
+
+bool
+is_known (const void *data)
+{
+  for (guint i = 0; i < count_devices (); i++) {
+    Device *device = get_device (i);
+    std::lock_guard < std::mutex > guard (device->lock);
+
+    if (holds (device->blocks, data) || holds (device->host_blocks, data))
+      return true;
+  }
+  return false;
+}
+
 /* Whose @data is; NULL: no one's. */
 static Device *
 find_owner (std::map < void *, size_t > Device::*blocks, void *data)

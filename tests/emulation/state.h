@@ -33,11 +33,13 @@ struct CUstream_st
   /* of the thread that captures */
   std::shared_ptr < pt_emulation::Recording > capture;
   std::thread::id capturer;
+  CUstream_st *next_capture;    /* of that thread's */
   bool invalid = false;
 };
 
 struct CUevent_st
 {
+  pt_emulation::Device *device;
   std::mutex lock;
   std::shared_ptr < pt_emulation::Point > point;        /* NULL: never recorded */
   cudaStream_t captured = nullptr;      /* it was recorded while this captured */
@@ -71,6 +73,8 @@ struct Device
   guint n_streams = 0;          /* ever made */
 };
 
+/* Whether @data is in a GPU's memory, or the host's that GPUs know. */
+bool is_known (const void *data);
 /* The calling thread's current GPU. */
 Device *current ();
 guint count_devices ();

@@ -11,8 +11,20 @@
 namespace pt_emulation
 {
 
-/* What the calling thread captures. */
-static thread_local std::set < cudaStream_t > captures;
+/* What the calling thread captures: plain pointers, as lanes go with their
+ * thread after all that has a destructor. */
+static thread_local cudaStream_t captures;
+
+static void
+forget_capture (cudaStream_t stream)
+{
+  for (cudaStream_t * at = &captures; *at != nullptr;
+      at = &(*at)->next_capture)
+    if (*at == stream) {
+      *at = stream->next_capture;
+      return;
+    }
+}
 
 /* Sleeps up to PARTIME_EMULATED_DELAY_US. */
 class Delay
@@ -62,9 +74,10 @@ work (Stream stream)
 bool
 invalidate_captures ()
 {
-  for (cudaStream_t stream : captures)
+  for (cudaStream_t stream = captures; stream != nullptr;
+      stream = stream->next_capture)
     stream->invalid = true;
-  return !captures.empty ();
+  return captures != nullptr;
 }
 
 void
@@ -181,6 +194,11 @@ cudaError_t
 cudaMemcpyAsync (void *dst, const void *src, size_t bytes,
     enum cudaMemcpyKind kind, cudaStream_t stream)
 {
+  if (stream != nullptr && stream->capture != nullptr
+      && !(is_known (dst) && is_known (src))) {
+    stream->invalid = true;     /* pageable memory may move until then */
+    return end (cudaErrorStreamCaptureUnsupported);
+  }
   return submit_counted (PT_EMULATED_COPY, stream,[=] {
         memcpy (dst, src, bytes);
       });
@@ -229,7 +247,7 @@ cudaStreamDestroy (cudaStream_t stream)
   Stream kept = device->streams[stream];
   device->streams.erase (stream);
   guard.unlock ();
-  captures.erase (stream);
+  forget_capture (stream);
   stream->queue.push ({nullptr, true, true});
   return cudaSuccess;
 }
@@ -294,7 +312,8 @@ cudaStreamBeginCapture (cudaStream_t stream, enum cudaStreamCaptureMode mode)
   stream->capture = std::make_shared < Recording > ();
   stream->capturer = std::this_thread::get_id ();
   stream->invalid = false;
-  captures.insert (stream);
+  stream->next_capture = captures;
+  captures = stream;
   return cudaSuccess;
 }
 
@@ -311,7 +330,7 @@ cudaStreamEndCapture (cudaStream_t stream, cudaGraph_t *graph)
   if (stream->capturer != std::this_thread::get_id ())
     return end (cudaErrorStreamCaptureWrongThread);
   auto recording = std::move (stream->capture);
-  captures.erase (stream);
+  forget_capture (stream);
   if (stream->invalid)
     return end (cudaErrorStreamCaptureInvalidated);
   *graph = new CUgraph_st { recording };
@@ -338,7 +357,7 @@ cudaEventCreateWithFlags (cudaEvent_t *event, unsigned int flags)
     status = count (PT_EMULATED_CREATE);
   if (status != cudaSuccess)
     return end (status);
-  *event = new CUevent_st;
+  *event = new CUevent_st { device };
   std::lock_guard < std::mutex > guard (device->lock);
   device->events.insert (*event);
   return cudaSuccess;
@@ -351,16 +370,13 @@ cudaEventDestroy (cudaEvent_t event)
 
   if (status != cudaSuccess)
     return end (status);
-  for (guint i = 0; i < count_devices (); i++) {
-    Device *device = get_device (i);
-    std::lock_guard < std::mutex > guard (device->lock);
-
-    if (device->events.erase (event) != 0) {
-      delete event;
-      return cudaSuccess;
-    }
-  }
-  return end (cudaErrorInvalidResourceHandle);
+  if (event == nullptr)
+    return end (cudaErrorInvalidResourceHandle);
+  std::unique_lock < std::mutex > guard (event->device->lock);
+  event->device->events.erase (event);
+  guard.unlock ();
+  delete event;
+  return cudaSuccess;
 }
 
 cudaError_t
@@ -370,7 +386,8 @@ cudaEventRecord (cudaEvent_t event, cudaStream_t stream)
 
   if (status != cudaSuccess)
     return end (status);
-  if (stream == nullptr || event == nullptr)
+  if (stream == nullptr || event == nullptr
+      || event->device != stream->device)
     return end (cudaErrorInvalidResourceHandle);
   std::lock_guard < std::mutex > guard (event->lock);
   event->captured = stream->capture != nullptr ? stream : nullptr;

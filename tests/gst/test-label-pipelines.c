@@ -144,6 +144,24 @@ test_seek (void)
   }
 }
 
+/* More labels from one frame to the next than may wait: the nearest is found,
+ * and nobody waits for ever. */
+static void
+test_many_labels (void)
+{
+  GstElement *pipeline = element_test_launch ("videotestsrc num-buffers=6000 ! "
+      "video/x-raw,format=GRAY8,width=16,height=12,framerate=2000/1 ! p.label "
+      "videotestsrc num-buffers=3 ! video/x-raw,width=16,height=12,"
+      "framerate=1/1 ! partimefilter name=p model=%s ! fakesink name=s",
+      NET_CODER ("labels"));
+  g_autoptr (GstElement) p = gst_bin_get_by_name (GST_BIN (pipeline), "p");
+
+  element_test_play (pipeline);
+  label_test_check_stats (p, 3, 0, label_test_stat (p, "late-labels"), 0);
+  g_assert_cmpuint (label_test_stat (p, "late-labels"), >, 3000);
+  element_test_free (pipeline);
+}
+
 /* Torn down at any moment, also while one waits for the other. */
 static void
 test_states (void)
@@ -344,6 +362,7 @@ main (int argc, char **argv)
   element_test_init (&argc, &argv);
   g_test_add_func ("/label-pipelines/same-as-input", test_same_as_input);
   g_test_add_func ("/label-pipelines/seek", test_seek);
+  g_test_add_func ("/label-pipelines/many-labels", test_many_labels);
   g_test_add_func ("/label-pipelines/states", test_states);
   g_test_add_func ("/label-pipelines/teacher", test_teacher);
   g_test_add_func ("/label-pipelines/no-teacher", test_no_teacher);

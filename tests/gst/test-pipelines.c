@@ -254,6 +254,78 @@ test_checkpoint (void)
   }
 }
 
+/* Plays NET_IMAGE with a checkpoint. Returns: (transfer full) (nullable): why
+ * it failed */
+static GError *
+pipelines_play_checkpoint (const gchar *location, const gchar *properties)
+{
+  g_autofree gchar *text = g_strdup_printf (TEST_SOURCE "partimefilter "
+      "name=p model=%%s checkpoint-location=%s %s ! fakesink", location,
+      properties);
+  GstElement *pipeline = element_test_launch (text, NET_IMAGE);
+  g_autoptr (GstMessage) message = NULL;
+  GError *error = NULL;
+
+  gst_element_set_state (pipeline, GST_STATE_PLAYING);
+  message = element_test_wait (pipeline, GST_MESSAGE_EOS | GST_MESSAGE_ERROR);
+  if (GST_MESSAGE_TYPE (message) == GST_MESSAGE_ERROR)
+    gst_message_parse_error (message, &error, NULL);
+  element_test_free (pipeline);
+  return error;
+}
+
+/* A run that does not learn leaves the file alone, and so does one that
+ * refuses it. */
+static void
+test_checkpoint_left_alone (void)
+{
+  g_autofree gchar *location = element_test_path ("left.safetensors");
+  g_autofree gchar *before = NULL, *after = NULL;
+  g_autoptr (GError) error = NULL;
+  gsize n_before, n_after;
+
+  g_assert_null (pipelines_play_checkpoint (location, ""));
+  g_assert_true (g_file_get_contents (location, &before, &n_before, NULL));
+  g_assert_null (pipelines_play_checkpoint (location, "learning-mode=off"));
+  error = pipelines_play_checkpoint (location, "optimizer=adam");
+  g_assert_error (error, GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_READ);
+  g_assert_nonnull (strstr (error->message, "optimizer sgd"));
+  g_assert_true (g_file_get_contents (location, &after, &n_after, NULL));
+  g_assert_cmpmem (before, n_before, after, n_after);
+}
+
+/* On the thread that writes. */
+static GstBusSyncReply
+pipelines_be_slow (GstBus *bus, GstMessage *message, gpointer data)
+{
+  if (!gst_message_has_name (message, "partime-checkpoint"))
+    return GST_BUS_PASS;
+  g_atomic_int_inc ((gint *) data);
+  g_usleep (50000);
+  return GST_BUS_PASS;
+}
+
+/* An interval shorter than the disk takes, as where it was meant in seconds,
+ * does not pile checkpoints up. */
+static void
+test_checkpoint_interval (void)
+{
+  g_autofree gchar *location = element_test_path ("often.safetensors");
+  g_autofree gchar *text = g_strdup_printf ("videotestsrc num-buffers=200 ! "
+      "video/x-raw,width=32,height=24 ! identity sleep-time=1000 ! "
+      "partimefilter name=p model=%%s checkpoint-location=%s "
+      "checkpoint-interval=60 ! fakesink", location);
+  GstElement *pipeline = element_test_launch (text, NET_IMAGE);
+  g_autoptr (GstBus) bus = gst_element_get_bus (pipeline);
+  gint saved = 0;
+
+  gst_bus_set_sync_handler (bus, pipelines_be_slow, &saved, NULL);
+  element_test_play (pipeline);
+  element_test_free (pipeline);
+  g_assert_cmpint (saved, >=, 2);
+  g_assert_cmpint (saved, <, 100);
+}
+
 static void
 test_signals (void)
 {
@@ -358,6 +430,8 @@ test_errors (void)
           "[a]\ntype=conv2d\nfilters=5\nkernel=1\n[output]\nkind=image\n",
         GST_STREAM_ERROR, GST_STREAM_ERROR_WRONG_TYPE, "5 channels"},
     {"model=%s devices=nonsense:7", NET_IMAGE, 0, 0, "nonsense"},
+    {"model=%s learning-rate=-0.5", NET_IMAGE, GST_RESOURCE_ERROR,
+        GST_RESOURCE_ERROR_SETTINGS, "-0.5"},
   };
 
   for (guint i = 0; i < G_N_ELEMENTS (cases); i++) {
@@ -459,6 +533,10 @@ main (int argc, char **argv)
   g_test_add_func ("/pipelines/properties", test_properties);
   g_test_add_func ("/pipelines/learning-message", test_learning_message);
   g_test_add_func ("/pipelines/checkpoint", test_checkpoint);
+  g_test_add_func ("/pipelines/checkpoint-left-alone",
+      test_checkpoint_left_alone);
+  g_test_add_func ("/pipelines/checkpoint-interval",
+      test_checkpoint_interval);
   g_test_add_func ("/pipelines/signals", test_signals);
   g_test_add_func ("/pipelines/diverged", test_diverged);
   g_test_add_func ("/pipelines/errors", test_errors);

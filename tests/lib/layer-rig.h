@@ -244,3 +244,33 @@ rig_backward (Rig *rig)
   pt_layer_backward (rig->layer, &rig->plan, &rig->args, &error);
   g_assert_no_error (error);
 }
+
+static inline void
+rig_append (Rig *rig, GByteArray *bytes, const PtTensor *tensor)
+{
+  g_autofree gpointer read = NULL;
+
+  if (tensor == NULL)
+    return;
+  read = op_test_read_bytes (rig->device, tensor);
+  g_byte_array_append (bytes, read, tensor->size);
+}
+
+/* Every bit of the gradients. */
+static inline GByteArray *
+rig_gradients (Rig *rig)
+{
+  GByteArray *bytes = g_byte_array_new ();
+
+  for (guint i = 0; i < rig->layer->n_inputs; i++)
+    rig_append (rig, bytes, rig->args.dx[i]);
+  for (guint i = 0; i < rig->layer->n_weights; i++)
+    rig_append (rig, bytes, rig->args.dw[i]);
+  return bytes;
+}
+
+static inline gboolean
+bytes_equal (const GByteArray *a, const GByteArray *b)
+{
+  return a->len == b->len && memcmp (a->data, b->data, a->len) == 0;
+}

@@ -6,6 +6,8 @@
 #include "formats/safetensors.h"
 
 #include <glib/gstdio.h>
+#include <signal.h>
+#include <sys/resource.h>
 
 static gchar *folder;
 
@@ -77,6 +79,10 @@ static const WholeCase whole_cases[] = {
   {"delayed", "1,2,3,2,1", "interval", "3"},
   {"delayed", "2,2,1,2,2", "optimizer", "sgd lr=1e-2 momentum=0.9"},
   {"delayed", "4,5", "accumulate", "4"},
+  /* remembers nothing, but where its schedule is */
+  {"exact", "9", "optimizer", "sgd lr=1e-2"},
+  {"partime", "4,5", "optimizer", "sgd lr=1e-2"},
+  {"delayed", "4,5", "optimizer", "sgd lr=1e-2"},
 };
 
 static PtPipeline *
@@ -245,6 +251,36 @@ test_keep (void)
   g_assert_cmpuint (read_frame (first), ==, 40);
   g_assert_cmpuint (read_frame (second), ==, 30);
   g_assert_false (g_file_test (third, G_FILE_TEST_EXISTS));
+  stream_drain (pipeline);
+  g_assert_true (pt_pipeline_save (pipeline, path, NULL));
+  g_assert_cmpuint (read_frame (path), ==, 50);
+}
+
+/* A disk that is full costs no older checkpoint. */
+static void
+test_keep_when_full (void)
+{
+  g_autofree gchar *path = get_path ("keep.safetensors");
+  g_autofree gchar *first = get_path ("keep.1.safetensors");
+  g_autofree gchar *second = get_path ("keep.2.safetensors");
+  g_autoptr (PtNetwork) network = stream_network ("partime", "cpu:0", "3,4");
+  g_autoptr (PtPipeline) pipeline = stream_start (network);
+  struct rlimit all, few;
+  StreamSums sums = { 0 };
+
+  g_assert_cmpint (getrlimit (RLIMIT_FSIZE, &all), ==, 0);
+  few = (struct rlimit) { 100, all.rlim_max };
+  signal (SIGXFSZ, SIG_IGN);
+  pt_pipeline_set_checkpoint_keep (pipeline, 3);
+  for (guint i = 0; i < 6; i++) {
+    stream_feed (pipeline, &sums, 0, 10);
+    g_assert_cmpint (setrlimit (RLIMIT_FSIZE, i < 3 ? &all : &few), ==, 0);
+    g_assert_true (pt_pipeline_save (pipeline, path, NULL) == (i < 3));
+  }
+  g_assert_cmpint (setrlimit (RLIMIT_FSIZE, &all), ==, 0);
+  g_assert_cmpuint (read_frame (path), ==, 30);
+  g_assert_cmpuint (read_frame (first), ==, 20);
+  g_assert_cmpuint (read_frame (second), ==, 10);
 }
 
 static void
@@ -389,6 +425,7 @@ main (int argc, char **argv)
       test_load_drops_gradients);
   g_test_add_func ("/checkpoint/async", test_async_does_not_disturb);
   g_test_add_func ("/checkpoint/keep", test_keep);
+  g_test_add_func ("/checkpoint/keep-when-full", test_keep_when_full);
   g_test_add_func ("/checkpoint/unwritable", test_unwritable);
   g_test_add_func ("/checkpoint/refused", test_refused);
   g_test_add_data_func ("/checkpoint/weights-and-reset/exact", "exact",

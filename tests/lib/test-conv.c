@@ -3,85 +3,12 @@
 
 #include <string.h>
 
-#include "dense.h"
+#include "conv-cases.h"
 #include "op-test.h"
 
 /* fp32 sums of up to some thousand products: forward 1e-5, gradients 1e-4. */
 #define FORWARD 1e-5
 #define GRADIENT 1e-4
-
-typedef struct
-{
-  const gchar *name;
-  RefSize in;
-  gint out_c;
-  PtConvDesc conv;
-} Case;
-
-#define CONV(kh, kw, sh, sw, ph, pw, dh, dw, g, b, a) \
-    { { kh, kw }, { sh, sw }, { ph, pw }, { dh, dw }, g, b, \
-      PT_ACTIVATION_##a, 0.1f }
-
-static const Case cases[] = {
-  {"plain", {16, 12, 12}, 16, CONV (3, 3, 1, 1, 1, 1, 1, 1, 1, 1, NONE)},
-  {"odd", {5, 13, 11}, 7, CONV (3, 3, 1, 1, 1, 1, 1, 1, 1, 1, NONE)},
-  {"no-bias", {5, 13, 11}, 7, CONV (3, 3, 1, 1, 1, 1, 1, 1, 1, 0, NONE)},
-  {"five", {32, 17, 19}, 32, CONV (5, 5, 1, 1, 2, 2, 1, 1, 1, 1, RELU)},
-  {"from-rgb", {3, 17, 19}, 32, CONV (5, 5, 1, 1, 2, 2, 1, 1, 1, 1, TANH)},
-  {"to-one", {32, 17, 19}, 1, CONV (5, 5, 1, 1, 2, 2, 1, 1, 1, 1, SIGMOID)},
-  {"from-one", {1, 9, 14}, 8, CONV (3, 3, 1, 1, 1, 1, 1, 1, 1, 1, RELU)},
-  {"one-to-one", {1, 9, 14}, 1, CONV (3, 3, 1, 1, 0, 0, 1, 1, 1, 0, NONE)},
-  {"to-two", {24, 20, 20}, 2, CONV (3, 3, 1, 1, 1, 1, 1, 1, 1, 1, NONE)},
-  {"stride", {6, 15, 17}, 12, CONV (3, 3, 2, 2, 1, 1, 1, 1, 1, 1, RELU)},
-  {"uneven", {6, 16, 18}, 12, CONV (5, 5, 2, 3, 2, 1, 1, 1, 1, 1, LEAKY_RELU)},
-  {"stem", {3, 32, 32}, 64, CONV (7, 7, 2, 2, 3, 3, 1, 1, 1, 0, NONE)},
-  {"rectangle", {4, 10, 21}, 9, CONV (1, 5, 1, 2, 0, 2, 1, 1, 1, 1, NONE)},
-  {"dilated", {8, 19, 15}, 8, CONV (3, 3, 1, 1, 2, 2, 2, 2, 1, 1, RELU)},
-  {"dilated-odd", {5, 19, 15}, 3, CONV (3, 2, 1, 1, 3, 1, 3, 2, 1, 1, NONE)},
-  {"pointwise", {64, 7, 7}, 48, CONV (1, 1, 1, 1, 0, 0, 1, 1, 1, 1, GELU)},
-  {"pointwise-2", {20, 9, 9}, 30, CONV (1, 1, 2, 2, 0, 0, 1, 1, 1, 0, NONE)},
-  {"groups", {32, 11, 9}, 64, CONV (3, 3, 1, 1, 1, 1, 1, 1, 2, 1, RELU)},
-  {"groups-odd", {6, 11, 9}, 9, CONV (3, 3, 1, 1, 1, 1, 1, 1, 3, 1, NONE)},
-  {"depthwise", {32, 12, 13}, 32, CONV (3, 3, 1, 1, 1, 1, 1, 1, 32, 1, SILU)},
-  {"depthwise-odd", {7, 12, 13}, 7,
-      CONV (3, 3, 2, 2, 1, 1, 1, 1, 7, 1, GELU_TANH)},
-  {"multiplier", {5, 12, 13}, 10, CONV (3, 3, 1, 1, 1, 1, 1, 1, 5, 0, NONE)},
-  /* few outputs: a window of at least eight elements goes another way */
-  {"1-to-1", {1, 12, 41}, 1, CONV (3, 9, 1, 1, 1, 4, 1, 1, 1, 1, TANH)},
-  {"1-to-2", {1, 12, 41}, 2, CONV (9, 8, 1, 1, 4, 3, 1, 1, 1, 0, NONE)},
-  {"2-to-1", {2, 14, 33}, 1, CONV (5, 5, 1, 1, 2, 2, 1, 1, 1, 1, RELU)},
-  {"2-to-4", {2, 14, 33}, 4, CONV (3, 3, 1, 1, 1, 1, 1, 1, 1, 1, NONE)},
-  {"3-to-1", {3, 21, 43}, 1, CONV (3, 3, 1, 1, 1, 1, 1, 1, 1, 1, SIGMOID)},
-  {"3-to-3", {3, 21, 43}, 3, CONV (3, 3, 1, 1, 0, 0, 1, 1, 1, 1, LEAKY_RELU)},
-  {"5-to-2", {5, 20, 31}, 2, CONV (3, 3, 2, 2, 1, 1, 1, 1, 1, 0, NONE)},
-  {"5-to-4", {5, 20, 31}, 4, CONV (5, 3, 1, 1, 2, 1, 1, 1, 1, 1, SILU)},
-  {"8-to-1", {8, 15, 40}, 1, CONV (3, 3, 1, 1, 0, 0, 1, 1, 1, 0, NONE)},
-  {"8-to-2", {8, 15, 40}, 2, CONV (3, 3, 1, 1, 2, 2, 2, 2, 1, 1, TANH)},
-  {"8-to-3", {8, 15, 40}, 3, CONV (1, 1, 1, 1, 0, 0, 1, 1, 1, 1, GELU)},
-  {"16-to-2", {16, 40, 60}, 2, CONV (3, 3, 1, 1, 1, 1, 1, 1, 1, 1, NONE)},
-  {"16-to-3", {16, 18, 25}, 3, CONV (3, 3, 2, 1, 1, 0, 1, 1, 1, 1, RELU)},
-  {"16-to-4", {16, 18, 25}, 4, CONV (3, 3, 1, 2, 1, 3, 2, 3, 1, 1, NONE)},
-  {"32-to-1", {32, 33, 47}, 1, CONV (5, 5, 1, 1, 2, 2, 1, 1, 1, 1, NONE)},
-  {"32-to-3", {32, 16, 90}, 3, CONV (5, 5, 1, 1, 2, 2, 1, 1, 1, 1, NONE)},
-  {"32-to-4", {32, 9, 11}, 4, CONV (7, 7, 3, 2, 3, 3, 1, 1, 1, 1, GELU_TANH)},
-  {"33-to-1", {33, 9, 34}, 1, CONV (1, 1, 1, 1, 0, 0, 1, 1, 1, 0, NONE)},
-  {"33-to-2", {33, 9, 34}, 2, CONV (3, 3, 1, 1, 1, 1, 1, 1, 1, 1, RELU)},
-  {"33-to-3", {33, 17, 34}, 3, CONV (3, 3, 1, 1, 2, 2, 2, 2, 1, 1, NONE)},
-  {"33-to-4", {33, 9, 34}, 4, CONV (2, 4, 2, 3, 1, 2, 1, 1, 1, 1, SIGMOID)},
-  {"window-over-all", {8, 5, 4}, 2, CONV (9, 9, 1, 1, 4, 4, 1, 1, 1, 1, NONE)},
-  {"padding-only", {8, 4, 4}, 1, CONV (3, 3, 1, 1, 3, 3, 1, 1, 1, 1, NONE)},
-  {"one-pixel", {16, 3, 3}, 3, CONV (3, 3, 1, 1, 0, 0, 1, 1, 1, 1, NONE)},
-  {"one-row", {16, 1, 29}, 2, CONV (3, 3, 1, 1, 1, 1, 1, 1, 1, 1, NONE)},
-  {"one-column", {16, 29, 1}, 2, CONV (3, 3, 1, 1, 1, 1, 1, 1, 1, 1, NONE)},
-  {"whole", {16, 6, 5}, 10, CONV (6, 5, 1, 1, 0, 0, 1, 1, 1, 1, NONE)},
-};
-
-static gint
-conv_size (const PtConvDesc *conv, gint in, guint k)
-{
-  return (in + 2 * conv->padding[k] - conv->dilation[k] *
-      (conv->kernel[k] - 1) - 1) / conv->stride[k] + 1;
-}
 
 typedef struct
 {
@@ -109,7 +36,7 @@ rig_plan (Rig *rig, const PtOpDesc *desc, PtOpType type)
 
 /* FALSE: the device cannot do it, the test is skipped. */
 static gboolean
-rig_init (Rig *rig, const Case *test, const gchar *name, gboolean training)
+rig_init (Rig *rig, const ConvCase *test, const gchar *name, gboolean training)
 {
   g_autoptr (PtDevice) device = op_test_device (name);
   g_autoptr (GError) error = NULL;
@@ -189,8 +116,8 @@ rig_unpack (Rig *rig, const PtTensor *device)
 }
 
 static void
-check_forward (Rig *rig, const Case *test, const gdouble *x, const gdouble *w,
-    const gdouble *b)
+check_forward (Rig *rig, const ConvCase *test, const gdouble *x,
+    const gdouble *w, const gdouble *b)
 {
   g_autoptr (PtTensor) tx = op_test_tensor (rig->device, &rig->x_shape, x);
   g_autoptr (PtTensor) tb = op_test_tensor (rig->device, &rig->b_shape, b);
@@ -213,7 +140,7 @@ check_forward (Rig *rig, const Case *test, const gdouble *x, const gdouble *w,
 }
 
 static void
-check_data (Rig *rig, const Case *test, const gdouble *w, const gdouble *dy)
+check_data (Rig *rig, const ConvCase *test, const gdouble *w, const gdouble *dy)
 {
   g_autoptr (PtTensor) tdy = op_test_tensor (rig->device, &rig->y_shape, dy);
   g_autoptr (PtTensor) tdx = op_test_unset (rig->device, &rig->x_shape);
@@ -230,7 +157,8 @@ check_data (Rig *rig, const Case *test, const gdouble *w, const gdouble *dy)
 /* dw starts as NaN everywhere; it must come out as exactly what packing its
  * own values gives, which is zero in the padding. */
 static void
-check_weights (Rig *rig, const Case *test, const gdouble *x, const gdouble *dy)
+check_weights (Rig *rig, const ConvCase *test, const gdouble *x,
+    const gdouble *dy)
 {
   g_autoptr (GError) error = NULL;
   g_autoptr (PtTensor) tx = op_test_tensor (rig->device, &rig->x_shape, x);
@@ -260,7 +188,7 @@ check_weights (Rig *rig, const Case *test, const gdouble *x, const gdouble *dy)
 }
 
 static void
-check_case (const Case *test, const gchar *device, gboolean training)
+check_case (const ConvCase *test, const gchar *device, gboolean training)
 {
   Rig rig;
   g_autofree gdouble *x = NULL;
@@ -310,7 +238,7 @@ test_all_cores (gconstpointer data)
 static void
 test_reference (void)
 {
-  const Case *test = &cases[18];
+  const ConvCase *test = &conv_cases[18];
   PtConvDesc conv = test->conv;
   RefSize in = test->in, out = { test->out_c, 11, 9 };
   gsize nx = in.c * in.h * in.w, ny = out.c * out.h * out.w;
@@ -373,18 +301,18 @@ main (gint argc, gchar **argv)
   op_test_init (&argc, &argv);
   g_test_add_func ("/conv/reference", test_reference);
   g_test_add_func ("/conv/impossible", test_impossible);
-  for (guint i = 0; i < G_N_ELEMENTS (cases); i++) {
-    g_autofree gchar *one = g_strconcat ("/conv/inference/", cases[i].name,
+  for (guint i = 0; i < G_N_ELEMENTS (conv_cases); i++) {
+    g_autofree gchar *one = g_strconcat ("/conv/inference/", conv_cases[i].name,
         NULL);
-    g_autofree gchar *two = g_strconcat ("/conv/training/", cases[i].name,
+    g_autofree gchar *two = g_strconcat ("/conv/training/", conv_cases[i].name,
         NULL);
-    g_autofree gchar *all = g_strconcat ("/conv/all-cores/", cases[i].name,
+    g_autofree gchar *all = g_strconcat ("/conv/all-cores/", conv_cases[i].name,
         NULL);
 
-    g_test_add_data_func (one, &cases[i], test_inference);
-    g_test_add_data_func (two, &cases[i], test_training);
+    g_test_add_data_func (one, &conv_cases[i], test_inference);
+    g_test_add_data_func (two, &conv_cases[i], test_training);
     if (op_test_devices ()[1] != NULL)
-      g_test_add_data_func (all, &cases[i], test_all_cores);
+      g_test_add_data_func (all, &conv_cases[i], test_all_cores);
   }
   return g_test_run ();
 }

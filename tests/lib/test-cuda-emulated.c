@@ -227,7 +227,8 @@ test_record (void)
   assert_all (rig->device, rig->y, tanh (tanh (tanh (0.9))));
 }
 
-/* Memory cannot be had while recording; that ends the recording, no more. */
+/* Memory cannot be had while recording, nor can the host wait; that ends the
+ * recording, no more. */
 static void
 test_record_refuses (void)
 {
@@ -241,6 +242,11 @@ test_record_refuses (void)
   g_assert_null (backend->recorded (rig->device, &error));
   assert_device_error (error, "cuda:0|previous error during capture");
   g_clear_error (&error);
+  g_assert_true (backend->record (rig->device, &error));
+  g_assert_false (pt_device_wait (rig->device, &error));
+  assert_device_error (error, "cuda:0|not permitted when stream is capturing");
+  g_clear_error (&error);
+  g_assert_null (backend->recorded (rig->device, NULL));
   g_assert_null (backend->recorded (rig->device, &error));
   assert_device_error (error, "cuda:0");
   g_clear_error (&error);

@@ -140,7 +140,7 @@ work (gpointer data)
   return NULL;
 }
 
-/* Goes only after the GPU was reset: its lane is gone already. */
+/* Goes when told to; if the GPU was reset, its lane is gone already. */
 static gpointer
 linger (gpointer data)
 {
@@ -169,6 +169,26 @@ test_generations (gconstpointer data)
   worker.device = again = op_test_device ("cuda:0");
   g_async_queue_push (to, &worker);
   g_thread_join (thread);
+}
+
+/* Threads end, and with them their lanes, while the GPU is reset. */
+static void
+test_leaves (void)
+{
+  for (guint i = 0; i < 20; i++) {
+    g_autoptr (GAsyncQueue) to = g_async_queue_new ();
+    g_autoptr (GAsyncQueue) from = g_async_queue_new ();
+    Rig *rig = rig_new ("cuda:0");
+    Worker worker = { rig->device, to, from };
+    GThread *thread = g_thread_new ("linger", linger, &worker);
+
+    g_async_queue_pop (from);
+    spoil (rig, PT_EMULATED_LAUNCH);
+    g_async_queue_push (to, &worker);
+    rig_free (rig);
+    g_thread_join (thread);
+  }
+  assert_works ("cuda:0");
 }
 
 static void
@@ -249,6 +269,7 @@ main (int argc, char **argv)
       test_generations);
   g_test_add_data_func ("/cuda-failures/generations/lingers", linger,
       test_generations);
+  g_test_add_func ("/cuda-failures/generations/leaves", test_leaves);
   g_test_add_func ("/cuda-failures/no-lane", test_no_lane);
   g_test_add_func ("/cuda-failures/no-gpu", test_no_gpu);
   return g_test_run ();

@@ -71,6 +71,61 @@ test_average (void)
   pt_guard_clear (&guard);
 }
 
+/* A still scene through which somebody walks now and then: what is lost is at
+ * most what was learned meanwhile, not the rate. */
+static void
+test_bursts (void)
+{
+  for (guint length = 25; length <= 400; length *= 2) {
+    PtGuard guard;
+    guint n = 0;
+
+    pt_guard_init (&guard, 100, 10, 0.5, &constant);
+    for (guint i = 0; i < 100000; i++)
+      n += look (&guard, i % 2000 >= 2000 - length ? 0.2 : 0.001) ==
+          PT_GUARD_ROLL_BACK;
+    g_assert_cmpuint (n, <=, 2);
+    g_assert_cmpfloat (guard.scale, ==, 1);
+    pt_guard_clear (&guard);
+  }
+}
+
+/* Weights that are good, and a rate that makes them bad again each time. */
+static void
+test_guilty (void)
+{
+  PtGuard guard;
+  guint n = 0;
+
+  pt_guard_init (&guard, 100, 10, 0.5, &constant);
+  for (guint i = 0, since = 0; i < 4000; i++, since++)
+    if (look (&guard, since < 500 ? 0.1 : 0.1 * pow (1.1, since - 500)) ==
+        PT_GUARD_ROLL_BACK) {
+      since = 0;
+      n++;
+    }
+  g_assert_cmpuint (n, >=, 5);
+  g_assert_cmpfloat (guard.scale, ==, pow (0.5, n));
+  pt_guard_clear (&guard);
+}
+
+/* Frames whose output is no number whatever the weights. */
+static void
+test_invalid (void)
+{
+  PtGuard guard;
+
+  pt_guard_init (&guard, 4, 10, 0.5, &constant);
+  for (guint i = 0; i < 3000; i++)
+    g_assert_cmpint (pt_guard_look (&guard, FALSE, i % 2, NAN), ==,
+        PT_GUARD_ROLL_BACK);
+  g_assert_cmpfloat (guard.scale, ==, 0.5);
+  look (&guard, 1);
+  pt_guard_look (&guard, FALSE, TRUE, NAN);
+  g_assert_cmpfloat (guard.scale, ==, 0.25);
+  pt_guard_clear (&guard);
+}
+
 /* A copy every 100 learned frames, but none while the average is bad. */
 static void
 test_keep (void)
@@ -225,6 +280,9 @@ main (int argc, char **argv)
   g_test_add_func ("/guard/average", test_average);
   g_test_add_func ("/guard/keep", test_keep);
   g_test_add_func ("/guard/text", test_text);
+  g_test_add_func ("/guard/bursts", test_bursts);
+  g_test_add_func ("/guard/guilty", test_guilty);
+  g_test_add_func ("/guard/invalid", test_invalid);
   for (guint i = 0; i < G_N_ELEMENTS (modes); i++) {
     g_autofree gchar *diverges = g_strconcat ("/guard/diverges/", modes[i],
         NULL);

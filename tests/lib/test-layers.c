@@ -146,36 +146,6 @@ test_differences (gconstpointer data)
     }
 }
 
-static void
-rig_append (Rig *rig, GByteArray *bytes, const PtTensor *tensor)
-{
-  g_autofree gpointer read = NULL;
-
-  if (tensor == NULL)
-    return;
-  read = op_test_read_bytes (rig->device, tensor);
-  g_byte_array_append (bytes, read, tensor->size);
-}
-
-/* Every bit of the gradients. */
-static GByteArray *
-rig_gradients (Rig *rig)
-{
-  GByteArray *bytes = g_byte_array_new ();
-
-  for (guint i = 0; i < rig->layer->n_inputs; i++)
-    rig_append (rig, bytes, rig->args.dx[i]);
-  for (guint i = 0; i < rig->layer->n_weights; i++)
-    rig_append (rig, bytes, rig->args.dw[i]);
-  return bytes;
-}
-
-static gboolean
-bytes_equal (const GByteArray *a, const GByteArray *b)
-{
-  return a->len == b->len && memcmp (a->data, b->data, a->len) == 0;
-}
-
 /* The same numbers from another plan, bit for bit. */
 static void
 test_repeat (gconstpointer data)

@@ -230,6 +230,9 @@ backend_recording_free (PtDevice *device, gpointer recording)
 const PtBackend pt_backend_cuda = {
   .name = "cuda",
   .summary = "an NVIDIA GPU",
+  /* which of them a GPU lacks, planning finds */
+  .precisions = 1 << PT_PRECISION_TF32 | 1 << PT_PRECISION_BF16
+      | 1 << PT_PRECISION_FP16,
   .count = backend_count,
   .open = backend_open,
   .close = backend_close,

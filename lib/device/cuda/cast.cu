@@ -17,6 +17,7 @@ template < int N > struct alignas (N * sizeof (guint16)) Halves
 template < int N > struct Narrow
 {
   gboolean bf16;
+  gfloat scale;
   const PtVec < N > *from;
   Halves < N > *to;
 
@@ -26,7 +27,7 @@ template < int N > struct Narrow
     Halves < N > h;
 
     for (int k = 0; k < N; k++)
-      h.v[k] = bf16 ? pt_bf16 (x.v[k]) : pt_fp16 (x.v[k]);
+      h.v[k] = bf16 ? pt_bf16 (scale * x.v[k]) : pt_fp16 (scale * x.v[k]);
     to[i] = h;
   }
 };
@@ -34,6 +35,7 @@ template < int N > struct Narrow
 template < int N > struct Widen
 {
   gboolean bf16;
+  gfloat scale;
   const Halves < N > *from;
   const gfloat *b;
   guint channels;
@@ -49,6 +51,7 @@ template < int N > struct Widen
     for (int k = 0; k < N; k++) {
       gfloat v = bf16 ? pt_of_bf16 (h.v[k]) : pt_of_fp16 (h.v[k]);
 
+      v *= scale;
       if (b != NULL)
         v += b[(i * N + k) % channels];
       x.v[k] = pt_activate_as (activation, v, alpha);
@@ -60,14 +63,14 @@ template < int N > struct Widen
 }                               // namespace
 
 gboolean
-pt_cuda_narrow (PtOp *op, PtPrecision precision, gint64 n, gconstpointer from,
-    gpointer to, GError **error)
+pt_cuda_narrow (PtOp *op, PtPrecision precision, gfloat scale, gint64 n,
+    gconstpointer from, gpointer to, GError **error)
 {
   PtCudaLaunch launch;
 
   return pt_cuda_launch_init (&launch, op, error)
       && pt_cuda_vec (n,[&] < int N > () {
-        Narrow < N > job = { precision == PT_PRECISION_BF16,
+        Narrow < N > job = { precision == PT_PRECISION_BF16, scale,
           (const PtVec < N > *) from, (Halves < N > *) to };
 
         return pt_cuda_each (&launch, n / N, job, error);
@@ -75,14 +78,14 @@ pt_cuda_narrow (PtOp *op, PtPrecision precision, gint64 n, gconstpointer from,
 }
 
 gboolean
-pt_cuda_widen (PtOp *op, const PtCudaProduct *product, gint64 n,
+pt_cuda_widen (PtOp *op, const PtCudaProduct *product, gfloat scale, gint64 n,
     gconstpointer from, const PtTensor *b, gpointer to, GError **error)
 {
   PtCudaLaunch launch;
 
   return pt_cuda_launch_init (&launch, op, error)
       && pt_cuda_vec (n,[&] < int N > () {
-        Widen < N > job = { product->graph.precision == PT_PRECISION_BF16,
+        Widen < N > job = { product->graph.precision == PT_PRECISION_BF16, scale,
           (const Halves < N > *) from, pt_data (b),
           (guint) product->graph.y[1], (PtVec < N > *) to,
           product->activation, product->alpha };

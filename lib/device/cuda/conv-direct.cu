@@ -254,7 +254,7 @@ conv_get_geometry (const PtOpDesc *desc)
   g.group_in = g.in_c / groups;
   g.group_out = g.out_c / groups;
   g.taps = g.y.kernel * g.x.kernel;
-  if (g.group_in == 1) {
+  if (pt_cuda_conv_direct_suits (desc)) {
     g.w_o = 1;
     g.w_tap = g.out_c;
     g.w_i = g.taps * g.out_c;

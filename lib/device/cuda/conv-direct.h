@@ -9,9 +9,17 @@ G_BEGIN_DECLS
 
 /* Convolutions of any kind and linear layers, without cuDNN: a convolution of
  * each channel for itself is best done so, the others can be. Weights lie as
- * (O, kH, kW, I / groups), which is cuDNN's order for channels-last tensors;
- * where I / groups is 1 as (kH, kW, O), so that neighbouring threads read
- * neighbours. None of them keeps anything in op->priv. */
+ * (O, kH, kW, I / groups), which is cuDNN's order for channels-last tensors.
+ * None of them keeps anything in op->priv. */
+
+/* Whether each group has one input channel. Then this is the fastest, and
+ * weights lie as (kH, kW, O), so that neighbouring threads read
+ * neighbours. */
+static inline gboolean
+pt_cuda_conv_direct_suits (const PtOpDesc *desc)
+{
+  return desc->conv.groups > 1 && pt_shape_c (&desc->x) == desc->conv.groups;
+}
 
 extern const PtOpImpl pt_cuda_conv_direct;
 extern const PtOpImpl pt_cuda_conv_direct_data;

@@ -35,7 +35,8 @@ conv_plan (PtOp *op, GError **error)
 {
   const PtConvDesc *conv = &op->desc.conv;
   PtConvPass pass = op->desc.type - PT_OP_CONV;
-  PtCudaProduct product = { conv_direct[pass], conv->bias, conv->activation,
+  PtCudaProduct product = { conv_direct[pass],
+    pt_cuda_conv_direct_suits (&op->desc), conv->bias, conv->activation,
     conv->alpha, { pass }
   };
 

@@ -15,6 +15,7 @@ G_BEGIN_DECLS
 typedef struct
 {
   const PtOpImpl *direct;       /* our own */
+  gboolean direct_only;         /* cuDNN is not asked */
   gboolean bias;                /* the layer has one */
   PtActivation activation;
   gfloat alpha;
@@ -31,12 +32,12 @@ void pt_cuda_product_clear (PtOp *op);
 gsize pt_cuda_bias_scratch (gint64 channels, gint64 pixels);
 gboolean pt_cuda_bias_gradient (PtOp *op, gint64 channels, gint64 pixels,
     const PtTensor *dy, PtTensor *db, GError **error);
-/* From float to BF16 or FP16, to the nearest, ties to even. */
-gboolean pt_cuda_narrow (PtOp *op, PtPrecision precision, gint64 n,
-    gconstpointer from, gpointer to, GError **error);
-/* to = activation (from + b), of channels as many as @b has; @b may be
+/* scale from, from float to BF16 or FP16, to the nearest, ties to even. */
+gboolean pt_cuda_narrow (PtOp *op, PtPrecision precision, gfloat scale,
+    gint64 n, gconstpointer from, gpointer to, GError **error);
+/* to = activation (scale from + b), of channels as many as @b has; @b may be
  * NULL. */
-gboolean pt_cuda_widen (PtOp *op, const PtCudaProduct *product, gint64 n,
-    gconstpointer from, const PtTensor *b, gpointer to, GError **error);
+gboolean pt_cuda_widen (PtOp *op, const PtCudaProduct *product, gfloat scale,
+    gint64 n, gconstpointer from, const PtTensor *b, gpointer to, GError **error);
 
 G_END_DECLS

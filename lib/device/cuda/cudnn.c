@@ -113,10 +113,8 @@ pt_cudnn_check (cudnnStatus_t status, const gchar *what, GError **error)
   return descriptors_fail (status, message, what, error);
 }
 
-/* TRUE if @self could be given the descriptor of its GPU's properties, which
- * one attribute tells. */
-static gboolean
-cudnn_describe (PtCudnn *self, cudnnBackendAttributeName_t name,
+gboolean
+pt_cudnn_describe (PtCudnn *self, cudnnBackendAttributeName_t name,
     cudnnBackendAttributeType_t type, gint64 n, gconstpointer values,
     GError **error)
 {
@@ -137,7 +135,7 @@ pt_cudnn_new_described (const gchar *json, const gchar *gpu, guint capability,
 
   self->gpu = g_strdup (gpu);
   self->capability = capability;
-  if (!cudnn_describe (self, CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION,
+  if (!pt_cudnn_describe (self, CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION,
           CUDNN_TYPE_CHAR, strlen (json), json, error))
     return NULL;
   return g_steal_pointer (&self);

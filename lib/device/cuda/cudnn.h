@@ -55,6 +55,11 @@ struct _PtCudnn
   guint capability;             /* 90 for sm_90 */
 };
 
+/* Makes the descriptor of the GPU's properties, which one attribute tells. */
+gboolean pt_cudnn_describe (PtCudnn *self, cudnnBackendAttributeName_t name,
+    cudnnBackendAttributeType_t type, gint64 n, gconstpointer values,
+    GError **error);
+
 /* The operation graph, finalized unless @all tells otherwise. */
 cudnnBackendDescriptor_t pt_conv_graph_build (const PtConvGraph *graph,
     PtDescriptors *all);

@@ -24,7 +24,8 @@ typedef struct
   gint64 w[4];                  /* K C/groups R S */
   gint64 stride[2], padding[2], dilation[2];
   PtPrecision precision;
-  gboolean bias, relu;          /* forward only, not with 16 bits */
+  gboolean bias, relu;          /* forward only, not with 16 bits; no relu
+                                 * without bias, which has to be compiled */
 } PtConvGraph;
 
 /* By these cuDNN knows the tensors; their order is that of the pointers. */

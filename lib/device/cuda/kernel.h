@@ -30,18 +30,29 @@ typedef struct
   gpointer scratch;             /* the workspace's, or NULL */
 } PtCudaLaunch;
 
+/* On the calling thread's stream, without scratch. */
+static inline gboolean
+pt_cuda_launch_on (PtCudaLaunch *launch, PtDevice *device, GError **error)
+{
+  PtCudaLane *lane = pt_cuda_lane (device, error);
+
+  if (lane == NULL)
+    return FALSE;
+  launch->device = device;
+  launch->stream = lane->stream;
+  launch->scratch = NULL;
+  return TRUE;
+}
+
 static inline gboolean
 pt_cuda_launch_init (PtCudaLaunch *launch, PtOp *op, GError **error)
 {
   PtWorkspace *workspace = op->workspace;
-  PtCudaLane *lane = pt_cuda_lane (workspace->device, error);
 
-  if (lane == NULL)
+  if (!pt_cuda_launch_on (launch, workspace->device, error))
     return FALSE;
-  launch->device = workspace->device;
-  launch->stream = lane->stream;
-  launch->scratch = workspace->scratch != NULL ?
-      workspace->scratch->data : NULL;
+  if (workspace->scratch != NULL)
+    launch->scratch = workspace->scratch->data;
   return TRUE;
 }
 

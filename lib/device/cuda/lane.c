@@ -11,13 +11,16 @@ static PtCuda *lane_gpus[LANE_MAX_GPUS];
 static void
 lane_free (PtCudaLane *self)
 {
-  /* what lay in a context that was reset is gone already */
+  /* what lay in a context that was reset is gone already; and none is reset
+   * while its thread ends */
+  g_mutex_lock (&lane_lock);
   if (self->generation == self->cuda->generation
       && cudaSetDevice (self->cuda->ordinal) == cudaSuccess) {
     if (self->cudnn != NULL)
       self->cudnn_free (self->cudnn);
     cudaStreamDestroy (self->stream);
   }
+  g_mutex_unlock (&lane_lock);
   g_free (self);
 }
 

@@ -20,7 +20,7 @@ linear_plan (PtOp *op, GError **error)
   gint64 in = pt_shape_get_n_elements (&op->desc.x);
   gint64 out = pt_shape_get_n_elements (&op->desc.y);
   PtConvPass pass = op->desc.type - PT_OP_LINEAR;
-  PtCudaProduct product = { linear_direct[pass], linear->bias,
+  PtCudaProduct product = { linear_direct[pass], FALSE, linear->bias,
     linear->activation, linear->alpha, {
       .pass = pass,
       .x = { 1, in, 1, 1 }, .y = { 1, out, 1, 1 }, .w = { out, in, 1, 1 },

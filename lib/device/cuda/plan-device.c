@@ -22,7 +22,7 @@ device_new_cudnn (const PtCudaLane *lane, GError **error)
   if (!pt_cudnn_check (cudnnCreate (&self->handle), "starting cuDNN", error)
       || !pt_cudnn_check (cudnnSetStream (self->handle, lane->stream),
           "giving cuDNN its stream", error)
-      || !cudnn_describe (self, CUDNN_ATTR_DEVICEPROP_HANDLE,
+      || !pt_cudnn_describe (self, CUDNN_ATTR_DEVICEPROP_HANDLE,
           CUDNN_TYPE_HANDLE, 1, &self->handle, error))
     return NULL;
   return g_steal_pointer (&self);

@@ -67,19 +67,19 @@ template < int N > struct Max
   Geometry g;
   const PtVec < N > *from;
   PtVec < N > *to;
-  gint32 *places;               /* in the plane of the input; may be NULL */
+  PtVec < N, gint32 > *places;  /* in the plane of the input; may be NULL */
 
   PT_HD void operator() (guint i) const
   {
     guint pixel = i / g.c, c = i % g.c;
     Span rows = g.y.get_inputs (pixel / g.x.out);
     Span columns = g.x.get_inputs (pixel % g.x.out);
-    gint place[N];
+    PtVec < N, gint32 > place;
     PtVec < N > top;
 
     for (int k = 0; k < N; k++) {
       top.v[k] = -G_MAXFLOAT;
-      place[k] = rows.first * g.x.in + columns.first;
+      place.v[k] = rows.first * g.x.in + columns.first;
     }
     for (gint y = rows.first; y < rows.end; y++)
       for (gint x = columns.first; x < columns.end; x++) {
@@ -88,12 +88,12 @@ template < int N > struct Max
         for (int k = 0; k < N; k++)
           if (v.v[k] > top.v[k]) {
             top.v[k] = v.v[k];
-            place[k] = y * g.x.in + x;
+            place.v[k] = y * g.x.in + x;
           }
       }
     to[i] = top;
-    for (int k = 0; places != NULL && k < N; k++)
-      places[i * N + k] = place[k];
+    if (places != NULL)
+      places[i] = place;
   }
 };
 
@@ -159,7 +159,7 @@ template < int N, gboolean is_max > struct Backward
 {
   Geometry g;
   const PtVec < N > *dy;
-  const gint32 *places;
+  const PtVec < N, gint32 > *places;
   PtVec < N > *dx;
 
   PT_HD void operator() (guint i) const
@@ -172,14 +172,19 @@ template < int N, gboolean is_max > struct Backward
     for (gint y = rows.first; y < rows.end; y++)
       for (gint x = columns.first; x < columns.end; x++) {
         guint o = (guint) (y * g.x.out + x) * g.c + c;
-        gfloat share = is_max ? 0 : g.get_share (y, x);
         PtVec < N > v = dy[o];
 
-        for (int k = 0; k < N; k++)
-          if (!is_max)
+        if constexpr (is_max) {
+          PtVec < N, gint32 > place = places[o];
+
+          for (int k = 0; k < N; k++)
+            sum.v[k] += place.v[k] == (gint) pixel ? v.v[k] : 0;
+        } else {
+          gfloat share = g.get_share (y, x);
+
+          for (int k = 0; k < N; k++)
             sum.v[k] += v.v[k] * share;
-          else if (places[o * N + k] == (gint) pixel)
-            sum.v[k] += v.v[k];
+        }
       }
     dx[i] = sum;
   }
@@ -242,7 +247,8 @@ pool_run (PtOp *op, const PtOpArgs *args, GError **error)
         Geometry g = pool_get_geometry (desc, N);
         PtVec < N > *x = pt_data < PtVec < N > > (args->x);
         PtVec < N > *y = pt_data < PtVec < N > > (args->y);
-        Max < N > max = { g, x, y, pt_data < gint32 > (args->indices) };
+        Max < N > max = { g, x, y,
+          pt_data < PtVec < N, gint32 > > (args->indices) };
         Mean < N > mean = { g, x, y };
 
         return desc->pool.kind == PT_POOL_MAX ?
@@ -265,7 +271,7 @@ pool_run_backward (PtOp *op, const PtOpArgs *args, GError **error)
         PtVec < N > *dy = pt_data < PtVec < N > > (args->dy);
         PtVec < N > *dx = pt_data < PtVec < N > > (args->dx);
         Backward < N, TRUE > max = { g, dy,
-          pt_data < gint32 > (args->indices), dx };
+          pt_data < PtVec < N, gint32 > > (args->indices), dx };
         Backward < N, FALSE > mean = { g, dy, NULL, dx };
 
         return desc->pool.kind == PT_POOL_MAX ?

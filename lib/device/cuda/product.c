@@ -7,6 +7,10 @@
 
 #define PRODUCT_ALIGNMENT 256
 
+/* fp16 ends at 6e-8, where gradients may still count: they are so many times
+ * as large while they are fp16, and may be up to 64 then. */
+#define PRODUCT_FP16_SCALE 1024
+
 typedef struct
 {
   PtCudaProduct product;
@@ -29,6 +33,14 @@ product_is_narrow (const PtConvGraph *graph)
 {
   return graph->precision == PT_PRECISION_BF16
       || graph->precision == PT_PRECISION_FP16;
+}
+
+/* What gradients are multiplied by as they are narrowed. */
+static gfloat
+product_get_scale (const PtConvGraph *graph)
+{
+  return graph->precision == PT_PRECISION_FP16
+      && graph->pass != PT_CONV_FORWARD ? PRODUCT_FP16_SCALE : 1;
 }
 
 static gint64
@@ -83,15 +95,14 @@ pt_cuda_product_plan (PtOp *op, const PtCudaProduct *product, GError **error)
 
   self->product = *product;
   graph->precision = op->workspace->precision;
-  /* where each output channel sees one input channel only, the weights lie in
-   * another order, and our kernels are the faster ones */
-  if (graph->w[1] == 1)
+  if (product->direct_only)
     return TRUE;
   if (graph->pass != PT_CONV_FORWARD)
     self->product.activation = PT_ACTIVATION_NONE;
   if (graph->pass == PT_CONV_FORWARD && !product_is_narrow (graph)) {
     graph->bias = product->bias;
-    graph->relu = product->activation == PT_ACTIVATION_RELU;
+    graph->relu = product->bias
+        && product->activation == PT_ACTIVATION_RELU;
   }
   if (!pt_plan_new_for (op, graph, &self->plan, error))
     return FALSE;
@@ -117,8 +128,8 @@ product_narrow (Product *self, PtOp *op, guint8 *scratch, gpointer *pointers,
     gpointer copy = scratch + self->offsets[i];
 
     if (i != product_written[graph->pass] && !pt_cuda_narrow (op,
-            graph->precision, product_count (graph, i), pointers[i], copy,
-            error))
+            graph->precision, i == PT_CONV_Y ? product_get_scale (graph) : 1,
+            product_count (graph, i), pointers[i], copy, error))
       return FALSE;
     pointers[i] = copy;
   }
@@ -136,7 +147,7 @@ product_finish (Product *self, PtOp *op, const PtOpArgs *args, gpointer from,
   PtConvTensor written = product_written[graph->pass];
 
   if (product_is_narrow (graph) && !pt_cuda_widen (op, product,
-          product_count (graph, written), from,
+          1 / product_get_scale (graph), product_count (graph, written), from,
           forward && product->bias ? args->b : NULL, to, error))
     return FALSE;
   if (graph->pass == PT_CONV_WEIGHTS)

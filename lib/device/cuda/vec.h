@@ -6,9 +6,9 @@
 #include "device/cuda/kernel.h"
 
 /* Neighbouring elements, read and written at once. */
-template < int N > struct alignas (N * sizeof (gfloat)) PtVec
+template < int N, typename T = gfloat > struct alignas (N * sizeof (T)) PtVec
 {
-  gfloat v[N];
+  T v[N];
 };
 
 /* The data of a tensor, or NULL. */
