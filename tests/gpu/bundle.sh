@@ -56,7 +56,7 @@ copy_own () {
     && cp -L $installed/lib/libpartime.so.0 "$out/lib/" \
     && cp $installed/lib/partime/*.so "$out/lib/partime/" \
     && cp $installed/lib/gstreamer-1.0/*.so "$out/lib/gstreamer/" \
-    && cp tests/data/*.safetensors pipelines/networks/next-frame.cfg \
+    && cp tests/data/*.safetensors tests/data/*.json pipelines/networks/next-frame.cfg \
       "$out/data/" \
     && cp tests/gpu/run.sh tests/gpu/suite.py tests/gpu/README.md \
       tests/count.py "$out/" \

@@ -2,7 +2,8 @@
 # SPDX-FileCopyrightText: partimefilter contributors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Which test programs go to the machine with the GPU, and how they run there:
-those of the suite "cuda", and those of the engine on the CPU.
+those of the suite "cuda", and those of the engine, on the CPU and where the
+environment says on the GPU.
 
 usage: plan.py BUILD    prints JSON: name, program (its path here), env"""
 
@@ -11,7 +12,10 @@ import pathlib
 import subprocess
 import sys
 
-ENGINE = ('test-device', 'test-guard', 'test-checkpoint', 'test-pipeline')
+ENGINE = ('test-device', 'test-guard', 'test-checkpoint', 'test-pipeline',
+          'test-while-running')
+# where the engine's tests, which run on the CPU, run as well
+STAGES = {'PARTIME_TEST_STAGES': 'cuda:0,cuda:0'}
 # of this machine; run.sh has its own
 PATHS = ('PARTIME_MODULE_DIR', 'LD_LIBRARY_PATH')
 
@@ -32,9 +36,13 @@ def main():
         if build not in program.parents or (
                 not is_cuda(test) and name not in ENGINE):
             continue
-        plan.append({'name': name, 'program': str(program),
-                     'env': {key: value for key, value in test['env'].items()
-                             if key not in PATHS}})
+        own = {'name': name, 'program': str(program),
+               'env': {key: value for key, value in test['env'].items()
+                       if key not in PATHS}}
+        plan.append(own)
+        if name in ENGINE[1:]:
+            plan.append(own | {'name': f'{name}-cuda',
+                               'env': own['env'] | STAGES})
     if all(test['name'] in ENGINE for test in plan):
         sys.exit(f'error: {build} has no tests of the suite "cuda"')
     # what is about the GPU first

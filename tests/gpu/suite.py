@@ -148,6 +148,10 @@ class Suite:
     def tests(self):
         for test in self.plan:
             program = pathlib.Path(test['program']).name
+            if not self.gpu and 'cuda:0,' in test['env'].get(
+                    'PARTIME_TEST_STAGES', ''):
+                self.skip(test['name'], NO_GPU)
+                continue
             self.test(test['name'], [HERE / 'tests' / program, '--tap'],
                       test['env'])
 
@@ -180,7 +184,8 @@ class Suite:
         why = NO_GPU if not self.gpu else None if tool else \
             'there is no compute-sanitizer'
         found = [t for t in self.plan
-                 if t['name'].endswith('-cuda') and 'engine' not in t['name']]
+                 if t['env'].get('PARTIME_TEST_DEVICE') and 'engine' not in
+                 t['name']]
         for test in found:
             program = HERE / 'tests' / pathlib.Path(test['program']).name
             for check in 'memcheck', 'racecheck':

@@ -59,6 +59,8 @@ network_new (const gchar *text, const gchar *mode, const gchar *devices,
   g_assert_no_error (error);
   pt_network_set (network, "pipeline", "stages", stages, &error);
   g_assert_no_error (error);
+  pt_network_set (network, "pipeline", "deterministic", "true", &error);
+  g_assert_no_error (error);
   return network;
 }
 

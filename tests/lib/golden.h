@@ -8,19 +8,25 @@
 
 #include "formats/safetensors.h"
 
-/* What PyTorch says: tests/data/make-layers.py, or make-losses.py. Elsewhere
- * than here, $PARTIME_TEST_DATA is where that lies. */
+/* What PyTorch says: tests/data/make-layers.py, or make-losses.py. */
 #ifndef GOLDEN_FILE
 #define GOLDEN_FILE "layers.safetensors"
 #endif
+
+/* Of a file of tests/data; elsewhere than here, of $PARTIME_TEST_DATA. */
+static inline gchar *
+golden_path (const gchar *name)
+{
+  const gchar *folder = g_getenv ("PARTIME_TEST_DATA");
+
+  return g_build_filename (folder != NULL ? folder : TEST_DATA, name, NULL);
+}
 
 static inline PtTensorFile *
 golden_get (void)
 {
   static PtTensorFile *file;
-  const gchar *folder = g_getenv ("PARTIME_TEST_DATA");
-  g_autofree gchar *path = g_build_filename (folder != NULL ? folder :
-      TEST_DATA, GOLDEN_FILE, NULL);
+  g_autofree gchar *path = golden_path (GOLDEN_FILE);
   g_autoptr (GError) error = NULL;
 
   if (file == NULL)
