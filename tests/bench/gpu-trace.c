@@ -79,6 +79,7 @@ InitializeInjection (void)
       != CUPTI_SUCCESS)
     fprintf (stderr, "gpu-trace: CUPTI does not trace here\n");
   cuptiActivityEnable (CUPTI_ACTIVITY_KIND_MEMCPY);
+  cuptiActivityFlushPeriod (100);
   atexit (trace_end);
   return 1;
 }

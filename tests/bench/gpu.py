@@ -73,7 +73,7 @@ class Bench:
         self.left = Left(args.seconds)
         self.gpu = has_gpu() or args.rehearse
         self.device = 'cpu:0' if args.rehearse else 'cuda:0'
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix='partime-nets-'))
+        self.folder = tempfile.TemporaryDirectory(prefix='partime-nets-')
         peer = [sys.executable, HERE / 'gpu_peer.py', '--device',
                 'cpu' if args.rehearse else 'cuda:0']
         if args.partime:
@@ -83,6 +83,7 @@ class Bench:
                           'authors': (peer, {})})
         self.precisions = self.find_precisions()
         self.limits = Limits()
+        self.found = {}
 
     def our_environment(self):
         """Our libraries are for us alone: PyTorch has its own."""
@@ -104,7 +105,7 @@ class Bench:
         path = self.args.nets / f'{net}.cfg'
         if not self.precisions:
             return path
-        own = self.folder / f'{net}-{precision}.cfg'
+        own = pathlib.Path(self.folder.name) / f'{net}-{precision}.cfg'
         own.write_text(f'{path.read_text()}\n[pipeline]\n'
                        f'precision={precision}\n')
         return own
@@ -168,6 +169,15 @@ class Bench:
             else:
                 self.measure(row)
             show(row, self.limits)
+            self.save(todo)
+
+    def save(self, todo):
+        """After each row: what there is survives what comes."""
+        if self.args.json:
+            self.args.json.write_text(json.dumps({
+                'rehearsal': self.args.rehearse, 'gpu': self.gpu,
+                'limits': self.limits.summary(), **self.found,
+                'rows': [row.summary() for row in todo]}, indent=1))
 
     def measure_compiled(self, todo):
         """After the rows, since it takes long to compile; PyTorch's graph
@@ -344,22 +354,18 @@ def main():
           'times PyTorch\'s CUDA graph, least and most of the samples')
     bench.measure_limits()
     bench.run(todo)
-    host = bench.measure_host()
-    kernels = bench.measure_kernels([row for row in todo if row.contenders])
+    run = [row for row in todo if row.contenders]
+    bench.found['host ms'] = bench.measure_host()
+    bench.found['kernels'] = bench.measure_kernels(run)
     if bench.args.compile:
-        bench.measure_compiled([row for row in todo if row.contenders])
+        bench.measure_compiled(run)
     show_ratios(todo)
-    predictions = show_predictions(bench, todo)
+    bench.found['predictions'] = show_predictions(bench, todo)
     left_out = [row.name for row in todo if row.why]
     print(f'\nleft out: {len(left_out)} of {len(todo)} rows'
           + (f': {", ".join(left_out)}' if left_out and bench.gpu else ''))
     bench.pool.close()
-    if args.json:
-        args.json.write_text(json.dumps({
-            'rehearsal': args.rehearse, 'gpu': bench.gpu,
-            'limits': bench.limits.summary(), 'host ms': host,
-            'kernels': kernels, 'predictions': predictions,
-            'rows': [row.summary() for row in todo]}, indent=1))
+    bench.save(todo)
 
 
 if __name__ == '__main__':

@@ -102,8 +102,8 @@ class Eager:
         fast = {'fused': True, 'capturable': True} if self.place.cuda else {}
         return torch.optim.Adam(self.model.parameters(), rate, **fast)
 
-    def step(self):
-        self.frames.upload(self.learn)
+    def work(self):
+        """All but the copies from and to the host."""
         with torch.set_grad_enabled(self.learn):
             with self.place.autocast(self.precision):
                 y = self.forward(self.frames.x)
@@ -113,7 +113,11 @@ class Eager:
                 self.optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 self.optimizer.step()
-        self.frames.download(y)
+        return y
+
+    def step(self):
+        self.frames.upload(self.learn)
+        self.frames.download(self.work())
 
     def run(self, n):
         self.place.wait()
@@ -125,7 +129,8 @@ class Eager:
 
 
 class Graph(Eager):
-    """The whole step captured, as PyTorch's manual shows it."""
+    """The whole step captured, as PyTorch's manual shows it; where the copies
+    do not let themselves be captured, all but them."""
 
     def __init__(self, *args):
         super().__init__(*args)
@@ -135,14 +140,29 @@ class Graph(Eager):
             for _ in range(3):
                 super().step()
         torch.cuda.current_stream().wait_stream(side)
+        try:
+            self.capture(super().step)
+            self.whole = True
+        except RuntimeError as error:
+            print('not captured whole:', error, file=sys.stderr)
+            self.y = self.capture(self.work)
+            self.whole = False
+
+    def capture(self, work):
         if self.learn:
             self.optimizer.zero_grad(set_to_none=True)
+        torch.cuda.synchronize()
         self.graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.graph):
-            super().step()
+            return work()
 
     def step(self):
+        if self.whole:
+            self.graph.replay()
+            return
+        self.frames.upload(self.learn)
         self.graph.replay()
+        self.frames.download(self.y)
 
 
 class Compiled(Eager):

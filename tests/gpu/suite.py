@@ -112,7 +112,9 @@ class Suite:
                                  environment(env))
         plan = [line for line in said.splitlines()
                 if line.startswith('1..0')]
-        if status == 0 and plan:
+        if not self.gpu and 'loading shared libraries: libcu' in said:
+            self.skip(name, 'no GPU, and none of CUDA\'s libraries')
+        elif status == 0 and plan:
             self.skip(name, plan[0].partition('SKIP')[2].strip())
         else:
             self.note(name, 'OK' if status == 0 else 'TIMEOUT'
