@@ -73,14 +73,33 @@ def bottleneck(net, name, above, side, width, stride, project):
     return net.layer(f'{name}relu', 'relu'), out
 
 
-def resnet50(size):
+def pooled(size, layers, every):
+    """PARTIME's experiment B: in a chain of convolutions, every so many
+    layers one is a pooling; the mean over the picture comes last."""
+    net = Net(size, size)
+    net.layer('conv1', 'conv2d', filters=32, kernel=5, padding=2,
+              activation='relu')
+    for i in range(layers - 3):
+        if i % every == 0:
+            net.layer(f'pool{i + 2}', 'max-pool2d', kernel=2, stride=2)
+        else:
+            net.layer(f'conv{i + 2}', 'conv2d', filters=32, kernel=5,
+                      padding=2, activation='relu')
+    net.layer(f'conv{layers}', 'conv2d', filters=1, kernel=5, padding=2,
+              activation='sigmoid')
+    net.layer('mean', 'global-avg-pool')
+    return net
+
+
+def resnet(size, blocks):
+    """Of bottlenecks: 3, 4, 6, 3 of them make ResNet-50."""
     net = Net(size, size)
     net.layer('conv1', 'conv2d', filters=64, kernel=7, stride=2, padding=3,
               bias='false')
     norm(net, 'norm1', size // 2, activation='relu')
     above = net.layer('pool1', 'max-pool2d', kernel=3, stride=2, padding=1)
     side = size // 4
-    for group, blocks in enumerate([3, 4, 6, 3]):
+    for group, blocks in enumerate(blocks):
         for block in range(blocks):
             stride = 2 if group > 0 and block == 0 else 1
             above, side = bottleneck(net, f'g{group + 1}b{block + 1}', above,
@@ -100,12 +119,21 @@ def main():
         'conv20-64x64x16': chain(64, [16] * 20, 3),
         'conv20-32x32x16': chain(32, [16] * 20, 3),
         'conv20-16x16x8': chain(16, [8] * 20, 3),
-        'resnet50-224': resnet50(224),
-        'resnet50-32': resnet50(32),
+        'resnet50-224': resnet(224, [3, 4, 6, 3]),
+        'resnet50-32': resnet(32, [3, 4, 6, 3]),
         # equal layers, for devices that only take time
         'sim-2': chain(8, [3] * 2, 1),
         'sim-8': chain(8, [3] * 8, 1),
         'sim-64': chain(8, [3] * 64, 1),
+        # for GPUs: the same in large, experiments B and C
+        'experiment-a-1024': chain(1024, [32] * 30 + [1], 5, 'sigmoid'),
+        'experiment-b': pooled(256, 300, 50),
+        'experiment-b-1024': pooled(1024, 300, 50),
+        'experiment-c': resnet(256, [3, 8, 36, 3]),
+        'experiment-c-1024': resnet(1024, [3, 8, 36, 3]),
+        'conv20-64x64x64': chain(64, [64] * 20, 3),
+        # one element, so that only the host's part is left
+        'element-8': chain(1, [1] * 8, 1),
         # little work, so that what is around it shows
         'small': chain(96, [8, 2], 3, kind='flow'),
     }

@@ -13,14 +13,24 @@
 #define GOLDEN_FILE "layers.safetensors"
 #endif
 
+/* Of a file of tests/data; elsewhere than here, of $PARTIME_TEST_DATA. */
+static inline gchar *
+golden_path (const gchar *name)
+{
+  const gchar *folder = g_getenv ("PARTIME_TEST_DATA");
+
+  return g_build_filename (folder != NULL ? folder : TEST_DATA, name, NULL);
+}
+
 static inline PtTensorFile *
 golden_get (void)
 {
   static PtTensorFile *file;
+  g_autofree gchar *path = golden_path (GOLDEN_FILE);
   g_autoptr (GError) error = NULL;
 
   if (file == NULL)
-    file = pt_tensor_file_load (TEST_DATA "/" GOLDEN_FILE, &error);
+    file = pt_tensor_file_load (path, &error);
   g_assert_no_error (error);
   return file;
 }

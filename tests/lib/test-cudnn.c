@@ -9,6 +9,7 @@
 #include "conv-cases.h"
 #include "device/cuda/cudnn.h"
 #include "device/cuda/plan-cache.h"
+#include "golden.h"
 
 #define ROOM ((gsize) 256 << 20)
 #define NOTE(name) (1u << CUDNN_NUMERICAL_NOTE_##name)
@@ -48,13 +49,13 @@ static PtCudnn *
 describe (guint capability)
 {
   g_autoptr (GError) error = NULL;
-  g_autofree gchar *json = NULL;
+  g_autofree gchar *json = NULL, *path = golden_path ("h200.json");
   g_autofree gchar *wanted = g_strdup_printf ("\"deviceVer\":%u,",
       capability * 10);
   g_autoptr (GString) text = NULL;
   PtCudnn *cudnn;
 
-  g_file_get_contents (TEST_DATA "/h200.json", &json, NULL, &error);
+  g_file_get_contents (path, &json, NULL, &error);
   g_assert_no_error (error);
   text = g_string_new (json);
   g_assert_cmpuint (g_string_replace (text, "\"deviceVer\":900,", wanted, 0),

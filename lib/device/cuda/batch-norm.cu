@@ -158,8 +158,8 @@ batch_norm_check (const PtOp *op, GError **error)
   if (desc->activation != PT_ACTIVATION_NONE
       && desc->activation != PT_ACTIVATION_RELU) {
     g_set_error (error, PT_ERROR, PT_ERROR_UNSUPPORTED,
-        "activation %s inside batch-norm, expected none or relu",
-        pt_activation_names[desc->activation]);
+        "activation %d inside batch-norm, expected none or relu",
+        desc->activation);
     return FALSE;
   }
   if (desc->batch_statistics && n < 2) {
