@@ -31,23 +31,28 @@ gradients_classify (PtGradients *self)
     g->touched = TRUE;
     g->outgoing = wire->producer < stage;
     g->from_token = wire->last_reader > stage;
+    g->adds = g->from_token && pt_wiring_reads (wiring, i, stage);
   }
 }
 
 static gboolean
 gradients_needs_own (const PtGradient *g)
 {
-  return g->touched && !g->outgoing && !g->from_token;
+  return g->touched && !g->outgoing && (!g->from_token || g->adds);
 }
 
 /* Walks the layers backward as a frame does: memory is needed from a wire's
- * last reader until its maker has gone backward. */
+ * last reader, or from the start, until its maker has gone backward. */
 static GArray *
 gradients_plan_blocks (PtGradients *self)
 {
   const PtSpan *span = &self->wiring->spans[self->stage];
   GArray *blocks = pt_reuse_new ();
 
+  for (guint i = 0; i < self->wiring->n_wires; i++)
+    if (gradients_needs_own (&self->wires[i]) && self->wires[i].adds)
+      self->wires[i].block = pt_reuse_ask (blocks,
+          gradients_get_bytes (self, i));
   for (guint k = span->n; k-- > 0;) {
     guint out = 1 + span->first + k;
     const PtNode *node = &self->wiring->network->nodes[span->first + k];
@@ -173,7 +178,7 @@ pt_gradients_get (const PtGradients *self, guint wire, guint64 sequence)
   if (g->outgoing)
     return pt_wire_get_gradient (self->wiring, &self->wiring->wires[wire],
         self->stage, sequence);
-  return g->from_token ? gradients_get_token (self, wire, sequence) : g->own;
+  return g->own != NULL ? g->own : gradients_get_token (self, wire, sequence);
 }
 
 /* Waits for what the stage after has sent, in the order of what the calling
@@ -245,7 +250,7 @@ gradients_gather (PtGradients *self, guint64 sequence, GError **error)
 }
 
 /* Before the first layer goes backward: what came from the stage after is
- * there; what only passes through is copied on. */
+ * there; what is sent on or added to is copied. */
 gboolean
 pt_gradients_begin (PtGradients *self, guint64 sequence, GError **error)
 {
@@ -257,7 +262,7 @@ pt_gradients_begin (PtGradients *self, guint64 sequence, GError **error)
     PtGradient *g = &self->wires[i];
 
     g->filled = g->from_token;
-    if (g->from_token && g->outgoing && !pt_device_copy (device,
+    if (g->from_token && (g->outgoing || g->adds) && !pt_device_copy (device,
             pt_gradients_get (self, i, sequence),
             gradients_get_token (self, i, sequence), error))
       return FALSE;

@@ -9,8 +9,8 @@ G_BEGIN_DECLS
 
 /* Where each gradient of a stage lies. A wire's gradient has one destination:
  * the slot that goes to the stage before (wires made earlier), the slot that
- * came from the stage after (which may be added to), or memory of the stage's
- * own. The first reader to go backward writes there, further ones into a
+ * came from the stage after if nothing is added to it (who sent it may be about
+ * to save it), or memory of the stage's own. The first reader to go backward writes there, further ones into a
  * scratch tensor that is added at once. */
 
 typedef struct
@@ -18,6 +18,7 @@ typedef struct
   gboolean touched;             /* it has a gradient in this stage */
   gboolean outgoing;            /* goes on to the stage before */
   gboolean from_token;          /* came from the stage after */
+  gboolean adds;                /* and readers in this stage add to it */
   guint block;                  /* of the stage's own memory */
   PtTensor *own;
   gboolean filled;              /* per run */

@@ -55,18 +55,18 @@ stream_send (PtPipeline *self, PtMessage *message)
   g_mutex_lock (&self->settings_lock);
   message->rate = self->rate;
   g_mutex_unlock (&self->settings_lock);
-  pt_wiring_upload (&self->wiring, self->sequence, NULL);
   self->sequence++;
   g_atomic_int_inc (&self->n_pushed);
   pt_queue_put (self->in, message);
 }
 
-/* The next slots may be filled. A device that fails here or at the upload says
- * so by its stage. */
-static void
+/* Whether the next slots may be filled. A device that fails while this waits,
+ * or while it is sent what was filled in, says so by its stage. */
+static gboolean
 stream_wait_slots (PtPipeline *self)
 {
-  pt_wiring_wait_read (&self->wiring, PT_PRODUCER_PUSH, self->sequence, NULL);
+  return pt_wiring_wait_read (&self->wiring, PT_PRODUCER_PUSH, self->sequence,
+      NULL);
 }
 
 /* Behind a frame that learns, one of those kept learns again; then this one
@@ -84,12 +84,14 @@ stream_replay (PtPipeline *self)
 
   if (self->replay.capacity == 0)
     return;
-  stream_wait_slots (self);
   if (++self->n_learning % self->learning.replay_interval == 0
+      && stream_wait_slots (self)
       && pt_replay_draw (&self->replay, self->learning.seed,
           pt_wire_get (input, self->sequence),
-          pt_wire_get (target, self->sequence)))
+          pt_wire_get (target, self->sequence))) {
+    pt_wiring_upload (&self->wiring, self->sequence, NULL);
     stream_send (self, &message);
+  }
   pt_replay_keep (&self->replay, pt_wire_get (input, newest),
       pt_wire_get (target, newest));
 }
@@ -106,13 +108,15 @@ stream_enter (PtPipeline *self, PtTensor *label, PtPushFlags flags)
     .entered = pt_clock_now ()
   };
 
-  stream_wait_slots (self);
-  if (input->slots != NULL)
-    pt_frame_maker_fill_input (&self->maker, pt_wire_get (input,
-            self->sequence));
-  if (target->slots != NULL)
-    message.has_target = pt_frame_maker_fill_target (&self->maker, label,
-        pt_wire_get (target, self->sequence));
+  if (stream_wait_slots (self)) {
+    if (input->slots != NULL)
+      pt_frame_maker_fill_input (&self->maker, pt_wire_get (input,
+              self->sequence));
+    if (target->slots != NULL)
+      message.has_target = pt_frame_maker_fill_target (&self->maker, label,
+          pt_wire_get (target, self->sequence));
+    pt_wiring_upload (wiring, self->sequence, NULL);
+  }
   message.learn = stream_decide (self, message.has_target, flags);
   stream_send (self, &message);
   if (message.learn)
@@ -477,6 +481,8 @@ pt_pipeline_set_flushing (PtPipeline *self, gboolean flushing)
   if (g_atomic_int_get (&self->failed))
     return;
   g_mutex_lock (&self->push_lock);
+  /* who fails here has failed before */
+  pt_wiring_wait_uploads (&self->wiring, self->sequence - 1, NULL);
   pt_pipeline_clear_stream (self);
   pt_pipeline_set_queues_flushing (self, FALSE);
   g_mutex_unlock (&self->push_lock);

@@ -354,6 +354,17 @@ pt_wiring_wait_read (const PtWiring *self, gint stage, guint64 sequence,
   return TRUE;
 }
 
+/* Until what has been pushed up to frame @sequence is where it was to go. */
+gboolean
+pt_wiring_wait_uploads (const PtWiring *self, guint64 sequence,
+    GError **error)
+{
+  for (guint i = 0; i < self->n_stages; i++)
+    if (!pt_fences_wait (&self->progress[i].pushed, sequence, NULL, error))
+      return FALSE;
+  return TRUE;
+}
+
 /* Copies what has been pushed as frame @sequence to the stages that cannot use
  * it where it is. */
 gboolean

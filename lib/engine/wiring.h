@@ -105,6 +105,8 @@ guint pt_wiring_get_output (const PtWiring *self);
 gboolean pt_wiring_is_local (const PtWiring *self, guint wire);
 gboolean pt_wiring_crosses (const PtWiring *self, guint wire, guint cut);
 gboolean pt_wiring_reads (const PtWiring *self, guint wire, guint stage);
+gboolean pt_wiring_wait_uploads (const PtWiring *self, guint64 sequence,
+    GError **error);
 gboolean pt_wiring_upload (const PtWiring *self, guint64 sequence,
     GError **error);
 gboolean pt_wiring_wait_read (const PtWiring *self, gint stage,
