@@ -26,7 +26,7 @@ typedef struct
   guint generation;
   cudaStream_t stream;
   gpointer cudnn;               /* PtCudnn; see plan.h */
-  void (*cudnn_free) (gpointer cudnn);
+  void (*cudnn_free) (gpointer cudnn);  /* or keep for another thread */
 } PtCudaLane;
 
 PtCudaLane *pt_cuda_lane (PtDevice *device, GError **error);

@@ -74,8 +74,8 @@ pt_cuda_lane (PtDevice *device, GError **error)
 }
 
 /* Frees the calling thread's lane. When the thread ends it is late for that:
- * what libraries keep in C++ for each thread is destroyed before, and cuDNN
- * may touch it as its handle goes. */
+ * what libraries keep in C++ for each thread is destroyed before, and calls of
+ * cuDNN may touch it. */
 void
 pt_cuda_leave (PtDevice *device)
 {

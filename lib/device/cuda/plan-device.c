@@ -32,20 +32,63 @@ device_new_cudnn (const PtCudaLane *lane, GError **error)
   const struct cudaDeviceProp *properties = &lane->cuda->properties;
   g_autoptr (PtCudnn) self = g_new0 (PtCudnn, 1);
 
+  self->ordinal = lane->cuda->ordinal;
+  self->generation = lane->generation;
   self->gpu = g_strdup (properties->name);
   self->capability = properties->major * 10 + properties->minor;
   if (!pt_cudnn_check (cudnnCreate (&self->handle), "starting cuDNN", error)
-      || !pt_cudnn_check (cudnnSetStream (self->handle, lane->stream),
-          "giving cuDNN its stream", error)
       || !device_describe (self, lane, error))
     return NULL;
   return g_steal_pointer (&self);
 }
 
+/* Those that no thread has. They wait for the next thread: cudnnDestroy() waits
+ * for the whole GPU, which is forbidden while any thread records, and
+ * cudnnCreate() takes long. What lay in a context that was reset is never
+ * asked for again. */
+static GMutex device_lock;
+static GSList *device_idle;
+
 static void
-device_free_cudnn (gpointer self)
+device_put_cudnn (gpointer data)
 {
-  pt_cudnn_free (self);
+  PtCudnn *self = data;
+
+  cudnnSetStream (self->handle, NULL);  /* the lane's goes */
+  g_mutex_lock (&device_lock);
+  device_idle = g_slist_prepend (device_idle, self);
+  g_mutex_unlock (&device_lock);
+}
+
+static PtCudnn *
+device_find_cudnn (const PtCudaLane *lane)
+{
+  PtCudnn *found = NULL;
+
+  g_mutex_lock (&device_lock);
+  for (GSList * at = device_idle; at != NULL && found == NULL; at = at->next) {
+    PtCudnn *self = at->data;
+
+    if (self->ordinal == lane->cuda->ordinal
+        && self->generation == lane->generation)
+      found = self;
+  }
+  device_idle = g_slist_remove (device_idle, found);
+  g_mutex_unlock (&device_lock);
+  return found;
+}
+
+static PtCudnn *
+device_take_cudnn (const PtCudaLane *lane, GError **error)
+{
+  g_autoptr (PtCudnn) self = device_find_cudnn (lane);
+
+  if (self == NULL)
+    self = device_new_cudnn (lane, error);
+  if (self == NULL || !pt_cudnn_check (cudnnSetStream (self->handle,
+              lane->stream), "giving cuDNN its stream", error))
+    return NULL;
+  return g_steal_pointer (&self);
 }
 
 /* What cuDNN tried and did without is not to be found by whoever launches the
@@ -62,8 +105,8 @@ pt_cudnn_get (PtDevice *device, GError **error)
   PtCudaLane *lane = pt_cuda_lane (device, error);
 
   if (lane != NULL && lane->cudnn == NULL) {
-    lane->cudnn = device_new_cudnn (lane, error);
-    lane->cudnn_free = device_free_cudnn;
+    lane->cudnn = device_take_cudnn (lane, error);
+    lane->cudnn_free = device_put_cudnn;
     device_forget_errors ();
     if (lane->cudnn == NULL)
       g_prefix_error (error, "device %s: ", device->name);
