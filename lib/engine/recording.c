@@ -10,8 +10,11 @@ void
 pt_recordings_init (PtRecordings *self, PtDevice *device, guint n_kinds,
     guint n_phases)
 {
+  gboolean never = g_strcmp0 (g_getenv ("PARTIME_RECORD"), "0") == 0;
+
   *self = (PtRecordings) { .device = device, .n_kinds = n_kinds,
-    .n_phases = n_phases, .n_runs = g_new0 (guint, n_kinds),
+    .n_phases = n_phases, .warm_up = never ? G_MAXUINT : RECORDING_WARM_UP,
+    .n_runs = g_new0 (guint, n_kinds),
     .recordings = g_new0 (gpointer, n_kinds * n_phases) };
 }
 
@@ -52,7 +55,7 @@ pt_recordings_run (PtRecordings *self, guint kind, guint phase,
 {
   gpointer *recording = &self->recordings[kind * self->n_phases + phase];
 
-  if (*recording == NULL && self->n_runs[kind]++ < RECORDING_WARM_UP)
+  if (*recording == NULL && self->n_runs[kind]++ < self->warm_up)
     return func (data, error);
   if (*recording == NULL
       && !(*recording = recording_make (self->device, func, data, error)))

@@ -199,6 +199,28 @@ test_broken_as_eager (gconstpointer mode)
   assert_same (mode, settings);
 }
 
+/* The environment may forbid recordings; the result is the same. */
+static void
+test_not_recorded (void)
+{
+  guint made = pt_emulation_count (PT_EMULATED_CREATE), n[2];
+  guint64 weights[2];
+
+  for (guint i = 0; i < 2; i++) {
+    g_auto (Outcome) outcome = { 0, };
+
+    g_setenv ("PARTIME_RECORD", i ? "0" : "1", TRUE);
+    outcome = run ("partime", "cuda:0,cuda:1", "3,4");
+    weights[i] = outcome.weights;
+    n[i] = pt_emulation_count (PT_EMULATED_CREATE) - made;
+    made += n[i];
+  }
+  g_unsetenv ("PARTIME_RECORD");
+  g_assert_cmpuint (weights[0], ==, weights[1]);
+  /* three kinds of them for each of two stages */
+  g_assert_cmpuint (n[0], >=, n[1] + 6);
+}
+
 /* Nothing is allocated per frame once it runs, and the host waits once. */
 static void
 test_steady (gconstpointer mode)
@@ -349,6 +371,7 @@ main (int argc, char **argv)
     if (m > 0)
       g_test_add_data_func (broken, modes[m], test_broken_as_eager);
   }
+  g_test_add_func ("/stages-gpu/not-recorded", test_not_recorded);
   g_test_add_func ("/stages-gpu/failure", test_failure);
   g_test_add_func ("/stages-gpu/no-memory", test_no_memory);
   g_test_add_func ("/stages-gpu/flush-and-go-on", test_flush_and_go_on);
