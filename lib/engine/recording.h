@@ -20,6 +20,7 @@ typedef struct
   PtDevice *device;             /* lent */
   guint n_kinds, n_phases;
   guint warm_up;                /* runs of a kind before the first recording */
+  guint n_spoilt;               /* recordings that came to nothing */
   guint *n_runs;                /* by kind */
   gpointer *recordings;         /* [kind * n_phases + phase] */
 } PtRecordings;

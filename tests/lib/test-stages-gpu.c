@@ -39,6 +39,8 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Outcome, outcome_clear)
 
 /* The same GPUs, but each step is done and looked at by the host. */
 static PtBackend eager;
+/* The same GPUs, but some recordings fail. */
+static PtBackend spoilt;
 
 static void
 set (PtNetwork *network, const gchar *key, const gchar *value)
@@ -221,6 +223,31 @@ test_not_recorded (void)
   g_assert_cmpuint (n[0], >=, n[1] + 6);
 }
 
+/* One after the other comes to nothing. */
+static gpointer
+spoilt_recorded (PtDevice *device, GError **error)
+{
+  static gint n;
+  gpointer recording = pt_backend_cuda.recorded (device, error);
+
+  if (recording == NULL || g_atomic_int_add (&n, 1) % 2)
+    return recording;
+  pt_backend_cuda.recording_free (device, recording);
+  g_set_error (error, PT_ERROR, PT_ERROR_DEVICE, "spoilt");
+  return NULL;
+}
+
+/* A recording that others spoil costs time, nothing else. */
+static void
+test_spoilt (gconstpointer mode)
+{
+  g_auto (Outcome) sound = run (mode, "cuda:0,cuda:1", "2,3,2");
+  g_auto (Outcome) spoils = run (mode, "spoilt:0,spoilt:1", "2,3,2");
+
+  g_assert_cmpuint (spoils.weights, ==, sound.weights);
+  g_assert_cmpuint (spoils.sums.hash, ==, sound.sums.hash);
+}
+
 /* Nothing is allocated per frame once it runs, and the host waits once. */
 static void
 test_steady (gconstpointer mode)
@@ -352,6 +379,10 @@ main (int argc, char **argv)
   eager.name = "eager";
   eager.record = NULL;
   pt_device_add_backend (&eager);
+  spoilt = pt_backend_cuda;
+  spoilt.name = "spoilt";
+  spoilt.recorded = spoilt_recorded;
+  pt_device_add_backend (&spoilt);
   for (guint m = 0; m < G_N_ELEMENTS (modes); m++) {
     g_autofree gchar *same = g_strdup_printf ("/stages-gpu/as-on-the-cpu/%s",
         modes[m]);
@@ -363,7 +394,10 @@ main (int argc, char **argv)
         modes[m]);
     g_autofree gchar *repeats = g_strdup_printf ("/stages-gpu/repeats/%s",
         modes[m]);
+    g_autofree gchar *spoils = g_strdup_printf ("/stages-gpu/spoilt/%s",
+        modes[m]);
 
+    g_test_add_data_func (spoils, modes[m], test_spoilt);
     g_test_add_data_func (same, modes[m], test_as_on_the_cpu);
     g_test_add_data_func (repeats, modes[m], test_repeats);
     g_test_add_data_func (recorded, modes[m], test_recorded_as_eager);
