@@ -53,6 +53,9 @@ typedef struct
   /* Makes the calling thread this device's: affinity, thread count, modes.
    * Called once by every thread that plans or runs on it. */
   void (*enter) (PtDevice *device);
+  /* Gives back what the calling thread alone has of the device, which is done
+   * with it; NULL: nothing. A thread that ends without has it taken then. */
+  void (*leave) (PtDevice *device);
   gboolean (*wait) (PtDevice *device, GError **error);
 
   /* The rest is NULL for devices that are done when the call returns. */
@@ -100,6 +103,7 @@ const PtBackend *pt_device_find_backend (const gchar *name, GError **error);
 /* Whether what one has in memory, the other can use as it is. */
 gboolean pt_device_shares_memory (PtDevice *a, PtDevice *b);
 void pt_device_enter (PtDevice *device);
+void pt_device_leave (PtDevice *device);
 gboolean pt_device_wait (PtDevice *device, GError **error);
 PtTensor *pt_device_tensor_new (PtDevice *device, PtDType dtype,
     const PtShape *shape, GError **error);

@@ -208,6 +208,13 @@ pt_device_enter (PtDevice *device)
   device->backend->enter (device);
 }
 
+void
+pt_device_leave (PtDevice *device)
+{
+  if (device->backend->leave != NULL)
+    device->backend->leave (device);
+}
+
 /* Waits until everything handed to the device is done. */
 gboolean
 pt_device_wait (PtDevice *device, GError **error)

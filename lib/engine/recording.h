@@ -9,7 +9,8 @@ G_BEGIN_DECLS
 
 /* Work that is the same every @n_phases frames, but for numbers in memory: it
  * is recorded once for each phase and handed to the device as a whole from
- * then on. */
+ * then on; never with PARTIME_RECORD=0 in the environment, to find out whether
+ * it is recording that goes wrong. */
 
 /* Hands work to the device, and neither waits nor allocates. */
 typedef gboolean (*PtRecordedFunc) (gpointer data, GError **error);
@@ -18,6 +19,8 @@ typedef struct
 {
   PtDevice *device;             /* lent */
   guint n_kinds, n_phases;
+  guint warm_up;                /* runs of a kind before the first recording */
+  guint n_spoilt;               /* recordings that came to nothing */
   guint *n_runs;                /* by kind */
   gpointer *recordings;         /* [kind * n_phases + phase] */
 } PtRecordings;

@@ -72,7 +72,7 @@ async_copy (PtStage *self, gpointer dst, gconstpointer src, gsize bytes,
 }
 
 /* The lengths of the rings are powers of two: the longest is a multiple of
- * each. */
+ * each. Wires that only pass by do not count: that of the target is long. */
 static guint
 async_count_phases (const PtStage *self)
 {
@@ -80,8 +80,8 @@ async_count_phases (const PtStage *self)
   guint n = MAX (wiring->n_gradient_slots, self->n_saved_slots);
 
   for (guint i = 0; i < wiring->n_wires; i++)
-    if (wiring->wires[i].producer <= (gint) self->index
-        && wiring->wires[i].last_reader >= (gint) self->index)
+    if (wiring->wires[i].producer == (gint) self->index
+        || pt_wiring_reads (wiring, i, self->index))
       n = MAX (n, wiring->wires[i].n_slots);
   return MAX (n, self->arena.n_copies - 1);
 }

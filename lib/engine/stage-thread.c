@@ -141,6 +141,7 @@ stage_main (gpointer data)
   }
   pt_device_wait (self->span->device, NULL);
   pt_stage_clear_plan (self);
+  pt_device_leave (self->span->device);
   stage_set_state (self, PT_STAGE_ENDED);
   return NULL;
 }

@@ -43,5 +43,7 @@ void pt_emulation_set_gpus (guint n);
 void pt_emulation_hold (guint device, gboolean hold);
 /* Bytes of GPU @device in use. */
 gsize pt_emulation_get_used (guint device);
+/* How many streams it has. */
+guint pt_emulation_get_streams (guint device);
 
 G_END_DECLS

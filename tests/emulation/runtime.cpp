@@ -247,6 +247,15 @@ pt_emulation_get_used (guint ordinal)
   return sum;
 }
 
+guint
+pt_emulation_get_streams (guint ordinal)
+{
+  Device *device = get_device (ordinal);
+  std::lock_guard < std::mutex > guard (device->lock);
+
+  return device->streams.size ();
+}
+
 #define NAME(name, value, text) \
     case name: \
       return #name;

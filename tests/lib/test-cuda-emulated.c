@@ -40,6 +40,34 @@ test_lanes (void)
   g_assert_false (pt_device_shares_memory (a, b));
 }
 
+static gpointer
+come_and_go (gpointer device)
+{
+  guint others = pt_emulation_get_streams (0);
+
+  for (guint i = 0; i < 2; i++) {
+    pt_device_leave (device);
+    g_assert_cmpuint (pt_emulation_get_streams (0), ==, others);
+    pt_device_enter (device);
+    g_assert_cmpuint (pt_emulation_get_streams (0), ==, others + 1);
+  }
+  pt_device_leave (device);
+  return GUINT_TO_POINTER (pt_emulation_get_streams (0));
+}
+
+/* A lane goes when its thread leaves, not only when it ends; others stay. */
+static void
+test_leave (void)
+{
+  g_autoptr (PtDevice) device = op_test_device ("cuda:0");
+  cudaStream_t stream = stream_of (device);
+  guint streams = pt_emulation_get_streams (0);
+
+  g_assert_cmpuint (GPOINTER_TO_UINT (g_thread_join (g_thread_new ("other",
+                  come_and_go, device))), ==, streams);
+  g_assert_true (stream_of (device) == stream);
+}
+
 /* A call returns before its work is done. */
 static void
 test_later (void)
@@ -320,6 +348,7 @@ main (int argc, char **argv)
   g_setenv ("PARTIME_EMULATED_DELAY_US", "100", FALSE);
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/cuda-emulated/lanes", test_lanes);
+  g_test_add_func ("/cuda-emulated/leave", test_leave);
   g_test_add_func ("/cuda-emulated/later", test_later);
   g_test_add_func ("/cuda-emulated/fence/devices", test_fence_devices);
   g_test_add_func ("/cuda-emulated/fence/host", test_fence_host);

@@ -39,6 +39,8 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Outcome, outcome_clear)
 
 /* The same GPUs, but each step is done and looked at by the host. */
 static PtBackend eager;
+/* The same GPUs, but some recordings fail. */
+static PtBackend spoilt;
 
 static void
 set (PtNetwork *network, const gchar *key, const gchar *value)
@@ -199,6 +201,53 @@ test_broken_as_eager (gconstpointer mode)
   assert_same (mode, settings);
 }
 
+/* The environment may forbid recordings; the result is the same. */
+static void
+test_not_recorded (void)
+{
+  guint made = pt_emulation_count (PT_EMULATED_CREATE), n[2];
+  guint64 weights[2];
+
+  for (guint i = 0; i < 2; i++) {
+    g_auto (Outcome) outcome = { 0, };
+
+    g_setenv ("PARTIME_RECORD", i ? "0" : "1", TRUE);
+    outcome = run ("partime", "cuda:0,cuda:1", "3,4");
+    weights[i] = outcome.weights;
+    n[i] = pt_emulation_count (PT_EMULATED_CREATE) - made;
+    made += n[i];
+  }
+  g_unsetenv ("PARTIME_RECORD");
+  g_assert_cmpuint (weights[0], ==, weights[1]);
+  /* three kinds of them for each of two stages */
+  g_assert_cmpuint (n[0], >=, n[1] + 6);
+}
+
+/* One after the other comes to nothing. */
+static gpointer
+spoilt_recorded (PtDevice *device, GError **error)
+{
+  static gint n;
+  gpointer recording = pt_backend_cuda.recorded (device, error);
+
+  if (recording == NULL || g_atomic_int_add (&n, 1) % 2)
+    return recording;
+  pt_backend_cuda.recording_free (device, recording);
+  g_set_error (error, PT_ERROR, PT_ERROR_DEVICE, "spoilt");
+  return NULL;
+}
+
+/* A recording that others spoil costs time, nothing else. */
+static void
+test_spoilt (gconstpointer mode)
+{
+  g_auto (Outcome) sound = run (mode, "cuda:0,cuda:1", "2,3,2");
+  g_auto (Outcome) spoils = run (mode, "spoilt:0,spoilt:1", "2,3,2");
+
+  g_assert_cmpuint (spoils.weights, ==, sound.weights);
+  g_assert_cmpuint (spoils.sums.hash, ==, sound.sums.hash);
+}
+
 /* Nothing is allocated per frame once it runs, and the host waits once. */
 static void
 test_steady (gconstpointer mode)
@@ -330,6 +379,10 @@ main (int argc, char **argv)
   eager.name = "eager";
   eager.record = NULL;
   pt_device_add_backend (&eager);
+  spoilt = pt_backend_cuda;
+  spoilt.name = "spoilt";
+  spoilt.recorded = spoilt_recorded;
+  pt_device_add_backend (&spoilt);
   for (guint m = 0; m < G_N_ELEMENTS (modes); m++) {
     g_autofree gchar *same = g_strdup_printf ("/stages-gpu/as-on-the-cpu/%s",
         modes[m]);
@@ -341,7 +394,10 @@ main (int argc, char **argv)
         modes[m]);
     g_autofree gchar *repeats = g_strdup_printf ("/stages-gpu/repeats/%s",
         modes[m]);
+    g_autofree gchar *spoils = g_strdup_printf ("/stages-gpu/spoilt/%s",
+        modes[m]);
 
+    g_test_add_data_func (spoils, modes[m], test_spoilt);
     g_test_add_data_func (same, modes[m], test_as_on_the_cpu);
     g_test_add_data_func (repeats, modes[m], test_repeats);
     g_test_add_data_func (recorded, modes[m], test_recorded_as_eager);
@@ -349,6 +405,7 @@ main (int argc, char **argv)
     if (m > 0)
       g_test_add_data_func (broken, modes[m], test_broken_as_eager);
   }
+  g_test_add_func ("/stages-gpu/not-recorded", test_not_recorded);
   g_test_add_func ("/stages-gpu/failure", test_failure);
   g_test_add_func ("/stages-gpu/no-memory", test_no_memory);
   g_test_add_func ("/stages-gpu/flush-and-go-on", test_flush_and_go_on);

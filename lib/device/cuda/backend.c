@@ -243,6 +243,7 @@ const PtBackend pt_backend_cuda = {
   .upload = backend_copy_now,
   .download = backend_copy_now,
   .enter = backend_enter,
+  .leave = pt_cuda_leave,
   .wait = backend_wait,
   .alloc_host = backend_alloc_host,
   .free_host = backend_free_host,

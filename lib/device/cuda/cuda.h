@@ -26,10 +26,11 @@ typedef struct
   guint generation;
   cudaStream_t stream;
   gpointer cudnn;               /* PtCudnn; see plan.h */
-  void (*cudnn_free) (gpointer cudnn);
+  void (*cudnn_free) (gpointer cudnn);  /* or keep for another thread */
 } PtCudaLane;
 
 PtCudaLane *pt_cuda_lane (PtDevice *device, GError **error);
+void pt_cuda_leave (PtDevice *device);
 /* TRUE, or FALSE with PT_ERROR_DEVICE naming device, @what and CUDA's text. */
 gboolean pt_cuda_check (PtDevice *device, cudaError_t status,
     const gchar *what, GError **error);

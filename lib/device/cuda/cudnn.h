@@ -49,6 +49,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (PtDescriptors, pt_descriptors_free)
 struct _PtCudnn
 {
   cudnnHandle_t handle;         /* NULL if its GPU is only described */
+  guint ordinal, generation;    /* of the GPU, with a handle */
   PtDescriptors *descriptors;
   cudnnBackendDescriptor_t properties;  /* of the GPU */
   gchar *gpu;                   /* the GPU's name */

@@ -73,6 +73,19 @@ pt_cuda_lane (PtDevice *device, GError **error)
   return *lane;
 }
 
+/* Frees the calling thread's lane. When the thread ends it is late for that:
+ * what libraries keep in C++ for each thread is destroyed before, and calls of
+ * cuDNN may touch it. */
+void
+pt_cuda_leave (PtDevice *device)
+{
+  PtCuda *cuda = device->priv;
+  PtCudaLane **lanes = g_private_get (&lane_private);
+
+  if (lanes != NULL)
+    g_clear_pointer (&lanes[cuda->ordinal], lane_free);
+}
+
 static PtCuda *
 lane_new_gpu (guint ordinal, GError **error)
 {

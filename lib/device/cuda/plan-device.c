@@ -11,27 +11,92 @@
 
 /* What of plan.h needs a GPU. */
 
+/* By its number, which is how NVIDIA's own examples do it, else by the
+ * handle: no layer can do without. */
+static gboolean
+device_describe (PtCudnn *self, const PtCudaLane *lane, GError **error)
+{
+  gint32 ordinal = lane->cuda->ordinal;
+
+  if (pt_cudnn_describe (self, CUDNN_ATTR_DEVICEPROP_DEVICE_ID,
+          CUDNN_TYPE_INT32, 1, &ordinal, NULL))
+    return TRUE;
+  g_clear_pointer (&self->descriptors, pt_descriptors_free);
+  return pt_cudnn_describe (self, CUDNN_ATTR_DEVICEPROP_HANDLE,
+      CUDNN_TYPE_HANDLE, 1, &self->handle, error);
+}
+
 static PtCudnn *
 device_new_cudnn (const PtCudaLane *lane, GError **error)
 {
   const struct cudaDeviceProp *properties = &lane->cuda->properties;
   g_autoptr (PtCudnn) self = g_new0 (PtCudnn, 1);
 
+  self->ordinal = lane->cuda->ordinal;
+  self->generation = lane->generation;
   self->gpu = g_strdup (properties->name);
   self->capability = properties->major * 10 + properties->minor;
   if (!pt_cudnn_check (cudnnCreate (&self->handle), "starting cuDNN", error)
-      || !pt_cudnn_check (cudnnSetStream (self->handle, lane->stream),
-          "giving cuDNN its stream", error)
-      || !pt_cudnn_describe (self, CUDNN_ATTR_DEVICEPROP_HANDLE,
-          CUDNN_TYPE_HANDLE, 1, &self->handle, error))
+      || !device_describe (self, lane, error))
     return NULL;
   return g_steal_pointer (&self);
 }
 
+/* Those that no thread has. They wait for the next thread: cudnnDestroy() waits
+ * for the whole GPU, which is forbidden while any thread records, and
+ * cudnnCreate() takes long. What lay in a context that was reset is never
+ * asked for again. */
+static GMutex device_lock;
+static GSList *device_idle;
+
 static void
-device_free_cudnn (gpointer self)
+device_put_cudnn (gpointer data)
 {
-  pt_cudnn_free (self);
+  PtCudnn *self = data;
+
+  cudnnSetStream (self->handle, NULL);  /* the lane's goes */
+  g_mutex_lock (&device_lock);
+  device_idle = g_slist_prepend (device_idle, self);
+  g_mutex_unlock (&device_lock);
+}
+
+static PtCudnn *
+device_find_cudnn (const PtCudaLane *lane)
+{
+  PtCudnn *found = NULL;
+
+  g_mutex_lock (&device_lock);
+  for (GSList * at = device_idle; at != NULL && found == NULL; at = at->next) {
+    PtCudnn *self = at->data;
+
+    if (self->ordinal == lane->cuda->ordinal
+        && self->generation == lane->generation)
+      found = self;
+  }
+  device_idle = g_slist_remove (device_idle, found);
+  g_mutex_unlock (&device_lock);
+  return found;
+}
+
+static PtCudnn *
+device_take_cudnn (const PtCudaLane *lane, GError **error)
+{
+  g_autoptr (PtCudnn) self = device_find_cudnn (lane);
+
+  if (self == NULL)
+    self = device_new_cudnn (lane, error);
+  if (self == NULL || !pt_cudnn_check (cudnnSetStream (self->handle,
+              lane->stream), "giving cuDNN its stream", error))
+    return NULL;
+  return g_steal_pointer (&self);
+}
+
+/* What cuDNN tried and did without is not to be found by whoever launches the
+ * next kernel; what ruins the context stays. */
+static void
+device_forget_errors (void)
+{
+  cudaGetLastError ();
 }
 
 PtCudnn *
@@ -40,8 +105,9 @@ pt_cudnn_get (PtDevice *device, GError **error)
   PtCudaLane *lane = pt_cuda_lane (device, error);
 
   if (lane != NULL && lane->cudnn == NULL) {
-    lane->cudnn = device_new_cudnn (lane, error);
-    lane->cudnn_free = device_free_cudnn;
+    lane->cudnn = device_take_cudnn (lane, error);
+    lane->cudnn_free = device_put_cudnn;
+    device_forget_errors ();
     if (lane->cudnn == NULL)
       g_prefix_error (error, "device %s: ", device->name);
   }
@@ -54,12 +120,15 @@ pt_plan_new_for (PtOp *op, const PtConvGraph *graph, PtPlan **plan,
 {
   PtCudnn *cudnn = pt_cudnn_get (op->workspace->device, error);
   g_auto (PtPlanRules) rules = { FALSE, };
+  gboolean ok;
 
   *plan = NULL;
   if (cudnn == NULL)
     return FALSE;
   pt_plan_rules_init (&rules, op->workspace, cudnn);
-  return pt_plan_new (cudnn, graph, &rules, plan, error);
+  ok = pt_plan_new (cudnn, graph, &rules, plan, error);
+  device_forget_errors ();
+  return ok;
 }
 
 /* The descriptor of @keys, which are pointers by PtConvTensor and then the
@@ -113,12 +182,15 @@ pt_plan_execute (PtPlan *self, PtCudnn *cudnn,
 {
   gpointer keys[PT_CONV_N_TENSORS + 1];
   cudnnBackendDescriptor_t pack;
+  gboolean ok;
 
   memcpy (keys, pointers, sizeof keys - sizeof *keys);
   keys[PT_CONV_N_TENSORS] = workspace;
   pack = device_get_pack (self, keys, error);
-  return pack != NULL && pt_cudnn_check (cudnnBackendExecute (cudnn->handle,
+  ok = pack != NULL && pt_cudnn_check (cudnnBackendExecute (cudnn->handle,
           self->plan, pack), "running", error);
+  device_forget_errors ();
+  return ok;
 }
 
 gboolean
@@ -188,7 +260,7 @@ trial_clear (Trial *trial)
     cudaEventDestroy (trial->start);
   if (trial->end != NULL)
     cudaEventDestroy (trial->end);
-  cudaGetLastError ();          /* whoever comes next is not to find it */
+  device_forget_errors ();
 }
 
 /* Milliseconds of some runs behind one that loads; G_MAXFLOAT if it fails. */
