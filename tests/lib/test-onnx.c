@@ -401,6 +401,40 @@ test_graph (void)
           &PT_SHAPE (1, 2)));
 }
 
+/* A product and the constant added to it are one layer, transposed. */
+static void
+test_product (void)
+{
+  g_autoptr (PtNetwork) network = NULL;
+  g_autoptr (GError) error = NULL;
+  gint64 dims[] = { 24, 2 }, bias_dims[] = { 1, 2 };
+  gfloat values[48], bias[] = { 5, 6 };
+  Onnx__TensorProto *w, *b;
+  const gfloat *data;
+  Made made;
+
+  for (guint i = 0; i < 48; i++)
+    values[i] = i;
+  made_init (&made);
+  w = made_add_tensor (&made, "w", ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT, dims,
+      2);
+  w->n_float_data = 48;
+  w->float_data = values;
+  b = made_add_tensor (&made, "b", ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT,
+      bias_dims, 2);
+  b->n_float_data = 2;
+  b->float_data = bias;
+  network = parse_nodes (&made, "Flatten x > f; MatMul f w > m; Add b m > s; "
+      "Sigmoid s > y", &error);
+  g_assert_no_error (error);
+  g_assert_cmpuint (pt_network_get_n_layers (network), ==, 2);
+  data = pt_tensor_get_data (pt_network_get_weight (network, "m.weight"));
+  g_assert_cmpfloat (data[1], ==, 2);
+  g_assert_cmpfloat (data[24], ==, 1);
+  data = pt_tensor_get_data (pt_network_get_weight (network, "m.bias"));
+  g_assert_cmpfloat (data[1], ==, 6);
+}
+
 gint
 main (gint argc, gchar **argv)
 {
@@ -411,5 +445,6 @@ main (gint argc, gchar **argv)
   g_test_add_func ("/onnx/external", test_external);
   g_test_add_func ("/onnx/depth", test_depth);
   g_test_add_func ("/onnx/graph", test_graph);
+  g_test_add_func ("/onnx/product", test_product);
   return g_test_run ();
 }
