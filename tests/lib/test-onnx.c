@@ -435,6 +435,47 @@ test_product (void)
   g_assert_cmpfloat (data[1], ==, 6);
 }
 
+/* Flipped bits and ends cut off: refused or read, never more than that. */
+static void
+test_damage (void)
+{
+  gfloat floats[] = { 1, -0.5f };
+  gint64 dims[] = { 1, 2, 1, 1 };
+  g_autofree guint8 *data = NULL;
+  gchar **words[3];
+  Onnx__TensorProto *w;
+  gsize size;
+  Made made;
+
+  made_init (&made);
+  w = made_add_tensor (&made, "w", ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT, dims,
+      4);
+  w->n_float_data = 2;
+  w->float_data = floats;
+  made_add_node (&made, "Conv x w > a", &words[0]);
+  made_add_node (&made, "Concat x a > b", &words[1]);
+  made_add_node (&made, "Softmax b > y", &words[2]);
+  made.opset.version = 7;
+  size = onnx__model_proto__get_packed_size (&made.model);
+  data = g_malloc (size);
+  onnx__model_proto__pack (&made.model, data);
+  for (guint i = 0; i < 6000; i++) {
+    g_autofree guint8 *copy = g_memdup2 (data, size);
+    const gsize left = i % 4 ? size :
+        (gsize) g_test_rand_int_range (0, size);
+    g_autoptr (GError) error = NULL;
+    g_autoptr (PtNetwork) network = NULL;
+
+    for (guint j = 0; j < i % 5; j++)
+      copy[g_test_rand_int_range (0, size)] ^= 1 << g_test_rand_int_range (0,
+          8);
+    network = pt_onnx_parse (copy, left, "net.onnx", NULL, NULL, &error);
+    g_assert_true ((network == NULL) == (error != NULL));
+  }
+  for (guint i = 0; i < 3; i++)
+    g_strfreev (words[i]);
+}
+
 gint
 main (gint argc, gchar **argv)
 {
@@ -446,5 +487,6 @@ main (gint argc, gchar **argv)
   g_test_add_func ("/onnx/depth", test_depth);
   g_test_add_func ("/onnx/graph", test_graph);
   g_test_add_func ("/onnx/product", test_product);
+  g_test_add_func ("/onnx/damage", test_damage);
   return g_test_run ();
 }
