@@ -161,6 +161,7 @@ void gst_partime_settings_init (GstPartimeSettings *self);
 void gst_partime_settings_clear (GstPartimeSettings *self);
 
 /* settings.c */
+gchar **gst_partime_filter_list_settings (GstPartimeFilter *self);
 gboolean gst_partime_filter_apply_settings (GstPartimeFilter *self,
     PtNetwork *network, GError **error);
 void gst_partime_filter_apply_live (GstPartimeFilter *self,

@@ -342,8 +342,8 @@ properties_install_network (GObjectClass *klass)
 {
   g_object_class_install_property (klass, PROP_MODEL,
       g_param_spec_string ("model", "Model",
-          "The network file (.cfg): layers, learning, devices and output. "
-          "Required", NULL, READY_FLAGS));
+          "The network file (.cfg): layers, learning, devices and output; or "
+          "a model (.onnx), with a .onnx.cfg beside it. Required", NULL, READY_FLAGS));
   g_object_class_install_property (klass, PROP_WEIGHTS,
       g_param_spec_string ("weights", "Weights",
           "A safetensors file with the weights to start from. Unset: random "

@@ -119,13 +119,16 @@ session_load_network (GstPartimeFilter *self)
   const gchar *path = self->settings.model;
   g_autoptr (PtNetwork) network = NULL;
   g_autoptr (GError) error = NULL;
+  g_auto (GStrv) settings = NULL;
 
   if (!path) {
     GST_ELEMENT_ERROR (self, RESOURCE, NOT_FOUND,
         ("no model: the property model is to name a network file"), (NULL));
     return NULL;
   }
-  network = pt_network_new_from_file (path, &error);
+  settings = gst_partime_filter_list_settings (self);
+  network = pt_network_new_from_file_with (path,
+      (const gchar * const *) settings, &error);
   if (network && gst_partime_filter_apply_settings (self, network, &error))
     return g_steal_pointer (&network);
   gst_partime_filter_post_error (self, error, path);

@@ -55,6 +55,36 @@ settings_apply_field (GQuark field, const GValue *value, gpointer data)
       g_value_get_string (&text), "settings", walk->error);
 }
 
+static gboolean
+settings_list_field (GQuark field, const GValue *value, gpointer data)
+{
+  const gchar *name = g_quark_to_string (field);
+  g_auto (GValue) text = G_VALUE_INIT;
+
+  g_value_init (&text, G_TYPE_STRING);
+  /* others are refused when they are applied */
+  if (g_str_has_prefix (name, "network.") && g_value_transform (value, &text)
+      && g_value_get_string (&text)) {
+    g_autofree gchar *setting =
+        g_strconcat (name, "=", g_value_get_string (&text), NULL);
+
+    g_strv_builder_add (data, setting);
+  }
+  return TRUE;
+}
+
+/* What the property settings says of [network], as the library takes it: a
+ * model can need its input's size before there are layers. */
+gchar **
+gst_partime_filter_list_settings (GstPartimeFilter *self)
+{
+  g_autoptr (GStrvBuilder) list = g_strv_builder_new ();
+
+  if (self->settings.settings)
+    gst_structure_foreach (self->settings.settings, settings_list_field, list);
+  return g_strv_builder_end (list);
+}
+
 /* Puts the properties that were set over what @network's file says; those that
  * also change while it runs follow in gst_partime_filter_apply_live(). */
 gboolean

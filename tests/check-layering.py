@@ -30,6 +30,7 @@ VENDORS = {
     r'oneapi/|dnnl': {'device/cpu'},
     r'cuda|cudnn|cublas|nccl': {'device/cuda', 'transport'},
     r'json-glib': {'formats'},
+    r'onnx\.pb-c|protobuf-c': {'formats'},
     r'mpi\.h': {'transport'},
     r'gst/': set(),
 }

@@ -36,37 +36,11 @@ cli_parse (gint argc, gchar ***argv, const GOptionEntry *entries,
   return FALSE;
 }
 
-/* One "group.key=value"; a layer's name may have dots of its own. */
-static gboolean
-cli_apply (PtNetwork *network, const gchar *setting, GError **error)
-{
-  const gchar *equals = strchr (setting, '=');
-  const gchar *dot = equals ? g_strrstr_len (setting, equals - setting, ".") :
-      NULL;
-  g_autofree gchar *group = NULL;
-  g_autofree gchar *key = NULL;
-
-  if (dot == NULL || dot == setting || dot + 1 == equals) {
-    g_set_error (error, PT_ERROR, PT_ERROR_CONFIG,
-        "--set: found \"%s\", expected group.key=value", setting);
-    return FALSE;
-  }
-  group = g_strndup (setting, dot - setting);
-  key = g_strndup (dot + 1, equals - dot - 1);
-  return pt_network_set (network, group, key, equals + 1, error);
-}
-
 PtNetwork *
 cli_open_network (const gchar *path, gchar **settings, GError **error)
 {
-  g_autoptr (PtNetwork) network = pt_network_new_from_file (path, error);
-
-  if (network == NULL)
-    return NULL;
-  for (guint i = 0; settings != NULL && settings[i] != NULL; i++)
-    if (!cli_apply (network, settings[i], error))
-      return NULL;
-  return g_steal_pointer (&network);
+  return pt_network_new_from_file_with (path,
+      (const gchar * const *) settings, error);
 }
 
 static void

@@ -523,14 +523,11 @@ config_read_layers (Config *config, GError **error)
   return config_check_readers (config, error);
 }
 
-gboolean
-pt_config_parse (PtNetwork *self, const gchar *text, gsize length,
+/* Puts the key file @text, checked, into @file. */
+static gboolean
+config_load (PtNetwork *self, const gchar *text, gsize length, GKeyFile *file,
     GError **error)
 {
-  g_autoptr (GKeyFile) file = g_key_file_new ();
-  g_autoptr (GHashTable) layers = g_hash_table_new (g_str_hash, g_str_equal);
-  g_autoptr (GArray) is_read = g_array_new (FALSE, TRUE, sizeof (gboolean));
-  Config config = { self, file, layers, is_read };
   g_autoptr (GError) reason = NULL;
 
   /* some editors begin UTF-8 with a byte-order mark */
@@ -541,13 +538,59 @@ pt_config_parse (PtNetwork *self, const gchar *text, gsize length,
   if (!config_check_text (self, text, length, error) ||
       !config_check_lines (self, text, length, error))
     return FALSE;
-  if (!g_key_file_load_from_data (file, text, length,
-          G_KEY_FILE_KEEP_TRANSLATIONS, &reason)) {
-    g_set_error (error, PT_ERROR, PT_ERROR_CONFIG, "%s: found no key file, "
-        "expected groups and key=value lines: %s", self->origin,
-        reason->message);
-    return FALSE;
-  }
-  return config_read_settings (&config, error) &&
+  if (g_key_file_load_from_data (file, text, length,
+          G_KEY_FILE_KEEP_TRANSLATIONS, &reason))
+    return TRUE;
+  g_set_error (error, PT_ERROR, PT_ERROR_CONFIG, "%s: found no key file, "
+      "expected groups and key=value lines: %s", self->origin,
+      reason->message);
+  return FALSE;
+}
+
+gboolean
+pt_config_parse (PtNetwork *self, const gchar *text, gsize length,
+    GError **error)
+{
+  g_autoptr (GKeyFile) file = g_key_file_new ();
+  g_autoptr (GHashTable) layers = g_hash_table_new (g_str_hash, g_str_equal);
+  g_autoptr (GArray) is_read = g_array_new (FALSE, TRUE, sizeof (gboolean));
+  Config config = { self, file, layers, is_read };
+
+  return config_load (self, text, length, file, error) &&
+      config_read_settings (&config, error) &&
       config_read_layers (&config, error) && pt_network_infer (self, error);
+}
+
+gboolean
+pt_config_parse_settings (PtNetwork *self, const gchar *text, gsize length,
+    GError **error)
+{
+  g_autoptr (GKeyFile) file = g_key_file_new ();
+  g_auto (GStrv) groups = NULL;
+
+  if (!config_load (self, text, length, file, error))
+    return FALSE;
+  groups = g_key_file_get_groups (file, NULL);
+  for (guint i = 0; groups[i] != NULL; i++) {
+    const PtParam *params = pt_settings_get_params (groups[i]);
+    g_auto (GStrv) keys = g_key_file_get_keys (file, groups[i], NULL, NULL);
+    g_autofree gchar *where =
+        g_strdup_printf ("%s: group [%s]", self->origin, groups[i]);
+
+    if (params == NULL) {
+      g_set_error (error, PT_ERROR, PT_ERROR_CONFIG, "%s: found a layer's "
+          "group, expected only network, learning, pipeline and output: the "
+          "layers are in the model", where);
+      return FALSE;
+    }
+    for (guint j = 0; keys[j] != NULL; j++) {
+      g_autofree gchar *value =
+          g_key_file_get_value (file, groups[i], keys[j], NULL);
+
+      if (!pt_params_set (params, &self->settings, keys[j], value, where,
+              error))
+        return FALSE;
+    }
+  }
+  return pt_config_check_settings (&self->settings, self->origin, error);
 }

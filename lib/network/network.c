@@ -3,14 +3,8 @@
 
 #include "network/network.h"
 
-#include <errno.h>
-#include <glib/gstdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
-
-/* A network file is text; weights have files of their own. */
-#define NETWORK_MAX_FILE (16 << 20)
 
 G_DEFINE_BOXED_TYPE (PtNetwork, pt_network, pt_network_ref, pt_network_unref)
 
@@ -18,6 +12,17 @@ static gchar *
 network_where (const PtNetwork *self, const gchar *group)
 {
   return g_strdup_printf ("%s: group [%s]", self->origin, group);
+}
+
+PtNetwork *
+pt_network_new_empty (const gchar *origin)
+{
+  PtNetwork *self = g_new0 (PtNetwork, 1);
+
+  g_atomic_ref_count_init (&self->refs);
+  self->origin = g_strdup (origin);
+  pt_settings_init (&self->settings);
+  return self;
 }
 
 /**
@@ -38,70 +43,13 @@ PtNetwork *
 pt_network_new_from_data (const gchar *text, gssize length,
     const gchar *origin, GError **error)
 {
-  g_autoptr (PtNetwork) self = g_new0 (PtNetwork, 1);
+  g_autoptr (PtNetwork) self =
+      pt_network_new_empty (origin != NULL ? origin : "network");
 
   g_return_val_if_fail (text != NULL, NULL);
-  g_atomic_ref_count_init (&self->refs);
-  self->origin = g_strdup (origin != NULL ? origin : "network");
-  pt_settings_init (&self->settings);
   if (!pt_config_parse (self, text, length < 0 ? strlen (text) : (gsize) length, error))
     return NULL;
   return g_steal_pointer (&self);
-}
-
-/* Refuses what would block, or fill the memory, when read. */
-static gboolean
-network_check_file (const gchar *path, GError **error)
-{
-  GStatBuf about;
-
-  if (g_stat (path, &about) != 0) {
-    g_set_error (error, PT_ERROR, PT_ERROR_FILE,
-        "%s: cannot read the network file: %s", path, g_strerror (errno));
-    return FALSE;
-  }
-  if (!S_ISREG (about.st_mode)) {
-    g_set_error (error, PT_ERROR, PT_ERROR_FILE,
-        "%s: cannot read the network file: found %s, expected a regular file",
-        path, S_ISDIR (about.st_mode) ? "a directory" : "a special file");
-    return FALSE;
-  }
-  if (about.st_size > NETWORK_MAX_FILE) {
-    g_set_error (error, PT_ERROR, PT_ERROR_FILE,
-        "%s: cannot read the network file: found %" G_GINT64_FORMAT
-        " bytes, expected at most %d of text", path, (gint64) about.st_size,
-        NETWORK_MAX_FILE);
-    return FALSE;
-  }
-  return TRUE;
-}
-
-/**
- * pt_network_new_from_file:
- * @path: a network file
- * @error: return location
- *
- * As pt_network_new_from_data(), from a file of at most 16 MiB.
- *
- * Returns: (transfer full): the network, or %NULL with %PT_ERROR_FILE for a
- *   file that cannot be read, or an error of pt_network_new_from_data()
- */
-PtNetwork *
-pt_network_new_from_file (const gchar *path, GError **error)
-{
-  g_autoptr (GError) reason = NULL;
-  g_autofree gchar *text = NULL;
-  gsize length;
-
-  g_return_val_if_fail (path != NULL, NULL);
-  if (!network_check_file (path, error))
-    return NULL;
-  if (!g_file_get_contents (path, &text, &length, &reason)) {
-    g_set_error (error, PT_ERROR, PT_ERROR_FILE,
-        "%s: cannot read the network file: %s", path, reason->message);
-    return NULL;
-  }
-  return pt_network_new_from_data (text, length, path, error);
 }
 
 /**

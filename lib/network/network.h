@@ -77,6 +77,10 @@ const PtParam *pt_settings_get_params (const gchar *group);
 /* Fills @self, fresh and empty, from the text of a network file. */
 gboolean pt_config_parse (PtNetwork *self, const gchar *text, gsize length,
     GError **error);
+/* Settings only, of a network whose layers come from elsewhere: any of the
+ * reserved groups, and no others. */
+gboolean pt_config_parse_settings (PtNetwork *self, const gchar *text,
+    gsize length, GError **error);
 /* What no table can check. @origin is the file. */
 gboolean pt_config_check_settings (const PtSettings *settings,
     const gchar *origin, GError **error);
@@ -84,6 +88,9 @@ void pt_settings_init (PtSettings *self);
 void pt_settings_copy (const PtSettings *src, PtSettings *dst);
 void pt_settings_clear (PtSettings *self);
 
+/* Without layers and with default settings; they are for the caller to fill
+ * in. */
+PtNetwork *pt_network_new_empty (const gchar *origin);
 /* Shapes of all layers, from the settings and options they have now. */
 gboolean pt_network_infer (PtNetwork *self, GError **error);
 /* Gives the weights their first values, from the seed of the settings, unless

@@ -13,6 +13,8 @@ typedef struct _PtNetwork PtNetwork;
 
 PT_API GType pt_network_get_type (void);
 PT_API PtNetwork *pt_network_new_from_file (const gchar *path, GError **error);
+PT_API PtNetwork *pt_network_new_from_file_with (const gchar *path,
+    const gchar * const *settings, GError **error);
 PT_API PtNetwork *pt_network_new_from_data (const gchar *text, gssize length,
     const gchar *origin, GError **error);
 PT_API PtNetwork *pt_network_ref (PtNetwork *self);

@@ -1,0 +1,156 @@
+/* SPDX-FileCopyrightText: partimefilter contributors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "formats/onnx.h"
+#include "network/network.h"
+
+#include <errno.h>
+#include <glib/gstdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* A network file is text; weights have files of their own. */
+#define NETWORK_MAX_FILE (16 << 20)
+
+/* Refuses what would block, or fill the memory, when read. */
+static gboolean
+network_check_file (const gchar *path, GError **error)
+{
+  GStatBuf about;
+
+  if (g_stat (path, &about) != 0) {
+    g_set_error (error, PT_ERROR, PT_ERROR_FILE,
+        "%s: cannot read the network file: %s", path, g_strerror (errno));
+    return FALSE;
+  }
+  if (!S_ISREG (about.st_mode)) {
+    g_set_error (error, PT_ERROR, PT_ERROR_FILE,
+        "%s: cannot read the network file: found %s, expected a regular file",
+        path, S_ISDIR (about.st_mode) ? "a directory" : "a special file");
+    return FALSE;
+  }
+  if (about.st_size > NETWORK_MAX_FILE) {
+    g_set_error (error, PT_ERROR, PT_ERROR_FILE,
+        "%s: cannot read the network file: found %" G_GINT64_FORMAT
+        " bytes, expected at most %d of text", path, (gint64) about.st_size,
+        NETWORK_MAX_FILE);
+    return FALSE;
+  }
+  return TRUE;
+}
+
+static PtNetwork *
+network_load_text (const gchar *path, GError **error)
+{
+  g_autoptr (GError) reason = NULL;
+  g_autofree gchar *text = NULL;
+  gsize length;
+
+  if (!network_check_file (path, error))
+    return NULL;
+  if (!g_file_get_contents (path, &text, &length, &reason)) {
+    g_set_error (error, PT_ERROR, PT_ERROR_FILE,
+        "%s: cannot read the network file: %s", path, reason->message);
+    return NULL;
+  }
+  return pt_network_new_from_data (text, length, path, error);
+}
+
+/* Every model there is reads like its own network file from here on. */
+static PtNetwork *
+network_load_onnx (const gchar *path, const gchar *const *settings,
+    GError **error)
+{
+#ifdef HAVE_ONNX
+  return pt_onnx_load (path, settings, error);
+#else
+  g_set_error (error, PT_ERROR, PT_ERROR_UNSUPPORTED, "%s: cannot read an "
+      "ONNX model: this build is without (meson setup -Donnx=enabled)", path);
+  return NULL;
+#endif
+}
+
+/* Cuts "group.key=value"; a layer's name may have dots of its own. */
+gboolean
+pt_setting_cut (const gchar *setting, gchar **group, gchar **key,
+    const gchar **value, GError **error)
+{
+  const gchar *equals = strchr (setting, '=');
+  const gchar *dot = equals ? g_strrstr_len (setting, equals - setting, ".") :
+      NULL;
+
+  if (dot == NULL || dot == setting || dot + 1 == equals) {
+    g_autofree gchar *quoted = pt_params_quote (setting);
+
+    g_set_error (error, PT_ERROR, PT_ERROR_CONFIG,
+        "--set: found %s, expected group.key=value", quoted);
+    return FALSE;
+  }
+  *group = g_strndup (setting, dot - setting);
+  *key = g_strndup (dot + 1, equals - dot - 1);
+  *value = equals + 1;
+  return TRUE;
+}
+
+static gboolean
+network_apply (PtNetwork *self, const gchar *setting, GError **error)
+{
+  g_autofree gchar *group = NULL;
+  g_autofree gchar *key = NULL;
+  const gchar *value;
+
+  return pt_setting_cut (setting, &group, &key, &value, error) &&
+      pt_network_set (self, group, key, value, error);
+}
+
+/**
+ * pt_network_new_from_file_with:
+ * @path: a network file, or an ONNX model if it ends with ".onnx"
+ * @settings: (nullable) (array zero-terminated=1): overrides, each
+ *   "group.key=value"
+ * @error: return location
+ *
+ * As pt_network_new_from_data(), from a file of at most 16 MiB, and
+ * pt_network_set() for each of @settings. An ONNX model comes with its
+ * weights; what learning and output need is read from the key file "@path.cfg"
+ * if there is one; dimensions that the model leaves open are those of
+ * "network.width", "network.height" and "network.channels".
+ *
+ * Returns: (transfer full): the network, or %NULL with %PT_ERROR_FILE for a
+ *   file that cannot be read, %PT_ERROR_UNSUPPORTED for a model with operators
+ *   that are not there, or an error of pt_network_new_from_data() or
+ *   pt_network_set()
+ */
+PtNetwork *
+pt_network_new_from_file_with (const gchar *path,
+    const gchar *const *settings, GError **error)
+{
+  g_autoptr (PtNetwork) self = NULL;
+
+  g_return_val_if_fail (path != NULL, NULL);
+  if (g_str_has_suffix (path, ".onnx"))
+    self = network_load_onnx (path, settings, error);
+  else
+    self = network_load_text (path, error);
+  if (self == NULL)
+    return NULL;
+  for (guint i = 0; settings != NULL && settings[i] != NULL; i++)
+    if (!network_apply (self, settings[i], error))
+      return NULL;
+  return g_steal_pointer (&self);
+}
+
+/**
+ * pt_network_new_from_file:
+ * @path: a network file, or an ONNX model if it ends with ".onnx"
+ * @error: return location
+ *
+ * pt_network_new_from_file_with() without overrides.
+ *
+ * Returns: (transfer full): the network, or %NULL with an error
+ */
+PtNetwork *
+pt_network_new_from_file (const gchar *path, GError **error)
+{
+  return pt_network_new_from_file_with (path, NULL, error);
+}

@@ -1,0 +1,142 @@
+/* SPDX-FileCopyrightText: partimefilter contributors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#pragma once
+
+#include "formats/onnx.h"
+
+#include <onnx.pb-c.h>
+
+G_BEGIN_DECLS
+
+/* What the files onnx*.c share. A tensor of ONNX with dimensions N, C, H, W
+ * is a layer's 1xCxHxW, each of the batch being a frame of its own: no
+ * operator that mixes frames is taken. Of rank 1 to 3, what is missing on the
+ * right is 1; of rank 2 it may be a layer's 1xF as well. */
+
+#define ONNX_MAX_DIMS 8
+#define ONNX_NO_LAYER -2
+
+/* Something in the graph that has a name. */
+typedef struct
+{
+  const Onnx__TensorProto *constant;    /* lent; NULL: a layer's output */
+  gint layer;                   /* or PT_NETWORK_INPUT */
+  guint rank;
+  gboolean alone;               /* the layer's output has one reader only */
+} OnnxValue;
+
+typedef struct
+{
+  PtNetwork *network;
+  const gchar *path;            /* for messages, and for external data */
+  const Onnx__GraphProto *graph;
+  GHashTable *constants;        /* given by the caller, or NULL */
+  gint64 opset;
+  gint64 batch;                 /* N of all tensors; 1 if it is open */
+  GHashTable *values;           /* name, lent -> OnnxValue */
+  GHashTable *uses;             /* name, lent -> how many read it */
+  GHashTable *names;            /* of layers, owned */
+  GPtrArray *made;              /* tensors of Constant nodes */
+  const Onnx__NodeProto *node;  /* at hand */
+  guint number;                 /* of it */
+} OnnxImport;
+
+typedef gboolean (*OnnxFunc) (OnnxImport *self, GError **error);
+
+typedef struct
+{
+  const gchar *name;            /* op_type */
+  OnnxFunc func;
+  const gchar *attributes;      /* those it may have, between spaces */
+} OnnxOperator;
+
+/* -- onnx-guard.c -- */
+
+/* Whether unpacking @data stays within a sane depth and number of messages:
+ * protobuf-c recurses without bound. */
+gboolean pt_onnx_guard (const guint8 *data, gsize size, const gchar *path,
+    GError **error);
+
+/* -- onnx-tensor.c -- */
+
+gboolean pt_onnx_tensor_get_dims (const OnnxImport *self,
+    const Onnx__TensorProto *tensor, gint64 *dims, guint *n_dims,
+    gint64 *n_elements, GError **error);
+/* All elements, converted; NULL with an error. */
+gfloat *pt_onnx_tensor_get_floats (const OnnxImport *self,
+    const Onnx__TensorProto *tensor, GError **error);
+gint64 *pt_onnx_tensor_get_ints (const OnnxImport *self,
+    const Onnx__TensorProto *tensor, GError **error);
+
+/* -- onnx-node.c: the node at hand -- */
+
+/* "PATH: node NAME (OPERATOR): ...", always FALSE. */
+gboolean pt_onnx_refuse (const OnnxImport *self, GError **error,
+    const gchar *format, ...) G_GNUC_PRINTF (3, 4);
+const Onnx__AttributeProto *pt_onnx_find (const OnnxImport *self,
+    const gchar *name);
+gint64 pt_onnx_get_int (const OnnxImport *self, const gchar *name,
+    gint64 missing);
+gdouble pt_onnx_get_float (const OnnxImport *self, const gchar *name,
+    gdouble missing);
+/* Compares; @missing counts where there is no such attribute. */
+gboolean pt_onnx_is_text (const OnnxImport *self, const gchar *name,
+    const gchar *text, const gchar *missing);
+/* Into @values, which hold the defaults: exactly @n, each 0 to a million. */
+gboolean pt_onnx_get_sizes (const OnnxImport *self, const gchar *name,
+    gint64 *values, guint n, GError **error);
+/* Input @i: NULL if it was left out. */
+const OnnxValue *pt_onnx_get_input (const OnnxImport *self, guint i);
+/* Input @i, which must be a layer's output of rank @low to @high. */
+const OnnxValue *pt_onnx_need_layer (const OnnxImport *self, guint i,
+    guint low, guint high, GError **error);
+const Onnx__TensorProto *pt_onnx_need_constant (const OnnxImport *self,
+    guint i, GError **error);
+/* A list of integers, at most ONNX_MAX_DIMS. */
+gboolean pt_onnx_need_ints (const OnnxImport *self, guint i, gint64 *values,
+    guint *n, GError **error);
+gboolean pt_onnx_count_inputs (const OnnxImport *self, guint low, guint high,
+    GError **error);
+/* -1 counts from the end. */
+gint64 pt_onnx_get_axis (const OnnxValue *value, gint64 axis);
+
+/* -- onnx-graph.c: layers -- */
+
+const PtShape *pt_onnx_get_shape (const OnnxImport *self, gint layer);
+/* As ONNX counts, batch first. */
+void pt_onnx_get_dims (const OnnxImport *self, const OnnxValue *value,
+    gint64 dims[4]);
+/* Adds a layer that reads @inputs; @words are its options, "kernel=3;3".
+ * Returns its index, or ONNX_NO_LAYER. */
+gint pt_onnx_add_layer (OnnxImport *self, const gchar *kind,
+    const gint *inputs, guint n_inputs, const gchar *words, GError **error);
+/* The same for one input, and the node's output is the layer's. */
+gboolean pt_onnx_add_unary (OnnxImport *self, const gchar *kind,
+    const OnnxValue *x, const gchar *words, GError **error);
+/* Gives weight @i of @layer its values, (transfer full). */
+gboolean pt_onnx_set_weight (OnnxImport *self, gint layer, guint i,
+    gfloat *data, GError **error);
+/* The same from a tensor, in the order it has there; @rank dimensions, which
+ * but for trailing ones must be the weight's. */
+gboolean pt_onnx_take_weight (OnnxImport *self, gint layer, guint i,
+    const Onnx__TensorProto *tensor, GError **error);
+/* Changes an option of a layer that is there. */
+gboolean pt_onnx_set_option (OnnxImport *self, gint layer, const gchar *key,
+    const gchar *value, GError **error);
+/* The layer of @x, or a flatten layer after it, so that it is 1xF. */
+gint pt_onnx_as_row (OnnxImport *self, const OnnxValue *x, GError **error);
+/* Names the node's first output. */
+gboolean pt_onnx_set_output (OnnxImport *self, gint layer, guint rank,
+    GError **error);
+/* The node's first output is @x. */
+gboolean pt_onnx_pass (OnnxImport *self, const OnnxValue *x, GError **error);
+gboolean pt_onnx_add_value (OnnxImport *self, const gchar *name,
+    const OnnxValue *value, GError **error);
+
+/* -- operators, by file; each ends with a row whose name is NULL -- */
+
+extern const OnnxOperator pt_onnx_ops[], pt_onnx_ops_window[],
+    pt_onnx_ops_join[];
+
+G_END_DECLS

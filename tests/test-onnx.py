@@ -1,0 +1,191 @@
+#!/usr/bin/python3
+# SPDX-FileCopyrightText: partimefilter contributors
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""ONNX models: ONNX's own tests, damaged files, and a model that PyTorch wrote
+runs and learns as in PyTorch.
+
+usage: test-onnx.py path/to/partime path/to/onnx-conformance
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import warnings
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "reference"))
+from tap import Tap  # noqa: E402
+
+try:
+    import numpy as np
+    import torch
+except ImportError as missing:
+    print(f"1..0 # SKIP {missing}")
+    sys.exit(0)
+import safetensors_io  # noqa: E402
+
+FOLDERS = ("node", "pytorch-operator", "pytorch-converted", "simple")
+# of libonnx-testdata 1.12: fewer would be a reader that lost something
+EXPECTED = 90
+DAMAGED = ("pytorch-converted/test_Conv2d_groups",
+           "pytorch-converted/test_BatchNorm2d_eval",
+           "node/test_resize_upsample_scales_linear")
+N_DAMAGED, FRAMES, SIZE = 2000, 12, (8, 12)
+
+
+class Net(torch.nn.Module):
+    """Two branches, so that a cut has to carry both."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = torch.nn.Conv2d(1, 4, 3, padding=1)
+        self.bn = torch.nn.BatchNorm2d(4)
+        self.conv2 = torch.nn.Conv2d(4, 4, 3, padding=1, groups=2)
+        self.conv3 = torch.nn.Conv2d(8, 1, 1)
+
+    def forward(self, x):
+        a = torch.relu(self.bn(self.conv1(x)))
+        b = torch.max_pool2d(a, 2)
+        b = torch.nn.functional.leaky_relu(self.conv2(b), 0.1)
+        b = torch.nn.functional.interpolate(b, scale_factor=2)
+        return self.conv3(torch.cat([b, a], 1))
+
+
+def find_data():
+    """The folder of ONNX's tests, out of Debian's package; "" if neither the
+    cache nor the network has it."""
+    script = ". ../pipelines/install-deps.sh\n" \
+        "root=$partime_cache/libonnx-testdata\n" \
+        "[ -d \"$root\" ] || download_package libonnx-testdata >&2\n" \
+        "echo \"$root/usr/share/libonnx-testdata/data\""
+    done = subprocess.run(["sh", "-c", script], cwd=HERE, capture_output=True,
+                          text=True, check=False)
+    folder = done.stdout.strip()
+    return folder if os.path.isdir(folder) else ""
+
+
+def check_conformance(tap, program, data):
+    done = subprocess.run([program] + [os.path.join(data, f) for f in FOLDERS],
+                          capture_output=True, text=True, check=False,
+                          timeout=300)
+    lines = done.stdout.splitlines()
+    tap.say("\n".join(line for line in lines))
+    counts = dict((word, int(n)) for n, word in
+                  (part.split() for part in lines[-1].split(", ")))
+    tap.check(done.returncode == 0 and counts["failed"] == 0
+              and counts["passed"] >= EXPECTED,
+              f"ONNX's own tests: {lines[-1]}")
+
+
+def check_damaged(tap, program, data):
+    models = [os.path.join(data, name, "model.onnx") for name in DAMAGED]
+    done = subprocess.run([program, "--fuzz", str(N_DAMAGED)] + models,
+                          capture_output=True, text=True, check=False,
+                          timeout=300)
+    tap.say(done.stderr[-2000:])
+    tap.check(done.returncode == 0, "damaged models: " +
+              (done.stdout.splitlines() or [""])[-1])
+
+
+def make_model(folder, name, **options):
+    torch.manual_seed(3)
+    net = Net().eval()
+    net.bn.running_mean.uniform_(-0.5, 0.5)
+    net.bn.running_var.uniform_(0.5, 2)
+    path = os.path.join(folder, name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(net, torch.zeros(1, 1, *SIZE), path,
+                          input_names=["x"], output_names=["y"],
+                          opset_version=13,
+                          training=torch.onnx.TrainingMode.PRESERVE, **options)
+    return net, path
+
+
+def learn_in_torch(net, frames, targets):
+    outputs = []
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.05)
+    for x, target in zip(frames, targets):
+        y = net(torch.from_numpy(x[None]))
+        outputs.append(y.detach().numpy()[0].copy())
+        loss = torch.nn.functional.mse_loss(y, torch.from_numpy(target[None]))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return np.stack(outputs)
+
+
+def run(cli, folder, model, *words):
+    out = os.path.join(folder, "out.safetensors")
+    done = subprocess.run(
+        [cli, "learn", model, "-f", folder + "/frames.safetensors", "-O", out,
+         "-s", "pipeline.devices=cpu:0", *words],
+        capture_output=True, text=True, check=False, timeout=60)
+    outputs = safetensors_io.load(out)["outputs"] if done.returncode == 0 \
+        else None
+    return outputs, done.stderr.strip().replace(folder, "")
+
+
+def distance(found, expected):
+    return np.inf if found is None else np.abs(found - expected).max()
+
+
+def check_learning(tap, cli, folder):
+    rng = np.random.default_rng(1)
+    frames = rng.standard_normal((FRAMES, 1, *SIZE)).astype(np.float32)
+    targets = rng.standard_normal((FRAMES, 1, *SIZE)).astype(np.float32)
+    safetensors_io.save(folder + "/frames.safetensors", {"frames": frames})
+    safetensors_io.save(folder + "/targets.safetensors", {"frames": targets})
+    net, model = make_model(folder, "net.onnx")
+    with torch.no_grad():
+        expected = net(torch.from_numpy(frames)).numpy()
+    for stages in "1", "2":
+        found, said = run(cli, folder, model, "-s", f"pipeline.stages={stages}")
+        error = distance(found, expected)
+        tap.check(error < 1e-4, f"inference in {stages} stages: off by "
+                  f"{error:.1e} {said}")
+    with open(model + ".cfg", "w", encoding="utf-8") as file:
+        file.write("[learning]\nmode=exact\nloss=mse\ntarget=labels\n"
+                   "optimizer=sgd lr=0.05\n[output]\nkind=image\n")
+    expected = learn_in_torch(net, frames, targets)
+    for stages in "1", "2":
+        found, said = run(cli, folder, model, "-s", f"pipeline.stages={stages}",
+                          "-t", folder + "/targets.safetensors")
+        error = distance(found, expected)
+        tap.check(error < 1e-4, f"learning in {stages} stages: off by "
+                  f"{error:.1e} {said}")
+
+
+def check_open_sizes(tap, cli, folder):
+    _, model = make_model(folder, "open.onnx",
+                          dynamic_axes={"x": {0: "n", 2: "h", 3: "w"}})
+    sizes = ["-s", "network.height=8", "-s", "network.width=12"]
+    for words, code, says in (([], 1, ["dimension 2", "network.height"]),
+                              (sizes, 0, ["1x4x8x12", "batch-norm"])):
+        done = subprocess.run([cli, "info", model, *words], check=False,
+                              capture_output=True, text=True, timeout=60)
+        tap.check(done.returncode == code and
+                  all(word in done.stderr + done.stdout for word in says),
+                  f"open sizes, with {words}: "
+                  + done.stderr.strip().replace(folder, ""))
+
+
+def main():
+    tap = Tap()
+    cli, program = sys.argv[1:3]
+    torch.set_num_threads(1)
+    data = find_data()
+    if data:
+        check_conformance(tap, program, data)
+        check_damaged(tap, program, data)
+    else:
+        tap.skip("ONNX's own tests", "libonnx-testdata cannot be had")
+    with tempfile.TemporaryDirectory() as folder:
+        check_learning(tap, cli, folder)
+        check_open_sizes(tap, cli, folder)
+    tap.end()
+
+
+if __name__ == "__main__":
+    main()
