@@ -224,8 +224,8 @@ backend_replay (PtDevice *device, gpointer recording, GError **error)
 static void
 backend_recording_free (PtDevice *device, gpointer recording)
 {
-  if (pt_cuda_lane (device, NULL) != NULL)
-    PT_CUDA (device, cudaGraphExecDestroy (recording), NULL);
+  pt_cuda_lane (device, NULL);  /* of a GPU that failed, the host's part goes */
+  PT_CUDA (device, cudaGraphExecDestroy (recording), NULL);
 }
 
 const PtBackend pt_backend_cuda = {
