@@ -69,3 +69,22 @@ pt_shape_print (const PtShape *shape, gchar *text)
         i ? "x%" G_GINT64_FORMAT : "%" G_GINT64_FORMAT, shape->dims[i]);
   return text;
 }
+
+/* Elements from one index of an axis to the next: row-major, or as a device
+ * has it, where from four dimensions on axis 1 is the innermost. */
+void
+pt_shape_get_strides (const PtShape *shape, gboolean channels_last,
+    gint64 strides[PT_MAX_DIMS])
+{
+  const gboolean swap = channels_last && shape->n_dims >= 4;
+  gint64 step = swap ? shape->dims[1] : 1;
+
+  for (guint i = shape->n_dims; i-- > 0;) {
+    if (swap && i == 1)
+      continue;
+    strides[i] = step;
+    step *= shape->dims[i];
+  }
+  if (swap)
+    strides[1] = 1;
+}

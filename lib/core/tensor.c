@@ -175,7 +175,7 @@ tensor_permute (const PtShape *shape, const guint32 *src, guint32 *dst,
     gboolean to_channels_last)
 {
   gint64 n = pt_shape_get_dim (shape, 0), c = pt_shape_c (shape);
-  gint64 hw = pt_shape_h (shape) * pt_shape_w (shape);
+  gint64 hw = pt_shape_get_n_elements (shape) / (n * c);
 
   for (gint64 b = 0; b < n; b++, src += c * hw, dst += c * hw)
     for (gint64 k = 0; k < c; k++)

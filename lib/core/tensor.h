@@ -10,8 +10,9 @@ G_BEGIN_DECLS
 #define PT_ALIGNMENT 64
 
 /* Every tensor on a device is channels-last: the logical (N, C, H, W) lies in
- * memory as N, H, W, C, without gaps. Tensors that a user sees are row-major.
- * For shapes of fewer than four dimensions both are the same. */
+ * memory as N, H, W, C, without gaps; of more dimensions, too, the second is
+ * the innermost. Tensors that a user sees are row-major. For shapes of fewer
+ * than four dimensions both are the same. */
 typedef enum
 {
   PT_LAYOUT_ROW_MAJOR,

@@ -62,7 +62,8 @@ layer_check_inputs (const PtLayer *layer, GError **error)
       g_prefix_error (error, "%s: input %u: ", kind->name, i);
       return FALSE;
     }
-    if (layer->inputs[i].n_dims < 2 || layer->inputs[i].dims[0] != 1) {
+    if (!kind->any_shape &&
+        (layer->inputs[i].n_dims < 2 || layer->inputs[i].dims[0] != 1)) {
       g_set_error (error, PT_ERROR, PT_ERROR_SHAPE,
           "%s: input %u has shape %s, expected 1xF or 1xCxHxW", kind->name, i,
           pt_shape_print (&layer->inputs[i], text));

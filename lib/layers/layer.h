@@ -87,6 +87,7 @@ struct _PtLayerKind
   gsize options_size;
   const PtParam *params;
   guint min_inputs, max_inputs;
+  gboolean any_shape;           /* inputs need not be 1xF or 1xCx... */
   /* Options and shapes as lines the tests run: "in=1x3x8x8 kernel=3"; inputs
    * are separated by commas. NULL-terminated. */
   const gchar *const *samples;

@@ -57,7 +57,7 @@ static const BadCase bad_headers[] = {
   BAD (ONE ("F32", "[65536,65536]", "[0,16]"), "dimension 1", "too large"),
   BAD (ONE ("F32", "[9223372036854775807]", "[0,16]"), "too large"),
   BAD (ONE ("F32", "[99999999999999999999]", "[0,16]"), "dimension 0"),
-  BAD (ONE ("F32", "[1,1,1,1,4]", "[0,16]"), "5 dimensions", "at most 4"),
+  BAD (ONE ("F32", "[1,1,1,1,1,1,4]", "[0,16]"), "7 dimensions", "at most 6"),
   BAD (ONE ("C64", "[2]", "[0,16]"), "dtype C64", "F32"),
   BAD (ONE ("F32", "[3]", "[0,16]"), "data_offsets 0 to 16", "12 bytes"),
   BAD (ONE ("F32", "[4]", "[16,0]"), "data_offsets 16 to 0", "16 bytes"),

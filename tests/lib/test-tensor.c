@@ -58,6 +58,39 @@ test_layouts (void)
   g_assert_cmpint (memcmp (back->data, rows->data, rows->size), ==, 0);
 }
 
+/* Strides name the places where the permutation puts elements. */
+static void
+test_strides (void)
+{
+  PtShape shape = PT_SHAPE (2, 3, 4, 5, 2);
+  g_autoptr (PtTensor) rows = pt_tensor_new_shaped (PT_F32, &shape, NULL);
+  g_autoptr (PtTensor) device = pt_tensor_new_shaped (PT_F32, &shape, NULL);
+  gint64 from[PT_MAX_DIMS], to[PT_MAX_DIMS];
+  gfloat *x = rows->data, *y = device->data;
+
+  device->layout = PT_LAYOUT_CHANNELS_LAST;
+  for (guint i = 0; i < 240; i++)
+    x[i] = i;
+  pt_tensor_to_channels_last (rows, device);
+  pt_shape_get_strides (&shape, FALSE, from);
+  pt_shape_get_strides (&shape, TRUE, to);
+  g_assert_cmpint (from[0], ==, 120);
+  g_assert_cmpint (from[4], ==, 1);
+  g_assert_cmpint (to[1], ==, 1);
+  for (guint i = 0; i < 240; i++) {
+    guint a = 0, b = 0;
+
+    for (guint d = 0, left = i, size = 240; d < 5; d++) {
+      size /= shape.dims[d];
+      a += left / size * from[d];
+      b += left / size * to[d];
+      left %= size;
+    }
+    g_assert_cmpfloat (x[a], ==, i);
+    g_assert_cmpfloat (y[b], ==, i);
+  }
+}
+
 /* Mean and variance of a uniform number, and streams that have nothing to do
  * with one another. */
 static void
@@ -88,6 +121,7 @@ main (int argc, char **argv)
   g_test_add_func ("/tensor/bad-shapes", test_bad_shapes);
   g_test_add_func ("/tensor/zeros-aligned", test_zeros_aligned);
   g_test_add_func ("/tensor/layouts", test_layouts);
+  g_test_add_func ("/tensor/strides", test_strides);
   g_test_add_func ("/tensor/rng", test_rng);
   return g_test_run ();
 }

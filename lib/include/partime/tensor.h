@@ -8,7 +8,7 @@
 
 G_BEGIN_DECLS
 
-#define PT_MAX_DIMS 4
+#define PT_MAX_DIMS 6
 
 /**
  * PtDType:
