@@ -42,6 +42,7 @@ typedef struct
   GHashTable *reshaped;         /* "layer shape", owned -> layer + 1 */
   GPtrArray *made;              /* constants that were worked out, or NULL */
   gint64 fold_left;             /* elements that those to come may have */
+  gdouble weight_bytes;         /* of all layers */
   gboolean whole;               /* the batch is one frame */
   guint n_done;                 /* nodes */
   const Onnx__NodeProto *node;  /* at hand */

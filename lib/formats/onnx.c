@@ -461,6 +461,7 @@ model_try (OnnxImport *self, const PtSettings *given, GError **error)
   self->reshaped =
       g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
   self->n_done = 0;
+  self->weight_bytes = 0;
   done = model_build (self, error);
   g_hash_table_unref (self->values);
   g_hash_table_unref (self->uses);
