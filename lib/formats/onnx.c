@@ -309,7 +309,8 @@ static const OnnxOperator *
 model_find_operator (const gchar *name)
 {
   const OnnxOperator *const tables[] = {
-    pt_onnx_ops, pt_onnx_ops_window, pt_onnx_ops_join
+    pt_onnx_ops, pt_onnx_ops_window, pt_onnx_ops_join, pt_onnx_ops_part,
+    pt_onnx_ops_resize, pt_onnx_ops_structure
   };
 
   for (guint i = 0; i < G_N_ELEMENTS (tables); i++)
