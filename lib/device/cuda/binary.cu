@@ -1,9 +1,10 @@
 /* SPDX-FileCopyrightText: partimefilter contributors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-#include "device/cuda/vec.h"
+#include <math.h>
 
 #include "core/walk.h"
+#include "device/cuda/vec.h"
 
 /* Elementwise operations of two operands with broadcasting. Which one it is,
  * is the same for all threads: a switch costs nothing beside the memory. */
@@ -93,7 +94,6 @@ struct Place
 PT_HD void
 seek (const Way &way, guint from, guint end, guint i, Place &place)
 {
-#pragma unroll
   for (guint k = PT_MAX_DIMS; k-- > 0;)
     if (k >= from && k < end) {
       guint rest = i / way.dims[k], index = i - rest * way.dims[k];
@@ -251,7 +251,9 @@ binary_plan (PtOp *op, GError **error)
   PtWalk *w = &self->walk;
 
   op->priv = self;
-  self->target = op->desc.type == PT_OP_BINARY ? PT_WALK_Y : desc->wanted;
+  self->target = desc->wanted;
+  if (op->desc.type == PT_OP_BINARY)
+    self->target = PT_WALK_Y;
   pt_walk_init (w, &op->desc.y, desc->strides, self->target);
   self->kept = pt_walk_count (w, 0, w->n_kept);
   self->added = pt_walk_count (w, w->n_kept, w->n_dims);
