@@ -52,9 +52,15 @@ pt_taps_add (PtTaps *self, gint64 place, gdouble weight)
 {
   const gint32 at = place;
   const gfloat w = weight;
+  const guint n = self->places->len;
 
   if (w == 0)
     return;
+  if (n > (guint) TAPS_ROW (self, self->rows->len - 1)
+      && TAPS_PLACE (self, n - 1) == at) {
+    TAPS_WEIGHT (self, n - 1) += w;
+    return;
+  }
   g_array_append_val (self->places, at);
   g_array_append_val (self->weights, w);
 }

@@ -17,7 +17,8 @@ typedef struct _PtTaps PtTaps;
 
 PtTaps *pt_taps_new (void);
 void pt_taps_free (PtTaps *self);
-/* One more tap of the row at hand; none if @weight is 0. */
+/* One more tap of the row at hand, unless @weight is 0; added to the last one
+ * if that is of the same place. */
 void pt_taps_add (PtTaps *self, gint64 place, gdouble weight);
 /* The row at hand, which may have no taps, is done. */
 void pt_taps_end (PtTaps *self);
