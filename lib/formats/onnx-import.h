@@ -183,7 +183,7 @@ gboolean pt_onnx_add_value (OnnxImport *self, const gchar *name,
 
 /* -- operators, by file; each ends with a row whose name is NULL -- */
 
-extern const OnnxOperator pt_onnx_ops[], pt_onnx_ops_window[],
-    pt_onnx_ops_join[];
+extern const OnnxOperator pt_onnx_ops[], pt_onnx_ops_activation[],
+    pt_onnx_ops_eltwise[], pt_onnx_ops_window[], pt_onnx_ops_join[];
 
 G_END_DECLS

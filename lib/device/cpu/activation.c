@@ -218,7 +218,7 @@ activation_mish_slope (gfloat x)
   return w + x * e / (1.f + e) * 4.f * (n + 1.f) * d * d;
 }
 
-/* NaN stays. */
+/* NaN stays; where low > high it is high, as in torch.clamp(). */
 PT_INLINE gfloat
 activation_clip (gfloat x, gfloat low, gfloat high)
 {
