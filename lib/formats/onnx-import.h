@@ -184,8 +184,12 @@ gboolean pt_onnx_add_value (OnnxImport *self, const gchar *name,
 
 /* -- operators, by file; each ends with a row whose name is NULL -- */
 
-extern const OnnxOperator pt_onnx_ops[], pt_onnx_ops_window[],
-    pt_onnx_ops_join[], pt_onnx_ops_part[], pt_onnx_ops_resize[],
-    pt_onnx_ops_structure[];
+extern const OnnxOperator pt_onnx_ops[];
+extern const OnnxOperator pt_onnx_ops_activation[];
+extern const OnnxOperator pt_onnx_ops_eltwise[];
+extern const OnnxOperator pt_onnx_ops_part[];
+extern const OnnxOperator pt_onnx_ops_resize[];
+extern const OnnxOperator pt_onnx_ops_structure[];
+extern const OnnxOperator pt_onnx_ops_window[];
 
 G_END_DECLS

@@ -17,8 +17,14 @@
 #define MODEL_MIN_FOLDS (1 << 24)
 
 static const OnnxOperator *const model_tables[] = {
-  pt_onnx_ops, pt_onnx_ops_window, pt_onnx_ops_join, pt_onnx_ops_part,
-  pt_onnx_ops_resize, pt_onnx_ops_structure, NULL
+  pt_onnx_ops,
+  pt_onnx_ops_activation,
+  pt_onnx_ops_eltwise,
+  pt_onnx_ops_part,
+  pt_onnx_ops_resize,
+  pt_onnx_ops_structure,
+  pt_onnx_ops_window,
+  NULL
 };
 
 gboolean
@@ -269,8 +275,9 @@ model_check_frames (OnnxImport *self, GError **error)
       "Ceil Celu Clip Concat Conv ConvTranspose Cos DepthToSpace Div Dropout "
       "Elu Erf Exp Flatten Floor Gelu Gemm GlobalAveragePool GlobalMaxPool "
       "GroupNormalization HardSigmoid HardSwish Identity "
-      "InstanceNormalization LRN LeakyRelu Log MatMul MaxPool Mish Mul Neg "
-      "PRelu Pow Reciprocal Relu Reshape Resize Round Selu Sigmoid Sign Sin "
+      "InstanceNormalization LRN LeakyRelu Log MatMul Max MaxPool Mean Min "
+      "Mish Mul Neg "
+      "PRelu Pow Reciprocal Relu Reshape Resize Round Selu Shrink Sigmoid Sign Sin "
       "Slice Softmax Softplus Softsign SpaceToDepth Sqrt Sub Sum Tanh "
       "ThresholdedRelu Upsample ";
   g_autofree gchar *word = g_strconcat (" ", self->node->op_type, " ", NULL);

@@ -161,7 +161,7 @@ static const BadCase bad_nodes[] = {
   {"bad weight", "Conv x w > y", PT_ERROR_UNSUPPORTED, {"dimensions"}},
   {"no kernel", "MaxPool x > y", PT_ERROR_UNSUPPORTED, {"kernel_shape"}},
   {"constant added", "Add x w > y", PT_ERROR_UNSUPPORTED,
-      {"constant to add"}},
+      {"1x2x3x4 and 2"}},
   {"rows for pixels", "Flatten x > a; Conv a w > y", PT_ERROR_UNSUPPORTED,
       {"2 dimensions", "input 0"}},
   {"idle", "Identity x > y", PT_ERROR_UNSUPPORTED, {"\"y\"", "the input"}},
