@@ -111,7 +111,7 @@ activation_selu (OnnxImport *self, GError **error)
   const gdouble alpha = pt_onnx_get_float (self, "alpha", 1.67326324);
   const gdouble gamma = pt_onnx_get_float (self, "gamma", 1.05070102);
   gchar text[G_ASCII_DTOSTR_BUF_SIZE];
-  g_autofree gchar *elu = NULL, *factor = NULL;
+  g_autofree gchar *words = NULL;
   gint layer;
   guint rank;
 
@@ -121,13 +121,11 @@ activation_selu (OnnxImport *self, GError **error)
   if (fabs (alpha - 1.67326324) < 1e-6 && fabs (gamma - 1.05070102) < 1e-6)
     return pt_onnx_add_unary (self, "selu", x, "", error);
   rank = x->rank;
-  elu = g_strconcat ("alpha=", g_ascii_dtostr (text, sizeof text, alpha),
+  words = g_strconcat ("alpha=", g_ascii_dtostr (text, sizeof text, alpha),
       NULL);
-  factor = g_strconcat ("value=", g_ascii_dtostr (text, sizeof text, gamma),
-      NULL);
-  layer = pt_onnx_add_layer (self, "elu", &x->layer, 1, elu, error);
+  layer = pt_onnx_add_layer (self, "elu", &x->layer, 1, words, error);
   if (layer != ONNX_NO_LAYER)
-    layer = pt_onnx_add_layer (self, "mul", &layer, 1, factor, error);
+    layer = pt_onnx_multiply (self, layer, gamma, error);
   return layer != ONNX_NO_LAYER && pt_onnx_set_output (self, layer, rank,
       error);
 }

@@ -1,7 +1,7 @@
 /* SPDX-FileCopyrightText: partimefilter contributors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-#include "formats/onnx-import.h"
+#include "formats/onnx-fold.h"
 
 /* Operators on the elements of two tensors. */
 
@@ -44,29 +44,30 @@ eltwise_check_frames (const OnnxImport *self, const gint64 *dims, guint n,
       self->batch);
 }
 
+/* An exponent may be whole. */
 static gboolean
 eltwise_take_constant (OnnxImport *self, gint layer,
-    const Onnx__TensorProto *tensor, GError **error)
+    const Onnx__TensorProto *tensor, gboolean reverse, GError **error)
 {
-  const gint type = tensor->data_type;
+  const PtLayer *taker = self->network->nodes[layer].layer;
   g_autofree gint64 *ints = NULL;
   gfloat *data;
   gint64 n;
 
-  if (type != ONNX__TENSOR_PROTO__DATA_TYPE__INT64 &&
-      type != ONNX__TENSOR_PROTO__DATA_TYPE__INT32)
+  if (pt_onnx_type_is_float (tensor->data_type)) {
     data = pt_onnx_tensor_get_floats (self, tensor, error);
-  else {
-    /* an exponent may be whole */
-    if ((ints = pt_onnx_tensor_get_ints (self, tensor, error)) == NULL)
-      return FALSE;
-    n = pt_shape_get_n_elements (&self->network->nodes[layer].layer->
-        weights[0].shape);
-    data = g_new (gfloat, n);
-    for (gint64 i = 0; i < n; i++)
-      data[i] = ints[i];
+    return data != NULL && pt_onnx_set_weight (self, layer, 0, data, error);
   }
-  return data != NULL && pt_onnx_set_weight (self, layer, 0, data, error);
+  if (!g_str_equal (taker->kind->name, "pow") || reverse)
+    return pt_onnx_refuse (self, error, "found whole numbers (data type %d) "
+        "beside the picture, expected floats", tensor->data_type);
+  if ((ints = pt_onnx_tensor_get_ints (self, tensor, error)) == NULL)
+    return FALSE;
+  n = pt_shape_get_n_elements (&taker->weights[0].shape);
+  data = g_new (gfloat, n);
+  for (gint64 i = 0; i < n; i++)
+    data[i] = ints[i];
+  return pt_onnx_set_weight (self, layer, 0, data, error);
 }
 
 /* Before opset 7, B is aligned at @axis of A: ones that follow. */
@@ -110,7 +111,7 @@ eltwise_join_constant (OnnxImport *self, const gchar *kind,
       reverse ? " reverse=true" : "");
   layer = pt_onnx_add_layer (self, kind, &exact, 1, words, error);
   return layer != ONNX_NO_LAYER && eltwise_take_constant (self, layer, tensor,
-      error) ? layer : ONNX_NO_LAYER;
+      reverse, error) ? layer : ONNX_NO_LAYER;
 }
 
 /* Before opset 7: @layer with ones that follow its @rank dimensions. */
@@ -182,6 +183,21 @@ eltwise_binary (OnnxImport *self, GError **error)
   return pt_onnx_count_inputs (self, 2, 2, error) && eltwise_join (self, kind,
       pt_onnx_get_input (self, 0), pt_onnx_get_input (self, 1), &y, error) &&
       pt_onnx_set_output (self, y.layer, y.rank, error);
+}
+
+gint
+pt_onnx_multiply (OnnxImport *self, gint layer, gdouble factor,
+    GError **error)
+{
+  gfloat *data;
+
+  layer = pt_onnx_add_layer (self, "mul", &layer, 1, "", error);
+  if (layer == ONNX_NO_LAYER)
+    return ONNX_NO_LAYER;
+  data = g_new (gfloat, 1);
+  *data = factor;
+  return pt_onnx_set_weight (self, layer, 0, data, error) ? layer :
+      ONNX_NO_LAYER;
 }
 
 /* -- sums -- */
@@ -312,8 +328,6 @@ eltwise_several (OnnxImport *self, GError **error)
 {
   const gboolean is_mean = g_str_equal (self->node->op_type, "Mean");
   g_autofree gchar *kind = g_ascii_strdown (self->node->op_type, -1);
-  gchar text[G_ASCII_DTOSTR_BUF_SIZE];
-  g_autofree gchar *words = NULL;
   OnnxValue y = { NULL };
 
   if (!pt_onnx_count_inputs (self, 1, 4096, error) || !eltwise_fold (self,
@@ -321,11 +335,9 @@ eltwise_several (OnnxImport *self, GError **error)
     return FALSE;
   if (self->node->n_input == 1)
     return pt_onnx_pass (self, &y, error);
-  if (is_mean) {
-    words = g_strconcat ("value=", g_ascii_dtostr (text, sizeof text,
-            1. / self->node->n_input), NULL);
-    y.layer = pt_onnx_add_layer (self, "mul", &y.layer, 1, words, error);
-  }
+  if (is_mean)
+    y.layer = pt_onnx_multiply (self, y.layer, 1. / self->node->n_input,
+        error);
   return y.layer != ONNX_NO_LAYER && pt_onnx_set_output (self, y.layer,
       y.rank, error);
 }
@@ -360,7 +372,7 @@ eltwise_prelu (OnnxImport *self, GError **error)
     words = g_strconcat ("shape=", shape, NULL);
   layer = pt_onnx_add_layer (self, "prelu", &layer, 1, words, error);
   return layer != ONNX_NO_LAYER && eltwise_take_constant (self, layer, tensor,
-      error) && pt_onnx_set_output (self, layer, rank, error);
+      FALSE, error) && pt_onnx_set_output (self, layer, rank, error);
 }
 
 #define OLD " consumed_inputs "

@@ -182,6 +182,12 @@ gboolean pt_onnx_pass (OnnxImport *self, const OnnxValue *x, GError **error);
 gboolean pt_onnx_add_value (OnnxImport *self, const gchar *name,
     const OnnxValue *value, GError **error);
 
+/* -- onnx-eltwise.c -- */
+
+/* Adds a layer that multiplies by @factor; its index, or ONNX_NO_LAYER. */
+gint pt_onnx_multiply (OnnxImport *self, gint layer, gdouble factor,
+    GError **error);
+
 /* -- operators, by file; each ends with a row whose name is NULL -- */
 
 extern const OnnxOperator pt_onnx_ops[];
