@@ -68,6 +68,13 @@ gboolean pt_onnx_fail (const OnnxImport *self, GError **error,
 
 gboolean pt_onnx_add_input (OnnxImport *self, GError **error);
 
+/* -- onnx-output.c -- */
+
+/* The name of the output that network.output names, or of the first. */
+const gchar *pt_onnx_find_output (OnnxImport *self, GError **error);
+/* Leaves the layers that output @name needs, which are a network then. */
+gboolean pt_onnx_finish (OnnxImport *self, const gchar *name, GError **error);
+
 /* -- onnx-guard.c -- */
 
 /* Whether unpacking @data stays within a sane depth and number of messages:
