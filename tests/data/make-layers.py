@@ -133,6 +133,9 @@ def activate(x, options):
         "gelu": lambda: F.gelu(x),
         "gelu-tanh": lambda: F.gelu(x, approximate="tanh"),
         "silu": lambda: F.silu(x),
+        "relu6": lambda: F.relu6(x),
+        "hard-swish": lambda: F.hardswish(x),
+        "mish": lambda: F.mish(x),
     }[options.get("activation", "none")]()
 
 
@@ -281,10 +284,14 @@ def write(path):
             file.write(array.astype("<f4").tobytes())
 
 
-for line in LAYERS.split("\n"):
-    if line:
-        make_layer(line)
-for text in OPTIMIZERS:
-    make_optimizer(text)
-write(os.path.join(os.path.dirname(os.path.abspath(__file__)),
-                   "layers.safetensors"))
+def make(layers, name, optimizers=()):
+    for line in layers.split("\n"):
+        if line:
+            make_layer(line)
+    for text in optimizers:
+        make_optimizer(text)
+    write(os.path.join(os.path.dirname(os.path.abspath(__file__)), name))
+
+
+if __name__ == "__main__":
+    make(LAYERS, "layers.safetensors", OPTIMIZERS)
