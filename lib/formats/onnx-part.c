@@ -222,6 +222,52 @@ part_gather (OnnxImport *self, GError **error)
 
 /* -- longer -- */
 
+/* A constant as a layer of its own, which must read something: @x. */
+static gint
+part_add_constant (OnnxImport *self, const Onnx__TensorProto *tensor, gint x,
+    guint *rank, GError **error)
+{
+  g_autofree gchar *shape = NULL, *words = NULL;
+  gint64 dims[ONNX_MAX_DIMS], n;
+  gint layer;
+
+  if (!pt_onnx_tensor_get_dims (self, tensor, dims, rank, &n, error))
+    return ONNX_NO_LAYER;
+  shape = pt_onnx_structure_print ("shape", dims, *rank);
+  words = g_strconcat (shape, " learned=false", NULL);
+  layer = pt_onnx_add_layer (self, "parameter", &x, 1, words, error);
+  return layer != ONNX_NO_LAYER && pt_onnx_take_weight (self, layer, 0, tensor,
+      error) ? layer : ONNX_NO_LAYER;
+}
+
+/* The layers of the node's inputs, of which @x is one. */
+static gboolean
+part_collect (OnnxImport *self, const OnnxValue *x, gint *layers, guint n,
+    GError **error)
+{
+  for (guint i = 0; i < n; i++) {
+    const OnnxValue *value = pt_onnx_get_input (self, i);
+    gint64 dims[PT_MAX_DIMS];
+    guint rank = x->rank;
+
+    if (value != NULL && value->constant != NULL) {
+      if (self->batch > 1)
+        return pt_onnx_need_axis (self, x, 0, error) >= 0;
+      layers[i] = part_add_constant (self, value->constant, x->layer, &rank,
+          error);
+    } else if (pt_onnx_structure_begin (self, i, 1, &layers[i], dims, error))
+      rank = value->rank;
+    else
+      return FALSE;
+    if (layers[i] == ONNX_NO_LAYER)
+      return FALSE;
+    if (rank != x->rank)
+      return pt_onnx_refuse (self, error, "found inputs of %u and %u "
+          "dimensions, expected as many in all", x->rank, rank);
+  }
+  return TRUE;
+}
+
 /* A layer takes eight inputs: more are joined in turn. */
 static gboolean
 part_concat (OnnxImport *self, GError **error)
@@ -229,27 +275,23 @@ part_concat (OnnxImport *self, GError **error)
   const guint n = self->node->n_input;
   g_autofree gint *layers = NULL;
   g_autofree gchar *words = NULL;
-  gint64 dims[PT_MAX_DIMS];
   const OnnxValue *x = NULL;
-  guint rank = 0;
   gint layer, axis;
 
   if (!pt_onnx_count_inputs (self, 1, 4096, error))
     return FALSE;
-  layers = g_new (gint, n);
-  for (guint i = 0; i < n; i++, rank = x->rank) {
-    x = pt_onnx_structure_begin (self, i, 1, &layers[i], dims, error);
-    if (x == NULL)
-      return FALSE;
-    if (i > 0 && x->rank != rank)
-      return pt_onnx_refuse (self, error, "found inputs of %u and %u "
-          "dimensions, expected as many in all", rank, x->rank);
-  }
+  for (guint i = 0; i < n && (x == NULL || x->constant != NULL); i++)
+    x = pt_onnx_get_input (self, i);
+  if (x == NULL || x->constant != NULL)
+    return pt_onnx_need_layer (self, 0, 1, PT_MAX_DIMS, error) != NULL;
   axis = pt_onnx_need_axis (self, x, pt_onnx_get_int (self, "axis", 1), error);
   if (axis < 0)
     return FALSE;
   if (n == 1)
     return pt_onnx_pass (self, x, error);
+  layers = g_new (gint, n);
+  if (!part_collect (self, x, layers, n, error))
+    return FALSE;
   words = g_strdup_printf ("axis=%d", axis);
   layer = layers[0];
   for (guint done = 1; done < n && layer != ONNX_NO_LAYER;) {
@@ -260,7 +302,7 @@ part_concat (OnnxImport *self, GError **error)
     layer = pt_onnx_add_layer (self, "concat", group, more + 1, words, error);
     done += more;
   }
-  return layer != ONNX_NO_LAYER && pt_onnx_set_output (self, layer, rank,
+  return layer != ONNX_NO_LAYER && pt_onnx_set_output (self, layer, x->rank,
       error);
 }
 
