@@ -76,7 +76,8 @@ combine_fold (PtCombinePlan *plan)
   table = g_new (gint32, n * inner->n);
   for (gint64 i = 0; i < n; i++)
     for (gint64 j = 0; j < inner->n; j++) {
-      const gint64 a = pt_combine_place (outer, i), b = pt_combine_place (inner, j);
+      const gint64 a = pt_combine_place (outer, i);
+      const gint64 b = pt_combine_place (inner, j);
 
       table[i * inner->n + j] =
           a == PT_COMBINE_NOTHING || b == PT_COMBINE_NOTHING ? -1 : a + b - low;
@@ -189,7 +190,8 @@ combine_find_extent (PtCombinePlan *plan, PtOp *op)
     return;
   plan->low = MIN (low, high);
   plan->extent = high - plan->low;
-  plan->room = (plan->extent + PT_COMBINE_TILE - 1) / PT_COMBINE_TILE * PT_COMBINE_TILE;
+  plan->room = (plan->extent + PT_COMBINE_TILE - 1) / PT_COMBINE_TILE *
+      PT_COMBINE_TILE;
   op->scratch_size = op->workspace->device->n_threads * plan->room *
       sizeof (gfloat);
 }
@@ -248,8 +250,9 @@ combine_choose (PtCombinePlan *plan, PtOp *op)
       desc->axes[desc->n_axes++] = (PtCombineAxis) { desc->block, 1 };
     desc->block = 1;
     plan->across = combine_find_across (desc);
-    while (plan->across == 0 && desc->n_axes > 1
-        && pt_combine_inner (plan)->n < PT_COMBINE_FOLD / 4 && combine_fold (plan));
+    while (plan->across == 0 && desc->n_axes > 1 &&
+        pt_combine_inner (plan)->n < PT_COMBINE_FOLD / 4 &&
+        combine_fold (plan));
   }
   plan->lines = 1;
   for (guint a = 0; a + 1 < desc->n_axes; a++)

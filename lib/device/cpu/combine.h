@@ -10,11 +10,11 @@ G_BEGIN_DECLS
 /* PT_OP_COMBINE has three kernels: copies of runs of elements; single elements
  * from here and there; and sums. */
 
-#define PT_COMBINE_TAPS 16         /* that a sum takes at a time */
-#define PT_COMBINE_TILE 16         /* elements of a line of the cache */
-#define PT_COMBINE_MAX_RUN 16384   /* a longer one is cut, for the threads */
-#define PT_COMBINE_MIN_RUN 16      /* shorter on the average: single elements */
-#define PT_COMBINE_FOLD 4096       /* single elements of a line, if it can be */
+#define PT_COMBINE_TAPS 16      /* that a sum takes at a time */
+#define PT_COMBINE_TILE 16      /* elements of a line of the cache */
+#define PT_COMBINE_MAX_RUN 16384  /* a longer one is cut, for the threads */
+#define PT_COMBINE_MIN_RUN 16   /* shorter on the average: single elements */
+#define PT_COMBINE_FOLD 4096    /* single elements of a line, if it can be */
 
 /* Elements of one line of y, which is all that the innermost axis and the
  * block span. */
