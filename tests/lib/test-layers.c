@@ -474,6 +474,42 @@ static const BadCase bad_cases[] = {
       "start=2|length=2|the 3 of axis 1"},
   {"slice", "in=1x3x4x4 start=-4 length=1", PT_ERROR_SHAPE, "start=-4"},
   {"slice", "in=1x3x4x4 length=0", PT_ERROR_CONFIG, "length|0"},
+  {"slice", "in=1x3x4x4 axis=4 length=1", PT_ERROR_SHAPE, "axis=4|1x3x4x4|3"},
+  {"slice", "in=1x3x4x4 length=2 step=0", PT_ERROR_SHAPE, "step=0"},
+  {"slice", "in=1x3x4x4 length=4 axis=3 step=-1", PT_ERROR_SHAPE,
+      "start=0|step=-1|the 4 of axis 3"},
+  {"slice", "in=1x3x4x4 axis=2;3 start=0;1;2 length=1", PT_ERROR_CONFIG,
+      "start|3 numbers|2"},
+  {"slice", "in=1x3x4x4 length=1.5", PT_ERROR_CONFIG, "length|1.5|whole"},
+  {"concat", "in=1x3x4x4,1x4x4x4 axis=2", PT_ERROR_SHAPE,
+      "1x4x4x4|1x3x4x4|axis 2"},
+  {"concat", "in=1x3,1x3 axis=2", PT_ERROR_SHAPE, "axis=2|1x3"},
+  {"reshape", "in=1x12 shape=1;5", PT_ERROR_SHAPE, "1x5|12 elements"},
+  {"reshape", "in=1x12 shape=-1;5", PT_ERROR_SHAPE, "-1x5|12 elements"},
+  {"reshape", "in=1x12 shape=-1;-1", PT_ERROR_SHAPE, "-1x-1|one of"},
+  {"reshape", "in=1x12 shape=1;2;3;2;1;1;1", PT_ERROR_CONFIG, "7 numbers|6"},
+  {"reshape", "in=1x12 shape=12;2;0", PT_ERROR_SHAPE, "12x2x0"},
+  {"transpose", "in=1x3x4x4 perm=0;1;2", PT_ERROR_SHAPE, "3 axes|4"},
+  {"transpose", "in=1x3x4x4 perm=0;1;2;2", PT_ERROR_SHAPE, "each"},
+  {"index-select", "in=1x3x4x4 index=3", PT_ERROR_SHAPE, "3|axis 1"},
+  {"index-select", "in=1x3x4x4 index=", PT_ERROR_CONFIG, "index"},
+  {"pad", "in=1x3x4x4 pad=1;2;3", PT_ERROR_CONFIG, "3 numbers|two for each"},
+  {"pad", "in=1x3x4x4 pad=-2;-2", PT_ERROR_SHAPE, "output|1x3x4x0"},
+  {"pad", "in=1x3x4x4 pad=1;1 mode=edge", PT_ERROR_CONFIG, "replicate"},
+  {"pad", "in=1x3x4x4 pad=2147483648;0;2147483648;0", PT_ERROR_SHAPE,
+      "output"},
+  {"expand", "in=1x3x4x4 shape=1;3;4;5", PT_ERROR_SHAPE, "1x3x4x4"},
+  {"expand", "in=1x3x4x4 shape=4;4", PT_ERROR_SHAPE, "2 dimensions"},
+  {"expand", "in=1x3 shape=-1;1;3", PT_ERROR_SHAPE, "output|-1x1x3"},
+  {"pixel-shuffle", "in=1x6x4x4 upscale_factor=2", PT_ERROR_SHAPE,
+      "6 channels|4"},
+  {"pixel-unshuffle", "in=1x6x4x5 downscale_factor=2", PT_ERROR_SHAPE, "4x5"},
+  {"resize", "in=1x3x4x4", PT_ERROR_CONFIG, "size has 0|scale 0"},
+  {"resize", "in=1x3x4x4 size=2 scale=2;2", PT_ERROR_CONFIG, "size has 1"},
+  {"resize", "in=1x3x4x4 size=2;2 coordinates=tf_crop_and_resize",
+      PT_ERROR_CONFIG, "roi 0"},
+  {"resize", "in=1x3x4x4 scale=0.1;1", PT_ERROR_SHAPE, "output|1x3x0x4"},
+  {"resize", "in=1x3x4x4 mode=area size=2;2", PT_ERROR_CONFIG, "area|nearest"},
   {"add", "in=1x3x4x4,1x4x4x4", PT_ERROR_SHAPE, "1x3x4x4|1x4x4x4"},
   {"batch-norm", "in=1x3x1x1", PT_ERROR_SHAPE, "statistics=batch|1x1"},
   {"batch-norm", "in=1x3x4x4 eps=0", PT_ERROR_CONFIG, "eps|0"},
@@ -496,6 +532,34 @@ test_bad (gconstpointer data)
   g_assert_error (error, PT_ERROR, (gint) item->code);
   assert_says (error->message, item->words);
 }
+
+/* What takes a table is refused before the memory for it is asked for. */
+static void
+test_table (gconstpointer data)
+{
+  g_auto (GStrv) words = g_strsplit (data, " ", 2);
+  const PtLayerKind *kind = pt_layer_kind_find (words[0]);
+  g_autoptr (PtLayer) layer = layer_from_sample (kind, words[1], NULL);
+  g_autoptr (PtDevice) device = op_test_device (NULL);
+  g_autoptr (GError) error = NULL;
+  PtWorkspace workspace;
+  PtLayerPlan plan;
+
+  pt_workspace_init (&workspace, device, TRUE);
+  g_assert_true (pt_layer_infer (layer, &error));
+  g_assert_false (pt_layer_plan (layer, &workspace, &plan, &error));
+  g_assert_error (error, PT_ERROR, PT_ERROR_UNSUPPORTED);
+  assert_says (error->message, "table|places");
+  pt_workspace_clear (&workspace);
+}
+
+static const gchar *const tables[] = {
+  "reshape in=1x6x10000x10001 shape=1;10001;6;10000",
+  "pad in=1x2000000000 pad=1;1",
+  "slice in=1x2000000000 length=1",
+  "resize in=1x1000000000 scale=2 mode=cubic",
+  "resize in=1x9000000 size=9000000 scale=1e-6 mode=linear antialias=true",
+};
 
 static void
 test_registry (void)
@@ -581,6 +645,11 @@ main (int argc, char **argv)
         bad_cases[i].kind, bad_cases[i].sample);
 
     g_test_add_data_func (path, &bad_cases[i], test_bad);
+  }
+  for (guint i = 0; i < G_N_ELEMENTS (tables); i++) {
+    g_autofree gchar *path = g_strconcat ("/layers/table/", tables[i], NULL);
+
+    g_test_add_data_func (path, tables[i], test_table);
   }
   for (guint i = 0; pt_layer_kinds[i] != NULL; i++)
     add_cases (pt_layer_kinds[i], cases);
