@@ -524,11 +524,14 @@ model_read (const guint8 *data, gsize size, const gchar *path,
     self.values = g_hash_table_new_full (g_str_hash, g_str_equal, NULL, g_free);
     self.uses = g_hash_table_new (g_str_hash, g_str_equal);
     self.names = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
+    self.reshaped =
+        g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
     self.made = g_ptr_array_new_with_free_func (g_free);
     done = model_build (&self, error);
     g_hash_table_unref (self.values);
     g_hash_table_unref (self.uses);
     g_hash_table_unref (self.names);
+    g_hash_table_unref (self.reshaped);
     g_ptr_array_unref (self.made);
   }
   if (model != NULL)
