@@ -14,6 +14,7 @@ typedef struct
   PtReduceDesc desc;
   gboolean across;              /* a row is of one result */
   gint64 blocks, row, rows;     /* of results; longest row; rows of a block */
+  gint64 lanes;                 /* places that one result has */
   const gfloat *x, *y, *dy;
   gfloat *out;
 } ReduceJob;
@@ -34,13 +35,17 @@ typedef void (*ReduceRow) (const ReduceJob *job, ReduceBlock *block,
 static ReduceJob
 reduce_job (const PtReduceGeometry *g, const PtReduceDesc *desc)
 {
-  ReduceJob job = {.g = *g,.desc = *desc,.row = 1,.rows = g->terms };
+  ReduceJob job = {.g = *g,.desc = *desc,.row = 1,.rows = g->terms,
+    .lanes = 1
+  };
 
   job.across = g->n_reduced > 0 && g->reduced[0].x == 1;
   job.blocks = g->outputs;
   if (job.across) {
     job.row = g->reduced[0].size;
     job.rows = g->terms / job.row;
+    while (job.lanes < MIN (LANES, job.row))
+      job.lanes *= 2;
   } else if (g->n_kept > 0 && g->kept[0].x == 1) {
     job.row = g->kept[0].size;
     job.blocks = g->outputs / job.row * ((job.row + LANES - 1) / LANES);
@@ -113,12 +118,22 @@ reduce_walk (const ReduceJob *job, ReduceBlock *block, gint64 offset,
   }
 }
 
-static void
-reduce_clear (ReduceBlock *block, gdouble acc, gdouble other)
+/* How many places are in use; across, a power of two. */
+static gint64
+reduce_width (const ReduceJob *job, const ReduceBlock *block)
 {
-  for (gint64 i = 0; i < LANES; i++) {
+  return job->across ? job->lanes : block->n;
+}
+
+static void
+reduce_clear (const ReduceJob *job, ReduceBlock *block, gdouble acc)
+{
+  const gint64 n = reduce_width (job, block);
+
+#pragma omp simd
+  for (gint64 i = 0; i < n; i++) {
     block->acc[i] = acc;
-    block->other[i] = other;
+    block->other[i] = 0;
   }
 }
 
@@ -126,7 +141,7 @@ reduce_clear (ReduceBlock *block, gdouble acc, gdouble other)
 static void
 reduce_spread (const ReduceJob *job, gdouble *values)
 {
-  for (gint64 i = 1; job->across && i < LANES; i++)
+  for (gint64 i = 1; i < job->lanes; i++)
     values[i] = values[0];
 }
 
@@ -234,27 +249,32 @@ reduce_row_zeros (const ReduceJob *job, ReduceBlock *block, const gfloat *x,
   }
 }
 
-static void
+static PT_CLONES void
 reduce_fold_sum (const ReduceJob *job, gdouble *acc)
 {
-  for (gint64 half = LANES / 2; job->across && half > 0; half /= 2)
+  for (gint64 half = job->lanes / 2; half > 0; half /= 2)
+#pragma omp simd
     for (gint64 i = 0; i < half; i++)
       acc[i] += acc[i + half];
 }
 
-static void
+static PT_CLONES void
 reduce_fold_prod (const ReduceJob *job, gdouble *acc)
 {
-  for (gint64 half = LANES / 2; job->across && half > 0; half /= 2)
+  for (gint64 half = job->lanes / 2; half > 0; half /= 2)
+#pragma omp simd
     for (gint64 i = 0; i < half; i++)
       acc[i] *= acc[i + half];
 }
 
-static void
+static PT_CLONES void
 reduce_fold_max (const ReduceJob *job, gdouble *acc)
 {
-  for (gint64 i = 1; job->across && i < LANES; i++)
-    acc[0] = acc[i] > acc[0] || acc[i] != acc[i] ? acc[i] : acc[0];
+  for (gint64 half = job->lanes / 2; half > 0; half /= 2)
+#pragma omp simd
+    for (gint64 i = 0; i < half; i++)
+      acc[i] = acc[half + i] > acc[i] || acc[half + i] != acc[half + i] ?
+          acc[half + i] : acc[i];
 }
 
 static void
@@ -262,7 +282,7 @@ reduce_fold_arg (const ReduceJob *job, ReduceBlock *block)
 {
   const gdouble *v = block->acc, *index = block->other;
 
-  for (gint64 i = 1; job->across && i < MIN (LANES, job->row); i++) {
+  for (gint64 i = 1; i < MIN (job->lanes, job->row); i++) {
     gboolean nan = v[i] != v[i], had = v[0] != v[0];
     gboolean before = job->desc.last && !nan ? index[i] > index[0] :
         index[i] < index[0];
@@ -283,23 +303,23 @@ reduce_block (const ReduceJob *job, ReduceBlock *block, gint64 offset)
     case PT_REDUCE_MAX:
     case PT_REDUCE_MIN:
     case PT_REDUCE_LOG_SUM_EXP:
-      reduce_clear (block, -INFINITY, 0);
+      reduce_clear (job, block, -INFINITY);
       reduce_walk (job, block, offset, reduce_row_max);
       reduce_fold_max (job, block->acc);
       break;
     case PT_REDUCE_ARGMAX:
     case PT_REDUCE_ARGMIN:
-      reduce_clear (block, -INFINITY, 0);
+      reduce_clear (job, block, -INFINITY);
       reduce_walk (job, block, offset, reduce_row_arg);
       reduce_fold_arg (job, block);
       break;
     case PT_REDUCE_PROD:
-      reduce_clear (block, 1, 0);
+      reduce_clear (job, block, 1);
       reduce_walk (job, block, offset, reduce_row_sum);
       reduce_fold_prod (job, block->acc);
       break;
     default:
-      reduce_clear (block, 0, 0);
+      reduce_clear (job, block, 0);
       reduce_walk (job, block, offset, reduce_row_sum);
       reduce_fold_sum (job, block->acc);
   }
@@ -434,7 +454,7 @@ reduce_prepare (const ReduceJob *job, ReduceBlock *block, gint64 offset)
 {
   const PtReduceKind kind = job->desc.kind;
 
-  reduce_clear (block, kind == PT_REDUCE_PROD, 0);
+  reduce_clear (job, block, kind == PT_REDUCE_PROD);
   if (kind == PT_REDUCE_MAX || kind == PT_REDUCE_MIN) {
     reduce_walk (job, block, offset, reduce_row_ties);
     reduce_fold_sum (job, block->acc);
@@ -443,7 +463,7 @@ reduce_prepare (const ReduceJob *job, ReduceBlock *block, gint64 offset)
     reduce_fold_prod (job, block->acc);
     reduce_fold_sum (job, block->other);
   }
-  for (gint64 i = 0; i < LANES; i++) {
+  for (gint64 i = 0; i < reduce_width (job, block); i++) {
     gint64 from = job->across ? 0 : i;
 
     block->zero[i] = block->other[from] == 1 ?
@@ -462,7 +482,7 @@ reduce_range_backward (gconstpointer data, gint64 begin, gint64 end)
   for (gint64 b = begin; b < end; b++) {
     gint64 offset = reduce_begin (job, &block, b);
 
-    for (gint64 i = 0; i < (job->across ? LANES : block.n); i++) {
+    for (gint64 i = 0; i < reduce_width (job, &block); i++) {
       gint64 at = block.at[job->across ? 0 : i];
 
       block.y[i] = job->y != NULL ? job->y[at] : 0;

@@ -40,19 +40,20 @@ softmax_block (const SoftmaxJob *job, gint64 i)
   };
 }
 
-/* All rows of a column come to one. */
-static void
+/* All rows of a column come to one, and that to all; their number is a power
+ * of two. */
+PT_INLINE void
 softmax_fold (const SoftmaxBlock *block, gfloat *values, gboolean sum)
 {
-  const gint64 n = block->columns;
+  gint64 n = block->width;
 
-  for (gint64 i = n; i < block->width; i++) {
-    gfloat *to = &values[i % n];
-
-    *to = sum ? *to + values[i] : values[i] > *to ? values[i] : *to;
-  }
-  for (gint64 i = n; i < block->width; i++)
-    values[i] = values[i % n];
+  while ((n /= 2) >= block->columns)
+#pragma omp simd
+    for (gint64 i = 0; i < n; i++)
+      values[i] = sum ? values[i] + values[n + i] :
+          values[n + i] > values[i] ? values[n + i] : values[i];
+  for (n = block->columns; n < block->width; n *= 2)
+    memcpy (values + n, values, n * sizeof *values);
 }
 
 PT_INLINE gint64
@@ -158,7 +159,8 @@ softmax_launch (const PtOp *op, const PtTensor *y, const PtTensor *dy,
   SoftmaxJob job = { g, op->desc.softmax.log, MIN (g.inner, LANES) };
 
   job.pieces = (g.inner + job.columns - 1) / job.columns;
-  job.fold = job.pieces > 1 ? 1 : MIN (LANES / job.columns, g.c);
+  for (job.fold = 1; 2 * job.fold * job.columns <= LANES && job.pieces == 1
+      && job.fold < g.c; job.fold *= 2);
   job.y = y->data;
   job.dy = dy != NULL ? dy->data : NULL;
   job.out = out->data;
