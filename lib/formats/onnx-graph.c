@@ -302,6 +302,10 @@ pt_onnx_set_output_at (OnnxImport *self, guint i, gint layer, guint rank,
     if (shape->dims[j] != 1)
       return pt_onnx_refuse (self, error, "found shape %s, expected %u "
           "dimensions", pt_shape_print (shape, text), rank);
+  if (self->batch > 1 && shape->dims[0] != 1)
+    return pt_onnx_refuse (self, error, "found shape %s, expected one that "
+        "does not mix the %" G_GINT64_FORMAT " frames of the batch",
+        pt_shape_print (shape, text), self->batch);
   return graph_name_output (self, i, &value, error);
 }
 

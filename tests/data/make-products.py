@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-FileCopyrightText: partimefilter contributors
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Makes layers-products.safetensors: what PyTorch says of products of matrices,
+"""Makes products.safetensors: what PyTorch says of products of matrices,
 reductions and softmax. See make-layers.py.
 """
 
 import importlib
-import os
 
 import numpy as np
 import torch
@@ -163,10 +162,10 @@ KINDS = {
         xs[0], int(o.get("dim", 1)))),
 }
 
-for kind, (lines, function) in KINDS.items():
-    layers.KINDS[kind] = function
-    for line in lines.split("\n"):
-        if line and f"{kind} {line}" not in layers.LAYERS:
-            layers.make_layer(f"{kind} {line}")
-layers.write(os.path.join(os.path.dirname(os.path.abspath(__file__)),
-                          "layers-products.safetensors"))
+if __name__ == "__main__":
+    for kind, (_, function) in KINDS.items():
+        layers.KINDS[kind] = function
+    lines = [f"{kind} {line}" for kind, (some, _) in KINDS.items()
+             for line in some.split("\n") if line]
+    layers.make("\n".join(line for line in lines if line not in layers.LAYERS),
+                "products.safetensors")
