@@ -13,6 +13,9 @@ typedef struct
 {
   gdouble alpha;
   gboolean trans_a, trans_b;
+  PtDoubleList other;
+  gboolean reverse;
+  gdouble lr_scale;
 } MatmulOptions;
 
 #define ROW(key, type) \
@@ -21,33 +24,75 @@ typedef struct
 static const PtParam matmul_params[] = {
   {ROW (alpha, DOUBLE), "1", 0, 0, NULL, "factor of the product"},
   {ROW (trans_a, BOOL), "false", 0, 0, NULL,
-      "transposes the last two axes of the first input"},
+      "transposes the last two axes of the first factor"},
   {ROW (trans_b, BOOL), "false", 0, 0, NULL,
-      "transposes the last two axes of the second input"},
+      "transposes the last two axes of the second factor"},
+  {ROW (other, DOUBLE_LIST), "", 1, 1 << 24, NULL,
+      "with one input: shape of the other factor, which is learned"},
+  {ROW (reverse, BOOL), "false", 0, 0, NULL, "that one is the first"},
+  {ROW (lr_scale, DOUBLE), "1", 0, 1e6, NULL,
+      "times the learning rate of other; 0: it stays"},
   {NULL}
 };
 
 #undef ROW
 
-/* A single axis is a row on the left, a column on the right. */
-static void
-matmul_get_forms (const PtLayer *layer, PtMatrixForm forms[3])
-{
-  const gboolean a = layer->inputs[0].n_dims == 1;
-  const gboolean b = layer->inputs[1].n_dims == 1;
-
-  forms[0] = a ? PT_MATRIX_ROW : PT_MATRIX;
-  forms[1] = b ? PT_MATRIX_COLUMN : PT_MATRIX;
-  forms[2] = a ? PT_MATRIX_ROW : b ? PT_MATRIX_COLUMN : PT_MATRIX;
-}
-
-/* Rows and columns of an input as it enters the product. */
-static void
-matmul_get_size (const PtLayer *layer, guint i, gint64 size[2])
+/* Which factor is a weight; -1: none. */
+static gint
+matmul_get_weight (const PtLayer *layer)
 {
   const MatmulOptions *options = layer->options;
-  const PtShape *x = &layer->inputs[i];
-  const gboolean transposed = i ? options->trans_b : options->trans_a;
+
+  return layer->n_inputs == 2 ? -1 : options->reverse ? 0 : 1;
+}
+
+static const PtShape *
+matmul_get_factor (const PtLayer *layer, gint i)
+{
+  const gint weight = matmul_get_weight (layer);
+
+  return i == weight ? &layer->weights[0].shape :
+      &layer->inputs[weight < 0 ? i : 0];
+}
+
+/* The tensor of factor @i among those of the inputs and the weight. */
+static PtTensor *
+matmul_pick (const PtLayer *layer, gint i, PtTensor *const *x,
+    PtTensor *const *w)
+{
+  const gint weight = matmul_get_weight (layer);
+
+  return i == weight ? w[0] : x[weight < 0 ? i : 0];
+}
+
+static gboolean
+matmul_is_transposed (const PtLayer *layer, gint i)
+{
+  const MatmulOptions *options = layer->options;
+
+  return i ? options->trans_b : options->trans_a;
+}
+
+/* A single axis is a row on the left, a column on the right. */
+static PtMatrixForm
+matmul_get_form (const PtLayer *layer, gint i)
+{
+  const gboolean a = matmul_get_factor (layer, 0)->n_dims == 1;
+  const gboolean b = matmul_get_factor (layer, 1)->n_dims == 1;
+
+  if (i == 0)
+    return a ? PT_MATRIX_ROW : PT_MATRIX;
+  if (i == 1)
+    return b ? PT_MATRIX_COLUMN : PT_MATRIX;
+  return a ? PT_MATRIX_ROW : b ? PT_MATRIX_COLUMN : PT_MATRIX;
+}
+
+/* Rows and columns of a factor as it enters the product. */
+static void
+matmul_get_size (const PtLayer *layer, gint i, gint64 size[2])
+{
+  const PtShape *x = matmul_get_factor (layer, i);
+  const gboolean transposed = matmul_is_transposed (layer, i);
 
   if (x->n_dims == 1) {
     size[i] = 1;
@@ -62,54 +107,86 @@ matmul_get_size (const PtLayer *layer, guint i, gint64 size[2])
 static gboolean
 matmul_broadcast (const PtLayer *layer, gint64 *dims, guint *n)
 {
-  const PtShape *xs = layer->inputs;
-
-  *n = MAX (2, MAX (xs[0].n_dims, xs[1].n_dims)) - 2;
+  *n = MAX (2, MAX (matmul_get_factor (layer, 0)->n_dims,
+          matmul_get_factor (layer, 1)->n_dims)) - 2;
   for (guint k = 0; k < *n; k++)
     dims[k] = 1;
-  for (guint i = 0; i < 2; i++)
-    for (guint k = 0; k + 2 < xs[i].n_dims; k++) {
-      gint64 *dim = &dims[*n + 2 - xs[i].n_dims + k];
+  for (guint i = 0; i < 2; i++) {
+    const PtShape *x = matmul_get_factor (layer, i);
 
-      if (*dim != 1 && xs[i].dims[k] != 1 && xs[i].dims[k] != *dim)
+    for (guint k = 0; k + 2 < x->n_dims; k++) {
+      gint64 *dim = &dims[*n + 2 - x->n_dims + k];
+
+      if (*dim != 1 && x->dims[k] != 1 && x->dims[k] != *dim)
         return FALSE;
-      *dim = MAX (*dim, xs[i].dims[k]);
+      *dim = MAX (*dim, x->dims[k]);
     }
+  }
+  return TRUE;
+}
+
+/* The weight has the shape in other. */
+static gboolean
+matmul_add_weight (PtLayer *layer, GError **error)
+{
+  const MatmulOptions *options = layer->options;
+  const PtDoubleList *other = &options->other;
+  PtWeight *weight = &layer->weights[0];
+
+  if (other->n < 1 || other->n > PT_MAX_DIMS) {
+    g_set_error (error, PT_ERROR, PT_ERROR_CONFIG, "one input and other of %u "
+        "numbers, expected two inputs, or 1 to %d numbers", other->n,
+        PT_MAX_DIMS);
+    return FALSE;
+  }
+  *weight = (PtWeight) { "other", {other->n}, TRUE };
+  for (guint i = 0; i < other->n; i++) {
+    weight->shape.dims[i] = other->values[i];
+    if (weight->shape.dims[i] != other->values[i]) {
+      g_set_error (error, PT_ERROR, PT_ERROR_CONFIG,
+          "other has size %g, expected whole numbers", other->values[i]);
+      return FALSE;
+    }
+  }
+  layer->n_weights = 1;
+  layer->lr_scale = options->lr_scale;
   return TRUE;
 }
 
 static gboolean
 matmul_infer (PtLayer *layer, GError **error)
 {
-  const MatmulOptions *options = layer->options;
-  gchar a[PT_SHAPE_TEXT_SIZE], b[PT_SHAPE_TEXT_SIZE];
-  const PtShape *xs = layer->inputs;
+  gchar texts[2][PT_SHAPE_TEXT_SIZE];
   PtShape *y = &layer->output;
   gint64 sizes[2][2];
 
-  for (guint i = 0; i < 2; i++) {
-    const gboolean transposed = i ? options->trans_b : options->trans_a;
+  if (layer->n_inputs == 1 && !matmul_add_weight (layer, error))
+    return FALSE;
+  for (gint i = 0; i < 2; i++) {
+    const PtShape *x = matmul_get_factor (layer, i);
+    const gboolean transposed = matmul_is_transposed (layer, i);
 
-    if (xs[i].n_dims < (transposed ? 2 : 1)) {
-      g_set_error (error, PT_ERROR, PT_ERROR_SHAPE, "trans_%c=%s, input %u has "
-          "shape %s, expected %s", "ab"[i], transposed ? "true" : "false", i,
-          pt_shape_print (&xs[i], a), transposed ? "a matrix" : "one");
+    pt_shape_print (x, texts[i]);
+    if (x->n_dims < (transposed ? 2 : 1)) {
+      g_set_error (error, PT_ERROR, PT_ERROR_SHAPE, "trans_%c=%s, factor %d "
+          "has shape %s, expected %s", "ab"[i], transposed ? "true" : "false",
+          i, texts[i], transposed ? "a matrix" : "one");
       return FALSE;
     }
     matmul_get_size (layer, i, sizes[i]);
   }
   if (sizes[0][1] != sizes[1][0] ||
       !matmul_broadcast (layer, y->dims, &y->n_dims)) {
-    g_set_error (error, PT_ERROR, PT_ERROR_SHAPE, "inputs of shapes %s%s and "
+    g_set_error (error, PT_ERROR, PT_ERROR_SHAPE, "factors of shapes %s%s and "
         "%s%s, expected as many columns in the first as rows in the second, "
-        "and before those the same sizes or 1", pt_shape_print (&xs[0], a),
-        options->trans_a ? " (transposed)" : "", pt_shape_print (&xs[1], b),
-        options->trans_b ? " (transposed)" : "");
+        "and before those the same sizes or 1", texts[0],
+        matmul_is_transposed (layer, 0) ? " (transposed)" : "", texts[1],
+        matmul_is_transposed (layer, 1) ? " (transposed)" : "");
     return FALSE;
   }
-  if (xs[0].n_dims > 1)
+  if (matmul_get_factor (layer, 0)->n_dims > 1)
     y->dims[y->n_dims++] = sizes[0][0];
-  if (xs[1].n_dims > 1)
+  if (matmul_get_factor (layer, 1)->n_dims > 1)
     y->dims[y->n_dims++] = sizes[1][1];
   if (y->n_dims == 0)
     *y = PT_SHAPE (1);
@@ -117,27 +194,39 @@ matmul_infer (PtLayer *layer, GError **error)
   return TRUE;
 }
 
+static void
+matmul_init (const PtLayer *layer, guint i, gfloat *data, guint64 seed)
+{
+  const PtShape *shape = &layer->weights[i].shape;
+
+  pt_layer_init_fan_in (layer, i, pt_shape_get_n_elements (shape) /
+      shape->dims[0], data, seed);
+}
+
+/* Operand @to of @desc is factor @i, or with 2 the output. */
+static void
+matmul_describe (const PtLayer *layer, PtOpDesc *desc, guint to, gint i)
+{
+  *(to == 2 ? &desc->y : &desc->xs[to]) =
+      i == 2 ? layer->output : *matmul_get_factor (layer, i);
+  desc->matmul.forms[to] = matmul_get_form (layer, i);
+}
+
 /* The gradients are products as well:
  * da = dy b^T, or b dy^T if a is transposed; db = a^T dy, or dy^T a. */
 static void
-matmul_describe_backward (const PtLayer *layer, guint i, PtOpDesc *desc)
+matmul_describe_backward (const PtLayer *layer, gint i, PtOpDesc *desc)
 {
-  const MatmulOptions *options = layer->options;
-  const gboolean trans[] = { options->trans_a, options->trans_b };
-  const guint dy = trans[i] ? 1 - i : i;        /* its place */
-  PtMatrixForm forms[3];
-  gboolean flags[2];
+  const gboolean this = matmul_is_transposed (layer, i);
+  const gboolean that = matmul_is_transposed (layer, 1 - i);
+  const guint dy = this ? 1 - i : i;    /* its place */
 
-  matmul_get_forms (layer, forms);
-  flags[dy] = trans[i];
-  flags[1 - dy] = trans[i] ? trans[1 - i] : !trans[1 - i];
-  desc->xs[dy] = layer->output;
-  desc->xs[1 - dy] = layer->inputs[1 - i];
-  desc->y = layer->inputs[i];
-  desc->matmul = (PtMatmulDesc) { flags[0], flags[1], {0}, options->alpha };
-  desc->matmul.forms[dy] = forms[2];
-  desc->matmul.forms[1 - dy] = forms[1 - i];
-  desc->matmul.forms[2] = forms[i];
+  matmul_describe (layer, desc, dy, 2);
+  matmul_describe (layer, desc, 1 - dy, 1 - i);
+  matmul_describe (layer, desc, 2, i);
+  *(dy == 0 ? &desc->matmul.trans_a : &desc->matmul.trans_b) = this;
+  *(dy == 1 ? &desc->matmul.trans_a : &desc->matmul.trans_b) =
+      this ? that : !that;
 }
 
 static gboolean
@@ -147,10 +236,12 @@ matmul_plan (const PtLayer *layer, PtWorkspace *workspace, PtLayerPlan *plan,
   const MatmulOptions *options = layer->options;
   PtOpDesc desc = pt_layer_op_desc (layer, workspace, PT_OP_MATMUL);
 
-  desc.matmul = (PtMatmulDesc) { options->trans_a, options->trans_b, {0},
-    options->alpha
-  };
-  matmul_get_forms (layer, desc.matmul.forms);
+  desc.n_xs = 2;
+  desc.matmul.alpha = options->alpha;
+  desc.matmul.trans_a = options->trans_a;
+  desc.matmul.trans_b = options->trans_b;
+  for (guint i = 0; i < 3; i++)
+    matmul_describe (layer, &desc, i, i);
   if (!pt_layer_plan_op (plan, FORWARD, workspace, &desc, error))
     return FALSE;
   for (guint i = 0; i < 2 && workspace->training; i++) {
@@ -165,26 +256,30 @@ static gboolean
 matmul_forward (const PtLayer *layer, PtLayerPlan *plan,
     const PtLayerArgs *args, GError **error)
 {
+  PtTensor *xs[] = { matmul_pick (layer, 0, args->x, args->w),
+    matmul_pick (layer, 1, args->x, args->w)
+  };
+
   return pt_op_run (plan->ops[FORWARD],
-      &(PtOpArgs) {.xs = args->x, .y = args->y}, error);
+      &(PtOpArgs) {.xs = xs, .y = args->y}, error);
 }
 
 static gboolean
 matmul_backward (const PtLayer *layer, PtLayerPlan *plan,
     const PtLayerArgs *args, GError **error)
 {
-  const MatmulOptions *options = layer->options;
+  const gint weight = matmul_get_weight (layer);
 
-  for (guint i = 0; i < 2; i++) {
-    gboolean transposed = i ? options->trans_b : options->trans_a;
-    PtTensor *xs[2];
+  for (gint i = 0; i < 2; i++) {
+    const gint dy = matmul_is_transposed (layer, i) ? 1 - i : i;
+    PtTensor *to = matmul_pick (layer, i, args->dx, args->dw), *xs[2];
 
-    if (args->dx[i] == NULL)
+    if (to == NULL || (i == weight && args->frozen))
       continue;
-    xs[transposed ? 1 - i : i] = args->dy;
-    xs[transposed ? i : 1 - i] = args->x[1 - i];
+    xs[dy] = args->dy;
+    xs[1 - dy] = matmul_pick (layer, 1 - i, args->x, args->w);
     if (!pt_op_run (plan->ops[BACKWARD + i],
-            &(PtOpArgs) {.xs = xs, .y = args->dx[i]}, error))
+            &(PtOpArgs) {.xs = xs, .y = to}, error))
       return FALSE;
   }
   return TRUE;
@@ -219,19 +314,25 @@ static const gchar *const matmul_samples[] = {
   "in=2x1x3x4x5,2x3x1x6x5 trans_b=true",
   "in=2x1x3x2x4x5,1x3x1x2x5x4",
   "in=1x8x17x16,1x8x16x17",
+  "in=2x3x4 other=2;4;3",
+  "in=1x3x4x5 other=1;3;6;5 trans_b=true",
+  "in=1x3x4x5 other=7;4 reverse=true",
+  "in=2x3x4x5 other=2;1;3;4 reverse=true",
+  "in=4x5 other=5",
   NULL,
 };
 
 const PtLayerKind pt_layer_matmul = {
   .name = "matmul",
-  .summary = "product of two layers' matrices, torch.matmul",
+  .summary = "product of two layers' matrices, or with a learned one, torch.matmul",
   .options_size = sizeof (MatmulOptions),
   .params = matmul_params,
-  .min_inputs = 2,
+  .min_inputs = 1,
   .max_inputs = 2,
   .any_shape = TRUE,
   .samples = matmul_samples,
   .infer = matmul_infer,
+  .init = matmul_init,
   .plan = matmul_plan,
   .forward = matmul_forward,
   .backward = matmul_backward,

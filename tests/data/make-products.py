@@ -32,6 +32,11 @@ in=3x1x4x5,2x5x3
 in=2x1x3x4x5,2x3x1x6x5 trans_b=true
 in=2x1x3x2x4x5,1x3x1x2x5x4
 in=1x8x17x16,1x8x16x17
+in=2x3x4 other=2;4;3
+in=1x3x4x5 other=1;3;6;5 trans_b=true
+in=1x3x4x5 other=7;4 reverse=true
+in=2x3x4x5 other=2;1;3;4 reverse=true
+in=4x5 other=5
 """
 
 LINEAR = """
@@ -74,6 +79,11 @@ in=4x3 dim=0
 
 
 def matmul(xs, o, weights):
+    if len(xs) == 1:
+        weights["other"] = layers.normal(*map(int, o["other"].split(";")))
+        xs = [*xs, weights["other"]]
+        if o.get("reverse") == "true":
+            xs.reverse()
     a, b = (x.transpose(-1, -2) if o.get(f"trans_{name}") == "true" else x
             for x, name in zip(xs, "ab"))
     y = float(o.get("alpha", 1)) * torch.matmul(a, b)
