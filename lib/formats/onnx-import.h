@@ -184,6 +184,6 @@ gboolean pt_onnx_add_value (OnnxImport *self, const gchar *name,
 /* -- operators, by file; each ends with a row whose name is NULL -- */
 
 extern const OnnxOperator pt_onnx_ops[], pt_onnx_ops_window[],
-    pt_onnx_ops_join[];
+    pt_onnx_ops_join[], pt_onnx_ops_products[];
 
 G_END_DECLS
