@@ -1,16 +1,17 @@
 #!/usr/bin/python3
 # SPDX-FileCopyrightText: partimefilter contributors
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A block of self-attention, in a network file: it runs and learns as in
-PyTorch.
+"""A block of self-attention, in a network file, and products and reductions in
+an ONNX model: they run and learn as in PyTorch.
 
-usage: test-attention.py path/to/partime
+usage: test-attention.py path/to/partime [onnx]
 """
 
 import os
 import subprocess
 import sys
 import tempfile
+import warnings
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "reference"))
@@ -54,7 +55,7 @@ shape=1;12;2;8
 type=transpose
 perm=0;2;1;3
 """
-REST = """[scores]
+ATTENTION = """[scores]
 type=matmul
 inputs=q_heads;k_heads
 trans_b=true
@@ -93,7 +94,8 @@ perm=0;1;3;2;4
 [image]
 type=reshape
 shape=1;1;12;16
-[learning]
+"""
+LEARNING = """[learning]
 mode=exact
 loss=mse
 target=labels
@@ -105,7 +107,7 @@ kind=image
 """
 
 
-class Net(torch.nn.Module):
+class Attention(torch.nn.Module):
     def __init__(self):
         super().__init__()
         self.embed = torch.nn.Conv2d(1, 16, 4, 4)
@@ -123,6 +125,21 @@ class Net(torch.nn.Module):
         y = torch.nn.functional.gelu(self.hidden(tokens + self.proj(mixed)))
         y = self.pixels(y).reshape(1, 3, 4, 4, 4).transpose(2, 3)
         return y.reshape(1, 1, *SIZE)
+
+
+class Products(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv1 = torch.nn.Conv2d(1, 4, 3, padding=1)
+        self.conv2 = torch.nn.Conv2d(1, 4, (1, 5), padding=(2, 0))
+        self.linear = torch.nn.Linear(16, 16)
+
+    def forward(self, x):
+        a = self.conv1(x)
+        s = torch.softmax(a @ self.conv2(x), -1)
+        c = s @ a
+        c = self.linear(c.mean(1, keepdim=True)) + c.amax(1, keepdim=True)
+        return c + torch.logsumexp(a, 1, keepdim=True)
 
 
 def learn(net, frames, targets):
@@ -144,46 +161,75 @@ def distance(a, b):
     return np.linalg.norm(a - b) / np.linalg.norm(b)
 
 
-def check(tap, folder, words, expected, net):
+def run(folder, model, words):
+    """What differs from PyTorch's outputs and weights, or what went wrong."""
     out, weights = folder + "/out.safetensors", folder + "/end.safetensors"
     done = subprocess.run(
-        [sys.argv[1], "learn", folder + "/net.cfg", "-O", out, "-o", weights,
-         "-w", folder + "/start.safetensors",
+        [sys.argv[1], "learn", model, "-O", out, "-o", weights,
          "-f", folder + "/frames.safetensors",
          "-t", folder + "/targets.safetensors", *words],
         capture_output=True, text=True, check=False, timeout=60)
-    name = " ".join(words)
     if done.returncode != 0:
-        tap.check(False, f"{name}: {done.stderr.replace(folder, '')}")
-        return
-    error = distance(safetensors_io.load(out)["outputs"], expected)
-    tap.check(error < 1e-5, f"outputs, {name}: {error:.1e}")
-    found = safetensors_io.load(weights)
+        return None, None, done.stderr.replace(folder, "")
+    return safetensors_io.load(out)["outputs"], safetensors_io.load(weights), ""
+
+
+def check(tap, folder, model, words, expected, net):
+    outputs, weights, said = run(folder, model, words)
+    name = " ".join([os.path.basename(model)] + words).replace(folder, "")
+    error = np.inf if said else distance(outputs, expected)
+    tap.check(error < 1e-5, f"outputs, {name}: {error:.1e} {said}")
     for key, value in net.state_dict().items():
-        error = distance(found[key], value.numpy())
-        tap.check(error < 1e-4, f"{key}, {name}: {error:.1e}")
+        # ONNX has no name for the weights of a linear layer of many rows
+        if not said and key in weights:
+            error = distance(weights[key], value.numpy())
+            tap.check(error < 1e-4, f"{key}, {name}: {error:.1e}")
+
+
+def check_attention(tap, folder, frames, targets):
+    net = Attention()
+    words = ["-w", folder + "/start.safetensors"]
+    with open(folder + "/net.cfg", "w", encoding="utf-8") as file:
+        file.write(NETWORK + "".join(HEAD.format(name=n) for n in "qkv")
+                   + ATTENTION + LEARNING)
+    safetensors_io.save(folder + "/start.safetensors", {
+        key: value.numpy() for key, value in net.state_dict().items()})
+    expected = learn(net.double(), frames, targets)
+    for stages in "1", "3":
+        check(tap, folder, folder + "/net.cfg",
+              words + ["-s", f"pipeline.stages={stages}"], expected, net)
+
+
+def check_products(tap, folder, frames, targets):
+    net = Products()
+    model = folder + "/products.onnx"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(net, torch.zeros(1, 1, *SIZE), model,
+                          opset_version=13)
+    with open(model + ".cfg", "w", encoding="utf-8") as file:
+        file.write(LEARNING)
+    expected = learn(net.double(), frames, targets)
+    for stages in "1", "2":
+        check(tap, folder, model, ["-s", f"pipeline.stages={stages}"],
+              expected, net)
 
 
 def main():
     tap = Tap()
     rng = np.random.default_rng(1)
     torch.manual_seed(1)
-    net = Net()
     frames, targets = rng.standard_normal((2, FRAMES, 1, *SIZE)).astype(
         np.float32)
     with tempfile.TemporaryDirectory() as folder:
-        with open(folder + "/net.cfg", "w", encoding="utf-8") as file:
-            file.write(NETWORK + "".join(HEAD.format(name=n) for n in "qkv")
-                       + REST)
         for name, data in (("frames", frames), ("targets", targets)):
             safetensors_io.save(f"{folder}/{name}.safetensors",
                                 {"frames": data})
-        safetensors_io.save(folder + "/start.safetensors", {
-            key: value.numpy() for key, value in net.state_dict().items()})
-        expected = learn(net.double(), frames, targets)
-        for stages in "1", "3":
-            check(tap, folder, ["-s", f"pipeline.stages={stages}"], expected,
-                  net)
+        check_attention(tap, folder, frames, targets)
+        if "onnx" in sys.argv:
+            check_products(tap, folder, frames, targets)
+        else:
+            tap.skip("products of an ONNX model", "built without ONNX")
     tap.end()
 
 
