@@ -40,8 +40,7 @@ softmax_block (const SoftmaxJob *job, gint64 i)
   };
 }
 
-/* All rows of a column come to one, and that to all; their number is a power
- * of two. */
+/* All rows of a column come to one; their number is a power of two. */
 PT_INLINE void
 softmax_fold (const SoftmaxBlock *block, gfloat *values, gboolean sum)
 {
@@ -52,7 +51,13 @@ softmax_fold (const SoftmaxBlock *block, gfloat *values, gboolean sum)
     for (gint64 i = 0; i < n; i++)
       values[i] = sum ? values[i] + values[n + i] :
           values[n + i] > values[i] ? values[n + i] : values[i];
-  for (n = block->columns; n < block->width; n *= 2)
+}
+
+/* And that to all. */
+PT_INLINE void
+softmax_spread (const SoftmaxBlock *block, gfloat *values)
+{
+  for (gint64 n = block->columns; n < block->width; n *= 2)
     memcpy (values + n, values, n * sizeof *values);
 }
 
@@ -62,9 +67,10 @@ softmax_width (const SoftmaxBlock *block, gint64 row)
   return row + 1 < block->rows ? block->width : block->last;
 }
 
-static PT_CLONES void
+PT_INLINE void
 softmax_top (const SoftmaxBlock *block, const gfloat *x, gfloat *top)
 {
+#pragma omp simd
   for (gint64 i = 0; i < block->width; i++)
     top[i] = -INFINITY;
   for (gint64 r = 0; r < block->rows; r++, x += block->step) {
@@ -75,14 +81,13 @@ softmax_top (const SoftmaxBlock *block, const gfloat *x, gfloat *top)
       top[i] = x[i] > top[i] ? x[i] : top[i];
   }
   softmax_fold (block, top, FALSE);
+  softmax_spread (block, top);
 }
 
 /* y = exp (x - max x) / sum, or its logarithm, x - max x - log (sum) */
-static PT_CLONES void
-softmax_range (gconstpointer data, gint64 begin, gint64 end)
+PT_INLINE void
+softmax_forward (const SoftmaxJob *job, gboolean log, gint64 begin, gint64 end)
 {
-  const SoftmaxJob *job = data;
-
   for (gint64 b = begin; b < end; b++) {
     const SoftmaxBlock block = softmax_block (job, b);
     const gfloat *x = job->y + block.at;
@@ -98,31 +103,41 @@ softmax_range (gconstpointer data, gint64 begin, gint64 end)
       for (gint64 i = 0; i < n; i++) {
         gfloat d = from[i] - top[i], e = pt_expf (d);
 
-        to[i] = job->log ? d : e;
+        to[i] = log ? d : e;
         sum[i] += e;
       }
     }
     softmax_fold (&block, sum, TRUE);
-    for (gint64 i = 0; i < block.width; i++)
-      sum[i] = job->log ? logf (sum[i]) : 1 / sum[i];
+    for (gint64 i = 0; i < block.columns; i++)
+      sum[i] = log ? logf (sum[i]) : 1 / sum[i];
+    softmax_spread (&block, sum);
     for (gint64 r = 0; r < block.rows; r++) {
       const gint64 n = softmax_width (&block, r);
       gfloat *to = y + r * block.step;
 
 #pragma omp simd
       for (gint64 i = 0; i < n; i++)
-        to[i] = job->log ? to[i] - sum[i] : to[i] * sum[i];
+        to[i] = log ? to[i] - sum[i] : to[i] * sum[i];
     }
   }
 }
 
-/* dx = y (dy - sum y dy); of the logarithm, dy - exp (y) sum dy */
 static PT_CLONES void
-softmax_range_backward (gconstpointer data, gint64 begin, gint64 end)
+softmax_range (gconstpointer data, gint64 begin, gint64 end)
 {
   const SoftmaxJob *job = data;
-  const gboolean log = job->log;
 
+  if (job->log)
+    softmax_forward (job, TRUE, begin, end);
+  else
+    softmax_forward (job, FALSE, begin, end);
+}
+
+/* dx = y (dy - sum y dy); of the logarithm, dy - exp (y) sum dy */
+PT_INLINE void
+softmax_backward (const SoftmaxJob *job, gboolean log, gint64 begin,
+    gint64 end)
+{
   for (gint64 b = begin; b < end; b++) {
     const SoftmaxBlock block = softmax_block (job, b);
     gfloat sum[LANES] = { 0 };
@@ -137,6 +152,7 @@ softmax_range_backward (gconstpointer data, gint64 begin, gint64 end)
         sum[i] += log ? dy[i] : y[i] * dy[i];
     }
     softmax_fold (&block, sum, TRUE);
+    softmax_spread (&block, sum);
     for (gint64 r = 0; r < block.rows; r++) {
       const gint64 at = block.at + r * block.step;
       const gfloat *y = job->y + at, *dy = job->dy + at;
@@ -149,6 +165,17 @@ softmax_range_backward (gconstpointer data, gint64 begin, gint64 end)
             y[i] * (dy[i] - sum[i]);
     }
   }
+}
+
+static PT_CLONES void
+softmax_range_backward (gconstpointer data, gint64 begin, gint64 end)
+{
+  const SoftmaxJob *job = data;
+
+  if (job->log)
+    softmax_backward (job, TRUE, begin, end);
+  else
+    softmax_backward (job, FALSE, begin, end);
 }
 
 static void
