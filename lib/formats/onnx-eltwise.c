@@ -205,21 +205,23 @@ pt_onnx_multiply (OnnxImport *self, gint layer, gdouble factor,
 
 /* -- sums -- */
 
-/* Whether @tensor is a number per channel of @layer's output: its last
- * dimension for 1xF, and (C, 1, 1) for 1xCxHxW. */
+/* Whether @tensor is a number per channel of @layer's output: the last
+ * dimension of a linear layer's, and (C, 1, 1) for 1xCxHxW. */
 static gboolean
 eltwise_is_bias (const OnnxImport *self, const OnnxValue *x,
     const Onnx__TensorProto *tensor)
 {
-  const PtShape *shape = pt_onnx_get_shape (self, x->layer);
-  const guint behind = x->rank - 2;
+  const PtLayer *layer = self->network->nodes[x->layer].layer;
+  const gboolean linear = g_str_equal (layer->kind->name, "linear");
+  const guint behind = linear ? 0 : x->rank - 2;
   gint64 dims[ONNX_MAX_DIMS], n;
   guint n_dims;
 
   if (!pt_onnx_tensor_get_dims (self, tensor, dims, &n_dims, &n, NULL))
     return FALSE;
   n_dims += eltwise_count_behind (self, x->rank, n_dims);
-  if (n_dims <= behind || n_dims > x->rank || n != shape->dims[1])
+  if (n_dims <= behind || n_dims > x->rank ||
+      n != layer->output.dims[linear ? layer->output.n_dims - 1 : 1])
     return FALSE;
   return n == 1 || dims[n_dims - 1 - behind] == n;
 }

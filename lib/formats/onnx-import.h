@@ -207,6 +207,7 @@ extern const OnnxOperator pt_onnx_ops[];
 extern const OnnxOperator pt_onnx_ops_activation[];
 extern const OnnxOperator pt_onnx_ops_eltwise[];
 extern const OnnxOperator pt_onnx_ops_part[];
+extern const OnnxOperator pt_onnx_ops_products[];
 extern const OnnxOperator pt_onnx_ops_resize[];
 extern const OnnxOperator pt_onnx_ops_structure[];
 extern const OnnxOperator pt_onnx_ops_window[];

@@ -21,6 +21,7 @@ static const OnnxOperator *const model_tables[] = {
   pt_onnx_ops_activation,
   pt_onnx_ops_eltwise,
   pt_onnx_ops_part,
+  pt_onnx_ops_products,
   pt_onnx_ops_resize,
   pt_onnx_ops_structure,
   pt_onnx_ops_window,

@@ -140,7 +140,9 @@ static gchar *
 compare_frame (const gfloat *found, const OnnxArray *y, gint64 f, gint64 out)
 {
   for (gint64 i = 0; i < out; i++) {
-    const gdouble expected = y->cells[f * out + i].f;
+    const OnnxCell *cell = &y->cells[f * out + i];
+    const gdouble expected =
+        pt_onnx_type_is_float (y->type) ? cell->f : cell->i;
 
     if (!is_near (found[i], expected, RELATIVE))
       return g_strdup_printf ("frame %" G_GINT64_FORMAT " element %"

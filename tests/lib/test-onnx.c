@@ -44,6 +44,12 @@ static const BadCase bad_nodes[] = {
       {"2 dimensions", "input 0"}},
   {"idle", "Identity x > y", PT_ERROR_UNSUPPORTED, {"\"y\"", "the input"}},
   {"no output", "Relu x > z", PT_ERROR_UNSUPPORTED, {"made by no node"}},
+  {"a product that does not fit", "MatMul x w > y", PT_ERROR_UNSUPPORTED,
+      {"factors of shapes", "columns"}},
+  {"rank of Gemm", "Gemm x x > y", PT_ERROR_UNSUPPORTED,
+      {"4 dimensions", "a matrix"}},
+  {"no equation", "Einsum x x > y", PT_ERROR_UNSUPPORTED,
+      {"equation", "bij,bjk->bik"}},
   {"nothing in it", "Constant > a; Relu a > y", PT_ERROR_UNSUPPORTED,
       {"0 attributes"}},
 };
