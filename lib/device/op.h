@@ -17,13 +17,17 @@ typedef enum
   PT_OP_CONV,                   /* x w [b] -> y, with activation */
   PT_OP_CONV_DATA,              /* dy w -> dx */
   PT_OP_CONV_WEIGHTS,           /* x dy -> dw [db] */
+  PT_OP_CONV_TRANSPOSE,         /* x w [b] -> y, with activation: what
+                                 * PT_OP_CONV_DATA makes of x as its dy */
+  PT_OP_CONV_TRANSPOSE_DATA,    /* dy w -> dx */
+  PT_OP_CONV_TRANSPOSE_WEIGHTS, /* x dy -> dw [db] */
   PT_OP_LINEAR,                 /* x w [b] -> y, with activation */
   PT_OP_LINEAR_DATA,            /* dy w -> dx */
   PT_OP_LINEAR_WEIGHTS,         /* x dy -> dw [db] */
   PT_OP_ACTIVATION,             /* x -> y; x may be y */
   PT_OP_ACTIVATION_BACKWARD,    /* dy, y or x -> dx; dy may be dx */
   PT_OP_POOL,                   /* x -> y [indices] */
-  PT_OP_POOL_BACKWARD,          /* dy [indices] -> dx */
+  PT_OP_POOL_BACKWARD,          /* dy [indices], LP: x y -> dx */
   PT_OP_UPSAMPLE,               /* x -> y */
   PT_OP_UPSAMPLE_BACKWARD,      /* dy -> dx */
   PT_OP_BATCH_NORM,             /* x w b mean variance -> y saved_mean
@@ -94,6 +98,7 @@ typedef enum
 {
   PT_POOL_MAX,
   PT_POOL_AVG,
+  PT_POOL_LP,                   /* (sum |x|^p)^(1/p) */
 } PtPoolKind;
 
 typedef enum
@@ -130,6 +135,8 @@ typedef struct
   gboolean bias;
   PtActivation activation;
   gfloat alpha;
+  gint more_padding[2];         /* at the end than at the beginning; may be
+                                 * negative */
 } PtConvDesc;
 
 typedef struct
@@ -152,6 +159,10 @@ typedef struct
   gint stride[2];
   gint padding[2];
   gboolean count_include_pad;   /* avg only, PyTorch's default is TRUE */
+  gint more_padding[2];         /* at the end than at the beginning; the last
+                                 * windows of y may reach over it */
+  gint dilation[2];             /* 0: 1 */
+  gint p;                       /* LP only, at least 1 */
 } PtPoolDesc;
 
 typedef struct

@@ -22,17 +22,28 @@ golden_path (const gchar *name)
   return g_build_filename (folder != NULL ? folder : TEST_DATA, name, NULL);
 }
 
+/* A family of layers may have a file of its own. */
+static const gchar *const golden_files[] = {
+  GOLDEN_FILE, "layers-window.safetensors",
+};
+
+static inline PtTensorFile *
+golden_load (guint i)
+{
+  static PtTensorFile *files[G_N_ELEMENTS (golden_files)];
+  g_autofree gchar *path = golden_path (golden_files[i]);
+  g_autoptr (GError) error = NULL;
+
+  if (files[i] == NULL)
+    files[i] = pt_tensor_file_load (path, &error);
+  g_assert_no_error (error);
+  return files[i];
+}
+
 static inline PtTensorFile *
 golden_get (void)
 {
-  static PtTensorFile *file;
-  g_autofree gchar *path = golden_path (GOLDEN_FILE);
-  g_autoptr (GError) error = NULL;
-
-  if (file == NULL)
-    file = pt_tensor_file_load (path, &error);
-  g_assert_no_error (error);
-  return file;
+  return golden_load (0);
 }
 
 /* Lent; NULL if it is not there. */
@@ -41,13 +52,16 @@ static inline PtTensor *
 golden_find (const gchar *line, const gchar *format, ...)
 {
   g_autoptr (GString) name = g_string_new (line);
+  PtTensor *found = NULL;
   va_list args;
 
   g_string_append_c (name, ':');
   va_start (args, format);
   g_string_append_vprintf (name, format, args);
   va_end (args);
-  return pt_tensor_file_get (golden_get (), name->str);
+  for (guint i = 0; found == NULL && i < G_N_ELEMENTS (golden_files); i++)
+    found = pt_tensor_file_get (golden_load (i), name->str);
+  return found;
 }
 
 /* ||a - b|| / ||b||, of row-major tensors. */

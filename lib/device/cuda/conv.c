@@ -26,6 +26,7 @@ conv_graph_init (PtConvGraph *graph, const PtOpDesc *desc)
     graph->w[2 + i] = conv->kernel[i];
     graph->stride[i] = conv->stride[i];
     graph->padding[i] = conv->padding[i];
+    graph->more_padding[i] = conv->more_padding[i];
     graph->dilation[i] = conv->dilation[i];
   }
 }

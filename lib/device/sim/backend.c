@@ -82,7 +82,7 @@ sim_plan (PtOp *op, GError **error)
   const PtConvDesc *conv = &op->desc.conv;
   gint64 n = pt_shape_c (&op->desc.x) * pt_shape_c (&op->desc.y);
 
-  if (op->desc.type <= PT_OP_CONV_WEIGHTS)
+  if (op->desc.type <= PT_OP_CONV_TRANSPOSE_WEIGHTS)
     n = n / conv->groups * conv->kernel[0] * conv->kernel[1];
   if (op->desc.type <= PT_OP_LINEAR_WEIGHTS)
     op->weights_size = n * sizeof (gfloat);

@@ -1,0 +1,169 @@
+#!/usr/bin/env python3
+# SPDX-FileCopyrightText: partimefilter contributors
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Makes layers-window.safetensors: what PyTorch says of windows and norms.
+
+The lines are those of each kind's samples in lib/layers, as in
+make-layers.py. Made with PyTorch 1.13: python3 make-layers-window.py
+"""
+
+import importlib.util
+import os
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+spec = importlib.util.spec_from_file_location(
+    "make_layers", os.path.join(HERE, "make-layers.py"))
+base = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(base)
+base.random = np.random.default_rng(20261121)
+
+LAYERS = """
+conv2d in=1x5x7x9 filters=6 kernel=3;2 stride=2 padding=0;1;2;0 activation=relu
+conv2d in=1x9x5x6 filters=2 kernel=3 padding=2;0;1;3
+conv2d in=1x4x6x5 filters=4 kernel=3 stride=2 groups=4 padding=0;0;1;1
+max-pool2d in=1x3x8x7 kernel=3 stride=2 padding=1 ceil_mode=true
+max-pool2d in=1x2x9x10 kernel=3;2 stride=2;1 dilation=2;3 padding=1
+max-pool2d in=1x4x6x7 kernel=3 stride=2 padding=0;1;2;0
+max-pool2d in=1x2x5x5 kernel=3 stride=1 padding=2
+avg-pool2d in=1x3x8x7 kernel=3 stride=2 padding=1 ceil_mode=true
+avg-pool2d in=1x5x8x7 kernel=3;4 stride=3 padding=1 ceil_mode=true count_include_pad=false
+avg-pool2d in=1x4x6x7 kernel=3 stride=2 padding=0;1;2;0 ceil_mode=true
+avg-pool2d in=1x4x6x7 kernel=3 stride=1 padding=2;0;1;1 count_include_pad=false
+avg-pool2d in=1x3x9x8 kernel=2;3 stride=2 dilation=3;2 padding=1;1;2;0
+global-max-pool in=1x5x4x7
+global-max-pool in=1x16x3x3
+lp-pool2d in=1x3x6x8 kernel=2
+lp-pool2d in=1x2x7x9 kernel=3;2 stride=2 ceil_mode=true norm_type=4
+lp-pool2d in=1x4x5x6 kernel=3 stride=1 padding=1;0;2;1
+lp-pool2d in=1x2x7x6 kernel=2 dilation=2;3 stride=1 norm_type=3
+global-lp-pool in=1x5x4x7
+global-lp-pool in=1x8x3x3 norm_type=3
+global-lp-pool in=1x3x4x3 norm_type=1
+"""
+
+
+def sides(o):
+    """top, left, bottom, right"""
+    numbers = [int(n) for n in o.get("padding", "0").split(";")]
+    return (numbers * 4)[:4]
+
+
+def pad(x, o, value=0.0):
+    top, left, bottom, right = sides(o)
+    return F.pad(x, (left, right, top, bottom), value=value)
+
+
+def windows(x, o, value):
+    """(C, windows, elements), padded with value, and their height, width.
+
+    F.unfold is linear, so that autograd goes through it; a window that leaves
+    the padded input (ceil_mode) meets more of value there.
+    """
+    kernel, dilation = base.pair(o, "kernel", 1), base.pair(o, "dilation", 1)
+    stride = base.pair(o, "stride", 0) if "stride" in o else kernel
+    s = sides(o)
+    x, size = pad(x, o, value), []
+    for i in range(2):
+        room = x.shape[2 + i] - dilation[i] * (kernel[i] - 1) - 1
+        n = room // stride[i] + 1
+        if o.get("ceil_mode") == "true":
+            n = -(-room // stride[i]) + 1
+            inside = x.shape[2 + i] - s[2 + i]
+            n -= (n - 1) * stride[i] >= inside
+        size.append(n)
+    more = [max((size[i] - 1) * stride[i] + dilation[i] * (kernel[i] - 1) + 1
+                - x.shape[2 + i], 0) for i in range(2)]
+    x = F.pad(x, (0, more[1], 0, more[0]), value=value)
+    columns = F.unfold(x, kernel, dilation, 0, stride)
+    wide = (x.shape[3] - dilation[1] * (kernel[1] - 1) - 1) // stride[1] + 1
+    columns = columns.reshape(x.shape[1], kernel[0] * kernel[1], -1, wide)
+    return columns[:, :, :size[0], :size[1]], size
+
+
+def conv2d(xs, o, weights):
+    return plain_conv2d([pad(xs[0], o)], dict(o, padding="0"), weights)
+
+
+def max_pool(xs, o, weights):
+    columns, _ = windows(xs[0], o, -1e30)
+    return columns.amax(1)[None]
+
+
+def avg_pool(xs, o, weights):
+    columns, _ = windows(xs[0], o, 0.0)
+    ones = torch.ones_like(xs[0])
+    if o.get("count_include_pad") == "false":
+        count, _ = windows(ones, o, 0.0)
+    else:
+        count, _ = windows(pad(ones, o, 1.0), dict(o, padding="0", ceil_mode=(
+            "false")), 0.0)
+        if o.get("ceil_mode") == "true":
+            count = counted_to_the_padding(ones, o)
+    return (columns.sum(1) / count.sum(1))[None]
+
+
+def counted_to_the_padding(ones, o):
+    """As ones padded with ones, but zero where ceil_mode leaves that."""
+    columns, _ = windows(ones, o, 0.0)
+    border, _ = windows(torch.zeros_like(ones), dict(o), 1.0)
+    kernel = base.pair(o, "kernel", 1)
+    stride = base.pair(o, "stride", 0) if "stride" in o else kernel
+    padded = pad(ones, o, 1.0)
+    keep = torch.zeros_like(columns)
+    for y in range(columns.shape[2]):
+        for x in range(columns.shape[3]):
+            for k in range(columns.shape[1]):
+                row = y * stride[0] + k // kernel[1]
+                column = x * stride[1] + k % kernel[1]
+                keep[:, k, y, x] = (row < padded.shape[2]
+                                    and column < padded.shape[3])
+    return (columns + border) * keep
+
+
+def lp_pool(xs, o, weights):
+    p = int(o.get("norm_type", 2))
+    columns, _ = windows(xs[0].abs() ** p, o, 0.0)
+    return (columns.sum(1) ** (1 / p))[None]
+
+
+def global_lp_pool(xs, o, weights):
+    return torch.linalg.vector_norm(
+        xs[0], float(o.get("norm_type", 2)), (2, 3), keepdim=True)
+
+
+def check_against_torch():
+    """The loops above, where PyTorch has the pool itself."""
+    x = torch.randn(1, 3, 8, 7, dtype=torch.float64)
+    for ceil in (False, True):
+        for include in (False, True):
+            o = {"kernel": "3", "stride": "2", "padding": "1",
+                 "ceil_mode": str(ceil).lower(),
+                 "count_include_pad": str(include).lower()}
+            assert torch.allclose(avg_pool([x], o, {}), F.avg_pool2d(
+                x, 3, 2, 1, ceil, include))
+            assert torch.allclose(max_pool([x], o, {}), F.max_pool2d(
+                x, 3, 2, 1, ceil_mode=ceil))
+    o = {"kernel": "3", "stride": "2", "padding": "1", "dilation": "2"}
+    assert torch.allclose(
+        max_pool([x], o, {}), F.max_pool2d(x, 3, 2, 1, 2))
+
+
+plain_conv2d = base.KINDS["conv2d"]
+base.KINDS.update({
+    "conv2d": conv2d,
+    "max-pool2d": max_pool,
+    "avg-pool2d": avg_pool,
+    "global-max-pool": lambda xs, o, w: F.adaptive_max_pool2d(xs[0], 1),
+    "lp-pool2d": lp_pool,
+    "global-lp-pool": global_lp_pool,
+})
+
+check_against_torch()
+for line in LAYERS.split("\n"):
+    if line:
+        base.make_layer(line)
+base.write(os.path.join(HERE, "layers-window.safetensors"))
