@@ -135,8 +135,9 @@ typedef struct
   gboolean bias;
   PtActivation activation;
   gfloat alpha;
-  gint more_padding[2];         /* at the end than at the beginning; may be
-                                 * negative */
+  gint more_padding[2];         /* at the end than at the beginning */
+  gboolean transposed;          /* x is a gradient and dy is none: a part of
+                                 * conv-transpose */
 } PtConvDesc;
 
 typedef struct

@@ -88,7 +88,8 @@ conv2d_infer (PtLayer *layer, GError **error)
   weight = PT_SHAPE (options->filters, pt_shape_c (x) / options->groups,
       options->kernel[0], options->kernel[1]);
   layer->lr_scale = options->lr_scale;
-  pt_affine_infer (layer, &weight, options->bias, options->activation);
+  pt_affine_infer (layer, &weight, options->filters, options->bias,
+      options->activation);
   return TRUE;
 }
 

@@ -25,6 +25,15 @@ LAYERS = """
 conv2d in=1x5x7x9 filters=6 kernel=3;2 stride=2 padding=0;1;2;0 activation=relu
 conv2d in=1x9x5x6 filters=2 kernel=3 padding=2;0;1;3
 conv2d in=1x4x6x5 filters=4 kernel=3 stride=2 groups=4 padding=0;0;1;1
+conv-transpose2d in=1x3x5x4 filters=4 kernel=3
+conv-transpose2d in=1x4x5x6 filters=6 kernel=4 stride=2 padding=1 activation=relu
+conv-transpose2d in=1x2x4x5 filters=3 kernel=3;2 stride=3;2 padding=1;0 output_padding=2;1 bias=false
+conv-transpose2d in=1x6x5x4 filters=4 kernel=3 groups=2 dilation=2 padding=1 stride=2 output_padding=1 activation=gelu
+conv-transpose2d in=1x4x5x5 filters=4 kernel=4 stride=2 padding=1 groups=4 activation=leaky-relu
+conv-transpose2d in=1x4x4x5 filters=8 kernel=3 groups=4 padding=1
+conv-transpose2d in=1x16x4x5 filters=1 kernel=2 stride=2 activation=sigmoid
+conv-transpose2d in=1x8x4x5 filters=8 kernel=3 stride=2 padding=0;1;2;0 activation=silu
+conv-transpose2d in=1x3x4x4 filters=2 kernel=3 dilation=2 stride=2;1 output_padding=1;0
 max-pool2d in=1x3x8x7 kernel=3 stride=2 padding=1 ceil_mode=true
 max-pool2d in=1x2x9x10 kernel=3;2 stride=2;1 dilation=2;3 padding=1
 max-pool2d in=1x4x6x7 kernel=3 stride=2 padding=0;1;2;0
@@ -86,6 +95,25 @@ def windows(x, o, value):
 
 def conv2d(xs, o, weights):
     return plain_conv2d([pad(xs[0], o)], dict(o, padding="0"), weights)
+
+
+def conv_transpose2d(xs, o, weights):
+    """The padding is cut off what PyTorch makes without one."""
+    groups, filters = int(o.get("groups", 1)), int(o["filters"])
+    weights["weight"] = base.normal(
+        xs[0].shape[1], filters // groups, *base.pair(o, "kernel", 1),
+        scale=0.4)
+    if o.get("bias") != "false":
+        weights["bias"] = base.normal(filters)
+    top, left, bottom, right = sides(o)
+    even = (top, left) == (bottom, right)
+    y = F.conv_transpose2d(
+        xs[0], weights["weight"], weights.get("bias"),
+        base.pair(o, "stride", 1), (top, left) if even else 0,
+        base.pair(o, "output_padding", 0), groups, base.pair(o, "dilation", 1))
+    if not even:
+        y = y[:, :, top:y.shape[2] - bottom, left:y.shape[3] - right]
+    return base.activate(y, o)
 
 
 def max_pool(xs, o, weights):
@@ -155,6 +183,7 @@ def check_against_torch():
 plain_conv2d = base.KINDS["conv2d"]
 base.KINDS.update({
     "conv2d": conv2d,
+    "conv-transpose2d": conv_transpose2d,
     "max-pool2d": max_pool,
     "avg-pool2d": avg_pool,
     "global-max-pool": lambda xs, o, w: F.adaptive_max_pool2d(xs[0], 1),

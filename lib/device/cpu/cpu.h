@@ -27,6 +27,9 @@ pt_cpu (const PtOp *op)
 extern const PtOpImpl pt_cpu_conv;
 extern const PtOpImpl pt_cpu_conv_data;
 extern const PtOpImpl pt_cpu_conv_weights;
+extern const PtOpImpl pt_cpu_conv_transpose;
+extern const PtOpImpl pt_cpu_conv_transpose_data;
+extern const PtOpImpl pt_cpu_conv_transpose_weights;
 extern const PtOpImpl pt_cpu_linear;
 extern const PtOpImpl pt_cpu_linear_data;
 extern const PtOpImpl pt_cpu_linear_weights;
