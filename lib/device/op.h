@@ -35,6 +35,14 @@ typedef enum
                                  * mean and variance when update_running */
   PT_OP_BATCH_NORM_BACKWARD,    /* x w dy saved_mean saved_variance
                                  * -> dx dw db */
+  PT_OP_NORMALIZE,              /* x [w b] -> y [saved_mean saved_variance] */
+  PT_OP_NORMALIZE_BACKWARD,     /* x [w] dy saved_mean saved_variance
+                                 * -> dx [dw db] */
+  PT_OP_LRN,                    /* x -> y [saved_variance: k + alpha / size
+                                 * sum x^2] */
+  PT_OP_LRN_BACKWARD,           /* x dy saved_variance -> dx */
+  PT_OP_GRID_SAMPLE,            /* x w (the grid, (1, H, W, 2)) -> y */
+  PT_OP_GRID_SAMPLE_BACKWARD,   /* x w dy -> [dx] [dw] */
   PT_OP_SOFTMAX,                /* x -> y, over C */
   PT_OP_SOFTMAX_BACKWARD,       /* y dy -> dx */
   PT_OP_ADD,                    /* xs -> y; y may be one of xs */
@@ -179,6 +187,65 @@ typedef struct
   PtActivation activation;      /* PT_ACTIVATION_NONE or RELU */
 } PtBatchNormDesc;
 
+typedef enum
+{
+  PT_NORMALIZE_MEAN_VARIANCE,   /* (x - mean) / sqrt (variance + eps) */
+  PT_NORMALIZE_L1,              /* x / max (sum |x|, eps) */
+  PT_NORMALIZE_L2,              /* x / max (sqrt (sum x^2), eps) */
+} PtNormalizeKind;
+
+typedef enum
+{
+  PT_NORMALIZE_PLAIN,           /* neither w nor b */
+  PT_NORMALIZE_CHANNELS,        /* one number for each of axis 1 */
+  PT_NORMALIZE_ELEMENTS,        /* one for each element that is normalised
+                                 * together */
+} PtNormalizeWeights;
+
+/* Elements that differ in these axes only are normalised together: over them
+ * go mean and (biased) variance, or the norm, which counts as one. The saved
+ * tensors have one number for each such group, in the order of their first
+ * elements in memory. */
+typedef struct
+{
+  PtNormalizeKind kind;
+  guint axes;                   /* bits */
+  gint64 groups;                /* parts of axis 1, each for itself; 0: 1 */
+  PtNormalizeWeights weights;
+  gfloat eps;
+} PtNormalizeDesc;
+
+/* x / s^beta, s = k + alpha / size sum x^2 over channels c - size / 2 to
+ * c + (size - 1) / 2 */
+typedef struct
+{
+  gint size;
+  gfloat alpha, beta, k;
+} PtLrnDesc;
+
+typedef enum
+{
+  PT_GRID_BILINEAR,
+  PT_GRID_NEAREST,
+  PT_GRID_BICUBIC,
+} PtGridMode;
+
+typedef enum
+{
+  PT_GRID_ZEROS,
+  PT_GRID_BORDER,
+  PT_GRID_REFLECTION,
+} PtGridPadding;
+
+/* As torch.nn.functional.grid_sample. */
+typedef struct
+{
+  PtGridMode mode;
+  PtGridPadding padding;
+  gboolean align_corners;
+  PtShape grid;
+} PtGridSampleDesc;
+
 typedef struct
 {
   gfloat p;                     /* probability of a zero */
@@ -264,6 +331,9 @@ typedef struct
     PtPoolDesc pool;
     PtUpsampleDesc upsample;
     PtBatchNormDesc batch_norm;
+    PtNormalizeDesc normalize;
+    PtLrnDesc lrn;
+    PtGridSampleDesc grid_sample;
     PtDropoutDesc dropout;
     PtPointwiseLossDesc pointwise;
     PtBinaryCrossEntropyDesc binary;

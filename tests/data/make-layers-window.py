@@ -52,6 +52,49 @@ lp-pool2d in=1x2x7x6 kernel=2 dilation=2;3 stride=1 norm_type=3
 global-lp-pool in=1x5x4x7
 global-lp-pool in=1x8x3x3 norm_type=3
 global-lp-pool in=1x3x4x3 norm_type=1
+instance-norm in=1x3x5x4
+instance-norm in=1x16x3x4 affine=true eps=1e-3
+instance-norm in=2x3x7 affine=true
+instance-norm in=2x3x2x3x4 affine=true
+group-norm in=1x6x5x4 num_groups=3
+group-norm in=1x8x3x4 num_groups=1 eps=1e-3
+group-norm in=2x12x3x3 num_groups=2 affine=false
+group-norm in=2x6x7 num_groups=2
+group-norm in=3x8 num_groups=2
+group-norm in=1x4x3x3 num_groups=4
+layer-norm in=2x7x12
+layer-norm in=1x10 eps=1e-3
+layer-norm in=2x5x6 normalized_shape=5;6
+layer-norm in=1x3x4x5 axis=1
+layer-norm in=1x3x4x5 axis=2 bias=false
+layer-norm in=2x3x4x5
+layer-norm in=5x3x2 elementwise_affine=false axis=0
+layer-norm in=2x3x2x3x4 axis=-3
+layer-norm in=2x2x3x4 axis=0
+layer-norm in=9
+mean-variance-norm in=2x3x5x4
+mean-variance-norm in=2x6x5x4 axes=1
+mean-variance-norm in=2x3x4 axes=1 eps=1e-3
+normalize in=1x6x3x4
+normalize in=2x3x4 p=1
+normalize in=1x3x4x5 dim=2
+normalize in=2x7 dim=-1
+normalize in=1x3x4x5 dim=3 p=1
+normalize in=1x5x2x2 eps=1
+lrn in=1x7x3x4 size=5 alpha=0.5
+lrn in=1x4x3x3 size=4 alpha=1 beta=0.5 k=2
+lrn in=2x5x6 size=3 alpha=2
+lrn in=2x3x2x2 size=9 alpha=1
+lrn in=3x6 size=2 alpha=1 beta=1
+grid-sample in=1x3x5x6,1x4x7x2
+grid-sample in=1x2x5x4,1x3x5x2 padding_mode=border align_corners=true
+grid-sample in=1x2x4x5,1x5x3x2 padding_mode=reflection
+grid-sample in=1x4x4x3,1x2x3x2 padding_mode=reflection align_corners=true
+grid-sample in=1x2x5x6,1x4x3x2 mode=nearest
+grid-sample in=1x3x4x4,1x3x3x2 mode=nearest padding_mode=reflection
+grid-sample in=1x2x6x5,1x3x4x2 mode=bicubic
+grid-sample in=1x3x5x5,1x2x3x2 mode=bicubic padding_mode=border
+grid-sample in=1x2x4x6,1x4x2x2 mode=bicubic padding_mode=reflection align_corners=true
 """
 
 
@@ -163,6 +206,60 @@ def global_lp_pool(xs, o, weights):
         xs[0], float(o.get("norm_type", 2)), (2, 3), keepdim=True)
 
 
+def affine(weights, shape, bias=True):
+    weights["weight"] = base.normal(*shape)
+    if bias:
+        weights["bias"] = base.normal(*shape)
+    return weights["weight"], weights.get("bias")
+
+
+def instance_norm(xs, o, weights):
+    w, b = None, None
+    if o.get("affine") == "true":
+        w, b = affine(weights, xs[0].shape[1:2])
+    return F.instance_norm(xs[0], None, None, w, b, True, 0.1,
+                           float(o.get("eps", 1e-5)))
+
+
+def group_norm(xs, o, weights):
+    w, b = None, None
+    if o.get("affine") != "false":
+        w, b = affine(weights, xs[0].shape[1:2])
+    return F.group_norm(xs[0], int(o["num_groups"]), w, b,
+                        float(o.get("eps", 1e-5)))
+
+
+def layer_norm(xs, o, weights):
+    shape = xs[0].shape[int(o.get("axis", -1)):]
+    if "normalized_shape" in o:
+        shape = [int(n) for n in o["normalized_shape"].split(";")]
+    w, b = None, None
+    if o.get("elementwise_affine") != "false":
+        w, b = affine(weights, shape, o.get("bias") != "false")
+    return F.layer_norm(xs[0], list(shape), w, b, float(o.get("eps", 1e-5)))
+
+
+def mean_variance_norm(xs, o, weights):
+    axes = [int(n) for n in o.get("axes", "0;2;3").split(";")]
+    variance, mean = torch.var_mean(xs[0], axes, unbiased=False, keepdim=True)
+    return (xs[0] - mean) / (variance + float(o.get("eps", 1e-5))).sqrt()
+
+
+def lrn(xs, o, weights):
+    """Of rank 2, PyTorch wants an axis more."""
+    x = xs[0][:, :, None] if xs[0].dim() == 2 else xs[0]
+    return F.local_response_norm(
+        x, int(o["size"]), float(o.get("alpha", 1e-4)),
+        float(o.get("beta", 0.75)), float(o.get("k", 1))).reshape(
+            xs[0].shape)
+
+
+def grid_sample(xs, o, weights):
+    return F.grid_sample(xs[0], xs[1], o.get("mode", "bilinear"),
+                         o.get("padding_mode", "zeros"),
+                         o.get("align_corners") == "true")
+
+
 def check_against_torch():
     """The loops above, where PyTorch has the pool itself."""
     x = torch.randn(1, 3, 8, 7, dtype=torch.float64)
@@ -189,6 +286,15 @@ base.KINDS.update({
     "global-max-pool": lambda xs, o, w: F.adaptive_max_pool2d(xs[0], 1),
     "lp-pool2d": lp_pool,
     "global-lp-pool": global_lp_pool,
+    "instance-norm": instance_norm,
+    "group-norm": group_norm,
+    "layer-norm": layer_norm,
+    "mean-variance-norm": mean_variance_norm,
+    "normalize": lambda xs, o, w: F.normalize(
+        xs[0], float(o.get("p", 2)), int(o.get("dim", 1)),
+        float(o.get("eps", 1e-12))),
+    "lrn": lrn,
+    "grid-sample": grid_sample,
 })
 
 check_against_torch()

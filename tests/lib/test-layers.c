@@ -315,6 +315,8 @@ static void
 test_init (gconstpointer data)
 {
   const Case *item = data;
+  /* these begin with ones and zeros */
+  gboolean is_norm = g_str_has_suffix (item->kind->name, "-norm");
   g_autoptr (GError) error = NULL;
   g_autoptr (PtLayer) a = layer_from_sample (item->kind, item->sample, &error);
   g_autoptr (PtLayer) b = layer_from_sample (item->kind, item->sample, &error);
@@ -328,7 +330,7 @@ test_init (gconstpointer data)
     gsize size = n * sizeof (gfloat);
     g_autofree gfloat *first = g_malloc (size), *again = g_malloc (size);
     g_autofree gfloat *named = g_malloc (size), *seeded = g_malloc (size);
-    gdouble fan_in = pt_shape_get_n_elements (&a->weights[0].shape) /
+    gdouble fan_in = is_norm ? 1 : pt_shape_get_n_elements (&a->weights[0].shape) /
         (gdouble) a->weights[0].shape.dims[0];
 
     pt_layer_init_weight (a, i, first, 1);
@@ -336,7 +338,7 @@ test_init (gconstpointer data)
     pt_layer_init_weight (b, i, named, 1);
     pt_layer_init_weight (a, i, seeded, 2);
     g_assert_cmpmem (first, size, again, size);
-    if (a->weights[0].shape.n_dims > 1) {
+    if (a->weights[0].shape.n_dims > 1 && !is_norm) {
       g_assert_cmpint (memcmp (first, named, size), !=, 0);
       g_assert_cmpint (memcmp (first, seeded, size), !=, 0);
     }
@@ -449,20 +451,7 @@ static const BadCase bad_cases[] = {
   {"max-pool2d", "in=1x3x5x5 kernel=6", PT_ERROR_SHAPE, "kernel=6;6|5x5"},
   {"max-pool2d", "in=1x3x5x5 kernel=2 padding=2", PT_ERROR_SHAPE,
       "padding=2;2|kernel=2;2"},
-  {"max-pool2d", "in=1x3x5x5 kernel=3 padding=1;2;3", PT_ERROR_CONFIG,
-      "padding|1;2;3"},
-  {"max-pool2d", "in=1x3x2x9 kernel=2 dilation=3 stride=1 padding=2;1", PT_ERROR_SHAPE,
-      "padding=2;1;2;1|kernel=2;2"},
-  {"conv-transpose2d", "in=1x3x5x5 filters=4 kernel=2 output_padding=1",
-      PT_ERROR_SHAPE, "output_padding=1;1|stride=1;1"},
-  {"conv-transpose2d", "in=1x3x1x5 filters=4 kernel=2 padding=1",
-      PT_ERROR_SHAPE, "padding=1;1;1;1|0x4"},
-  {"conv-transpose2d", "in=1x3x5x5 filters=4 kernel=2 groups=3",
-      PT_ERROR_SHAPE, "groups=3|3 input|filters=4"},
-  {"lp-pool2d", "in=1x3x5x5 kernel=2 norm_type=0", PT_ERROR_CONFIG,
-      "norm_type|0"},
-  {"conv2d", "in=1x3x5x5 filters=4 kernel=9 padding=1;1;2;2", PT_ERROR_SHAPE,
-      "9x9|8x8"},
+#include "bad-windows.h"
   {"avg-pool2d", "in=1x3 kernel=2", PT_ERROR_SHAPE, "1x3|1xCxHxW"},
   {"global-avg-pool", "in=1x3", PT_ERROR_SHAPE, "1x3|1xCxHxW"},
   {"upsample", "in=1x3x4x4 scale=0", PT_ERROR_CONFIG, "scale|0"},

@@ -148,7 +148,8 @@ pool_backward_plan (PtOp *op, GError **error)
 
   op->desc.training = TRUE;     /* the forward pass that kept the places */
   self->is_plain = pt_cpu_pool_plain_suits (&op->desc);
-  return self->is_plain || (attr != NULL && pool_geometry_init (&geometry, &op->desc, error) &&
+  return self->is_plain || (attr != NULL &&
+      pool_geometry_init (&geometry, &op->desc, error) &&
       pool_forward_pd (op, &geometry, &hint, error) &&
       PT_DNNL (dnnl_pooling_v2_backward_desc_init (&pool, geometry.kind,
           &geometry.x, &geometry.y, geometry.stride, geometry.kernel,

@@ -86,6 +86,8 @@ sim_plan (PtOp *op, GError **error)
     n = n / conv->groups * conv->kernel[0] * conv->kernel[1];
   if (op->desc.type <= PT_OP_LINEAR_WEIGHTS)
     op->weights_size = n * sizeof (gfloat);
+  if (op->desc.type == PT_OP_NORMALIZE)
+    op->weights_size = pt_shape_get_n_elements (&op->desc.x) * sizeof (gfloat);
   return TRUE;
 }
 
