@@ -34,6 +34,7 @@ static const gchar *const op_type_names[PT_N_OPS] = {
   [PT_OP_SPLIT] = "split",
   [PT_OP_FLATTEN] = "flatten",
   [PT_OP_UNFLATTEN] = "unflatten",
+  [PT_OP_COMBINE] = "combine",
   [PT_OP_DROPOUT] = "dropout",
   [PT_OP_MULTIPLY] = "multiply",
   [PT_OP_POINTWISE_LOSS] = "pointwise-loss",

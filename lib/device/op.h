@@ -50,6 +50,8 @@ typedef enum
   PT_OP_SPLIT,                  /* dy -> dxs, along C; NULL ones are left out */
   PT_OP_FLATTEN,                /* x (1,C,H,W) -> y (1,CHW), PyTorch's order */
   PT_OP_UNFLATTEN,              /* dy (1,CHW) -> dx (1,C,H,W) */
+  PT_OP_COMBINE,                /* x -> y: elements from elsewhere, or weighted
+                                 * sums of them */
   PT_OP_DROPOUT,                /* x seed -> y mask */
   PT_OP_MULTIPLY,               /* x dy -> dx: the elementwise product */
   PT_OP_POINTWISE_LOSS,         /* x target -> loss dx */
@@ -246,6 +248,34 @@ typedef struct
   PtShape grid;
 } PtGridSampleDesc;
 
+/* One axis of y: what of x its rows read. Without offsets, row i reads i
+ * stride; without rows, it reads offsets[i], nothing if that is below 0. */
+typedef struct
+{
+  gint64 n;                     /* rows */
+  gint64 stride;                /* in elements of x, as are offsets */
+  const gint32 *rows;           /* n + 1: row i has rows[i] to rows[i + 1] - 1
+                                 * of the next two; or NULL */
+  const gint32 *offsets;        /* or NULL */
+  const gfloat *weights;        /* NULL: ones */
+} PtCombineAxis;
+
+#define PT_COMBINE_MAX_AXES 12
+
+/* y lies in memory as its axes, the last the innermost, and in them a block:
+ * y[i, j, ..., c] = sum over what row i of the first axis reads, what row j of
+ * the second reads, ... of the product of the weights times x[base + the sum
+ * of the offsets + c], and fill where one of them reads nothing. The tables
+ * are read while planning. */
+typedef struct
+{
+  PtCombineAxis axes[PT_COMBINE_MAX_AXES];
+  guint n_axes;
+  gint64 base;
+  gint64 block;
+  gfloat fill;
+} PtCombineDesc;
+
 typedef struct
 {
   gfloat p;                     /* probability of a zero */
@@ -334,6 +364,7 @@ typedef struct
     PtNormalizeDesc normalize;
     PtLrnDesc lrn;
     PtGridSampleDesc grid_sample;
+    PtCombineDesc combine;
     PtDropoutDesc dropout;
     PtPointwiseLossDesc pointwise;
     PtBinaryCrossEntropyDesc binary;

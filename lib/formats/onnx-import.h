@@ -40,7 +40,11 @@ typedef struct
   GHashTable *uses;             /* name, lent -> how many read it */
   GHashTable *names;            /* of layers, owned */
   GHashTable *reshaped;         /* "layer shape", owned -> layer + 1 */
-  GPtrArray *made;              /* tensors of Constant nodes */
+  GPtrArray *made;              /* constants that were worked out, or NULL */
+  gint64 fold_left;             /* elements that those to come may have */
+  gdouble weight_bytes;         /* of all layers */
+  gboolean whole;               /* the batch is one frame */
+  guint n_done;                 /* nodes */
   const Onnx__NodeProto *node;  /* at hand */
   guint number;                 /* of it */
 } OnnxImport;
@@ -53,6 +57,16 @@ typedef struct
   OnnxFunc func;
   const gchar *attributes;      /* those it may have, between spaces */
 } OnnxOperator;
+
+/* -- onnx.c -- */
+
+/* "PATH: cannot use the ONNX model: ...", always FALSE. */
+gboolean pt_onnx_fail (const OnnxImport *self, GError **error,
+    const gchar *format, ...) G_GNUC_PRINTF (3, 4);
+
+/* -- onnx-input.c -- */
+
+gboolean pt_onnx_add_input (OnnxImport *self, GError **error);
 
 /* -- onnx-guard.c -- */
 
@@ -71,6 +85,12 @@ gfloat *pt_onnx_tensor_get_floats (const OnnxImport *self,
     const Onnx__TensorProto *tensor, GError **error);
 gint64 *pt_onnx_tensor_get_ints (const OnnxImport *self,
     const Onnx__TensorProto *tensor, GError **error);
+
+/* -- onnx-fold.c -- */
+
+/* Names the outputs of a node that depends on constants and shapes alone;
+ * *@done tells whether it does. */
+gboolean pt_onnx_fold (OnnxImport *self, gboolean *done, GError **error);
 
 /* -- onnx-node.c: the node at hand -- */
 
@@ -99,6 +119,10 @@ const Onnx__TensorProto *pt_onnx_need_constant (const OnnxImport *self,
 /* A list of integers, at most ONNX_MAX_DIMS. */
 gboolean pt_onnx_need_ints (const OnnxImport *self, guint i, gint64 *values,
     guint *n, GError **error);
+/* An attribute that is not among @names, each between spaces, could change
+ * what the node means. */
+gboolean pt_onnx_check_attributes (const OnnxImport *self, const gchar *names,
+    GError **error);
 gboolean pt_onnx_count_inputs (const OnnxImport *self, guint low, guint high,
     GError **error);
 /* A list of integers, at most ONNX_MAX_DIMS, which from opset @since on is
@@ -161,6 +185,7 @@ gboolean pt_onnx_add_value (OnnxImport *self, const gchar *name,
 /* -- operators, by file; each ends with a row whose name is NULL -- */
 
 extern const OnnxOperator pt_onnx_ops[], pt_onnx_ops_window[],
-    pt_onnx_ops_join[];
+    pt_onnx_ops_join[], pt_onnx_ops_part[], pt_onnx_ops_resize[],
+    pt_onnx_ops_structure[];
 
 G_END_DECLS

@@ -174,6 +174,27 @@ pt_onnx_get_list (const OnnxImport *self, guint i, const gchar *name,
 }
 
 gboolean
+pt_onnx_check_attributes (const OnnxImport *self, const gchar *names,
+    GError **error)
+{
+  for (gsize i = 0; i < self->node->n_attribute; i++) {
+    const Onnx__AttributeProto *attribute = self->node->attribute[i];
+    const gchar *name = attribute->name ? attribute->name : "";
+    g_autofree gchar *word = g_strconcat (" ", name, " ", NULL);
+    g_autofree gchar *quoted = pt_params_quote (name);
+
+    if (*name == '\0' || strchr (name, ' ') != NULL ||
+        strstr (names, word) == NULL)
+      return pt_onnx_refuse (self, error, "found attribute %s, expected of"
+          "%s", quoted, names);
+    if (attribute->ref_attr_name != NULL && *attribute->ref_attr_name != '\0')
+      return pt_onnx_refuse (self, error, "found attribute %s of a function, "
+          "expected a value", quoted);
+  }
+  return TRUE;
+}
+
+gboolean
 pt_onnx_count_inputs (const OnnxImport *self, guint low, guint high,
     GError **error)
 {

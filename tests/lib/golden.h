@@ -8,9 +8,10 @@
 
 #include "formats/safetensors.h"
 
-/* What PyTorch says: tests/data/make-layers.py, or make-losses.py. */
-#ifndef GOLDEN_FILE
-#define GOLDEN_FILE "layers.safetensors"
+/* What PyTorch says: tests/data/make-*.py. */
+#ifndef GOLDEN_FILES
+#define GOLDEN_FILES "layers.safetensors", "structure.safetensors", \
+  "windows.safetensors"
 #endif
 
 /* Of a file of tests/data; elsewhere than here, of $PARTIME_TEST_DATA. */
@@ -22,28 +23,22 @@ golden_path (const gchar *name)
   return g_build_filename (folder != NULL ? folder : TEST_DATA, name, NULL);
 }
 
-/* A family of layers may have a file of its own. */
-static const gchar *const golden_files[] = {
-  GOLDEN_FILE, "layers-window.safetensors",
-};
-
+/* File @i of them; NULL: there are no more. */
 static inline PtTensorFile *
-golden_load (guint i)
+golden_get (guint i)
 {
-  static PtTensorFile *files[G_N_ELEMENTS (golden_files)];
-  g_autofree gchar *path = golden_path (golden_files[i]);
+  static const gchar *const names[] = { GOLDEN_FILES };
+  static PtTensorFile *files[G_N_ELEMENTS (names)];
   g_autoptr (GError) error = NULL;
+  g_autofree gchar *path = NULL;
 
+  if (i >= G_N_ELEMENTS (names))
+    return NULL;
+  path = golden_path (names[i]);
   if (files[i] == NULL)
     files[i] = pt_tensor_file_load (path, &error);
   g_assert_no_error (error);
   return files[i];
-}
-
-static inline PtTensorFile *
-golden_get (void)
-{
-  return golden_load (0);
 }
 
 /* Lent; NULL if it is not there. */
@@ -59,8 +54,8 @@ golden_find (const gchar *line, const gchar *format, ...)
   va_start (args, format);
   g_string_append_vprintf (name, format, args);
   va_end (args);
-  for (guint i = 0; found == NULL && i < G_N_ELEMENTS (golden_files); i++)
-    found = pt_tensor_file_get (golden_load (i), name->str);
+  for (guint i = 0; found == NULL && golden_get (i) != NULL; i++)
+    found = pt_tensor_file_get (golden_get (i), name->str);
   return found;
 }
 

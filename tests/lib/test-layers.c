@@ -461,7 +461,7 @@ static const BadCase bad_cases[] = {
   {"concat", "in=1x3x4x4,1x3x4x5", PT_ERROR_SHAPE, "1x3x4x4|1x3x4x5"},
   {"concat", "in=1x3x4x4,1x3", PT_ERROR_SHAPE, "1x3x4x4|input 1 has shape 1x3"},
   {"slice", "in=1x3x4x4 start=2 length=2", PT_ERROR_SHAPE,
-      "start=2|length=2|3 channels"},
+      "start=2|length=2|the 3 of axis 1"},
   {"slice", "in=1x3x4x4 start=-4 length=1", PT_ERROR_SHAPE, "start=-4"},
   {"slice", "in=1x3x4x4 length=0", PT_ERROR_CONFIG, "length|0"},
   {"add", "in=1x3x4x4,1x4x4x4", PT_ERROR_SHAPE, "1x3x4x4|1x4x4x4"},

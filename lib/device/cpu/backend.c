@@ -229,6 +229,7 @@ const PtBackend pt_backend_cpu = {
     [PT_OP_SPLIT] = &pt_cpu_split,
     [PT_OP_FLATTEN] = &pt_cpu_flatten,
     [PT_OP_UNFLATTEN] = &pt_cpu_unflatten,
+    [PT_OP_COMBINE] = &pt_cpu_combine,
     [PT_OP_DROPOUT] = &pt_cpu_dropout,
     [PT_OP_MULTIPLY] = &pt_cpu_multiply,
     [PT_OP_POINTWISE_LOSS] = &pt_cpu_pointwise_loss,

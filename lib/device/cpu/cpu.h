@@ -54,6 +54,7 @@ extern const PtOpImpl pt_cpu_concat;
 extern const PtOpImpl pt_cpu_split;
 extern const PtOpImpl pt_cpu_flatten;
 extern const PtOpImpl pt_cpu_unflatten;
+extern const PtOpImpl pt_cpu_combine;
 extern const PtOpImpl pt_cpu_dropout;
 extern const PtOpImpl pt_cpu_multiply;
 extern const PtOpImpl pt_cpu_pointwise_loss;

@@ -287,6 +287,7 @@ const PtBackend pt_backend_cuda = {
     [PT_OP_SPLIT] = &pt_cuda_split,
     [PT_OP_FLATTEN] = &pt_cuda_flatten,
     [PT_OP_UNFLATTEN] = &pt_cuda_unflatten,
+    [PT_OP_COMBINE] = &pt_cuda_combine,
     [PT_OP_DROPOUT] = &pt_cuda_dropout,
     [PT_OP_MULTIPLY] = &pt_cuda_multiply,
     [PT_OP_POINTWISE_LOSS] = &pt_cuda_pointwise_loss,

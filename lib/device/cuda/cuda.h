@@ -77,6 +77,7 @@ PT_CUDA_OP (concat);
 PT_CUDA_OP (split);
 PT_CUDA_OP (flatten);
 PT_CUDA_OP (unflatten);
+PT_CUDA_OP (combine);
 PT_CUDA_OP (dropout);
 PT_CUDA_OP (multiply);
 PT_CUDA_OP (pointwise_loss);

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-FileCopyrightText: partimefilter contributors
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Makes layers-window.safetensors: what PyTorch says of windows and norms.
+"""Makes windows.safetensors: what PyTorch says of windows and norms.
 
 The lines are those of each kind's samples in lib/layers, as in
-make-layers.py. Made with PyTorch 1.13: python3 make-layers-window.py
+make-layers.py. Made with PyTorch 1.13: python3 make-windows.py
 """
 
 import importlib.util
@@ -297,8 +297,6 @@ base.KINDS.update({
     "grid-sample": grid_sample,
 })
 
-check_against_torch()
-for line in LAYERS.split("\n"):
-    if line:
-        base.make_layer(line)
-base.write(os.path.join(HERE, "layers-window.safetensors"))
+if __name__ == "__main__":
+    check_against_torch()
+    base.make(LAYERS, "windows.safetensors")
