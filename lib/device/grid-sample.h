@@ -146,12 +146,13 @@ pt_grid_get_taps (const PtGridSampleDesc *desc, gfloat number, gint size)
   return taps;
 }
 
-/* Of output (@h, @w) of a grid in memory, channels-last as every image: the
- * number for x is first. */
+/* Of output (@h, @w) of a grid in memory, channels-last as every image unless it
+ * is a weight: the number for x is first. */
 PT_GRID_HD gsize
 pt_grid_place (const PtGridSampleDesc *desc, gint h, gint w, gint k)
 {
-  return ((gsize) w * 2 + k) * desc->grid.dims[1] + h;
+  return desc->plain ? ((gsize) h * desc->grid.dims[2] + w) * 2 + k :
+      ((gsize) w * 2 + k) * desc->grid.dims[1] + h;
 }
 
 G_END_DECLS

@@ -246,6 +246,7 @@ typedef struct
   PtGridPadding padding;
   gboolean align_corners;
   PtShape grid;
+  gboolean plain;               /* it lies row-major, as weights do */
 } PtGridSampleDesc;
 
 /* One axis of y: what of x its rows read. Without offsets, row i reads i

@@ -186,6 +186,6 @@ gboolean pt_onnx_add_value (OnnxImport *self, const gchar *name,
 
 extern const OnnxOperator pt_onnx_ops[], pt_onnx_ops_window[],
     pt_onnx_ops_join[], pt_onnx_ops_part[], pt_onnx_ops_resize[],
-    pt_onnx_ops_structure[];
+    pt_onnx_ops_structure[], pt_onnx_ops_norm[];
 
 G_END_DECLS

@@ -128,15 +128,6 @@ ops_batch_norm (OnnxImport *self, GError **error)
   return pt_onnx_set_output (self, layer, rank, error);
 }
 
-static gboolean
-ops_global_average (OnnxImport *self, GError **error)
-{
-  const OnnxValue *x = pt_onnx_need_layer (self, 0, 3, 4, error);
-
-  return x != NULL && pt_onnx_add_unary (self, "global-avg-pool", x, "",
-      error);
-}
-
 /* -- products -- */
 
 /* @scale times the matrix, as (units, features). */
@@ -282,7 +273,6 @@ const OnnxOperator pt_onnx_ops[] = {
   {"Dropout", ops_dropout, " ratio seed is_test "},
   {"Gelu", ops_gelu, " approximate "},
   {"Gemm", ops_gemm, " alpha beta transA transB broadcast "},
-  {"GlobalAveragePool", ops_global_average, " "},
   {"Identity", ops_identity, " "},
   {"LeakyRelu", ops_leaky_relu, " alpha consumed_inputs "},
   {"MatMul", ops_mat_mul, " "},

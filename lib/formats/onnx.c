@@ -18,7 +18,7 @@
 
 static const OnnxOperator *const model_tables[] = {
   pt_onnx_ops, pt_onnx_ops_window, pt_onnx_ops_join, pt_onnx_ops_part,
-  pt_onnx_ops_resize, pt_onnx_ops_structure, NULL
+  pt_onnx_ops_resize, pt_onnx_ops_structure, pt_onnx_ops_norm, NULL
 };
 
 gboolean

@@ -11,6 +11,7 @@ enum
 
 typedef struct
 {
+  gint height, width;
   gint mode, padding_mode;
   gboolean align_corners;
 } GridSampleOptions;
@@ -33,6 +34,9 @@ static const gchar *const grid_sample_paddings[] = {
   #key, PT_PARAM_ ## type, G_STRUCT_OFFSET (GridSampleOptions, key)
 
 static const PtParam grid_sample_params[] = {
+  {ROW (height, INT), "0", 0, 65536, NULL,
+      "of a grid that is part of the weights, for want of a second input, px"},
+  {ROW (width, INT), "0", 0, 65536, NULL, "the same"},
   {ROW (mode, ENUM), "bilinear", 0, 0, grid_sample_modes,
       "what lies between the pixels"},
   {ROW (padding_mode, ENUM), "zeros", 0, 0, grid_sample_paddings,
@@ -44,13 +48,41 @@ static const PtParam grid_sample_params[] = {
 
 #undef ROW
 
+/* The second input, or a buffer. */
+static PtShape
+grid_sample_get_grid (const PtLayer *layer)
+{
+  const GridSampleOptions *options = layer->options;
+
+  return layer->n_inputs > GRID ? layer->inputs[GRID] :
+      PT_SHAPE (1, options->height, options->width, 2);
+}
+
+static gboolean
+grid_sample_check (const PtLayer *layer, GError **error)
+{
+  const GridSampleOptions *options = layer->options;
+  gboolean given = options->height > 0 && options->width > 0;
+
+  if (given == (layer->n_inputs == 1) &&
+      (given || options->height + options->width == 0))
+    return TRUE;
+  g_set_error (error, PT_ERROR, PT_ERROR_CONFIG, "height=%d and width=%d with "
+      "%u inputs, expected both with one input, neither with two",
+      options->height, options->width, layer->n_inputs);
+  return FALSE;
+}
+
 static gboolean
 grid_sample_infer (PtLayer *layer, GError **error)
 {
-  const PtShape *x = &layer->inputs[IMAGE], *grid = &layer->inputs[GRID];
+  const PtShape *x = &layer->inputs[IMAGE];
+  PtShape shape = grid_sample_get_grid (layer);
+  const PtShape *grid = &shape;
   gchar text[PT_SHAPE_TEXT_SIZE];
 
-  if (!pt_layer_check_rank (layer, 4, error))
+  if (!pt_layer_check_rank (layer, 4, error) ||
+      !grid_sample_check (layer, error))
     return FALSE;
   if (pt_shape_w (grid) != 2 || MAX (pt_shape_h (x), pt_shape_w (x)) > G_MAXINT
       || pt_shape_get_n_elements (grid) > G_MAXINT) {
@@ -60,8 +92,30 @@ grid_sample_infer (PtLayer *layer, GError **error)
   }
   layer->output = PT_SHAPE (1, pt_shape_c (x), pt_shape_c (grid),
       pt_shape_h (grid));
-  layer->backward_uses_x = TRUE;
+  if (layer->n_inputs == 1)
+    layer->weights[layer->n_weights++] = (PtWeight) {
+      "grid", PT_SHAPE (shape.dims[1], shape.dims[2], 2), FALSE};
+  layer->backward_uses_x = layer->n_inputs > GRID;
   return TRUE;
+}
+
+/* Every pixel where it is. */
+static void
+grid_sample_init (const PtLayer *layer, guint i, gfloat *data, guint64 seed)
+{
+  const GridSampleOptions *o = layer->options;
+
+  for (gint64 k = 0; k < (gint64) o->height * o->width; k++) {
+    gint64 y = k / o->width, x = k % o->width;
+
+    if (o->align_corners) {
+      data[2 * k] = o->width > 1 ? 2.0 * x / (o->width - 1) - 1 : 0;
+      data[2 * k + 1] = o->height > 1 ? 2.0 * y / (o->height - 1) - 1 : 0;
+    } else {
+      data[2 * k] = (2.0 * x + 1) / o->width - 1;
+      data[2 * k + 1] = (2.0 * y + 1) / o->height - 1;
+    }
+  }
 }
 
 static gboolean
@@ -72,7 +126,8 @@ grid_sample_plan (const PtLayer *layer, PtWorkspace *workspace,
   PtOpDesc desc = pt_layer_op_desc (layer, workspace, PT_OP_GRID_SAMPLE);
 
   desc.grid_sample = (PtGridSampleDesc) { options->mode,
-    options->padding_mode, options->align_corners, layer->inputs[GRID]
+    options->padding_mode, options->align_corners,
+    grid_sample_get_grid (layer), layer->n_inputs == 1
   };
   return pt_layer_plan_unary (plan, workspace, &desc,
       PT_OP_GRID_SAMPLE_BACKWARD, error);
@@ -82,7 +137,9 @@ static gboolean
 grid_sample_forward (const PtLayer *layer, PtLayerPlan *plan,
     const PtLayerArgs *args, GError **error)
 {
-  PtOpArgs run = {.x = args->x[IMAGE],.w = args->x[GRID],.y = args->y };
+  PtOpArgs run = {.x = args->x[IMAGE],.y = args->y,
+    .w = layer->n_inputs > GRID ? args->x[GRID] : args->w[0]
+  };
 
   return pt_op_run (plan->ops[0], &run, error);
 }
@@ -91,10 +148,14 @@ static gboolean
 grid_sample_backward (const PtLayer *layer, PtLayerPlan *plan,
     const PtLayerArgs *args, GError **error)
 {
-  PtOpArgs run = {.x = args->x[IMAGE],.w = args->x[GRID],.dy = args->dy,
-    .dx = args->dx[IMAGE],.dw = args->dx[GRID]
+  PtOpArgs run = {.x = args->x[IMAGE],.w = args->w[0],.dy = args->dy,
+    .dx = args->dx[IMAGE]
   };
 
+  if (layer->n_inputs > GRID) {
+    run.w = args->x[GRID];
+    run.dw = args->dx[GRID];
+  }
   return (run.dx == NULL && run.dw == NULL) ||
       pt_op_run (plan->ops[1], &run, error);
 }
@@ -120,6 +181,7 @@ static const gchar *const grid_sample_samples[] = {
   "in=1x3x5x5,1x2x3x2 mode=bicubic padding_mode=border",
   "in=1x2x4x6,1x4x2x2 mode=bicubic padding_mode=reflection "
       "align_corners=true",
+  "in=1x2x4x6 height=3 width=5",
   NULL,
 };
 
@@ -129,10 +191,11 @@ const PtLayerKind pt_layer_grid_sample = {
       "torch.nn.functional.grid_sample",
   .options_size = sizeof (GridSampleOptions),
   .params = grid_sample_params,
-  .min_inputs = 2,
+  .min_inputs = 1,
   .max_inputs = 2,
   .samples = grid_sample_samples,
   .infer = grid_sample_infer,
+  .init = grid_sample_init,
   .plan = grid_sample_plan,
   .forward = grid_sample_forward,
   .backward = grid_sample_backward,

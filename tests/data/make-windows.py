@@ -95,6 +95,7 @@ grid-sample in=1x3x4x4,1x3x3x2 mode=nearest padding_mode=reflection
 grid-sample in=1x2x6x5,1x3x4x2 mode=bicubic
 grid-sample in=1x3x5x5,1x2x3x2 mode=bicubic padding_mode=border
 grid-sample in=1x2x4x6,1x4x2x2 mode=bicubic padding_mode=reflection align_corners=true
+grid-sample in=1x2x4x6 height=3 width=5
 """
 
 
@@ -255,7 +256,12 @@ def lrn(xs, o, weights):
 
 
 def grid_sample(xs, o, weights):
-    return F.grid_sample(xs[0], xs[1], o.get("mode", "bilinear"),
+    if len(xs) == 1:
+        weights["grid"] = base.normal(
+            int(o["height"]), int(o["width"]), 2).detach()
+        weights["after.grid"] = weights["grid"]
+    grid = xs[1] if len(xs) > 1 else weights["grid"][None]
+    return F.grid_sample(xs[0], grid, o.get("mode", "bilinear"),
                          o.get("padding_mode", "zeros"),
                          o.get("align_corners") == "true")
 
