@@ -146,8 +146,8 @@ pt_grid_get_taps (const PtGridSampleDesc *desc, gfloat number, gint size)
   return taps;
 }
 
-/* Of output (@h, @w) of a grid in memory, channels-last as every image unless it
- * is a weight: the number for x is first. */
+/* Of output (@h, @w) of a grid in memory, channels-last as every image unless
+ * it is a weight: the number for x is first. */
 PT_GRID_HD gsize
 pt_grid_place (const PtGridSampleDesc *desc, gint h, gint w, gint k)
 {

@@ -19,8 +19,9 @@ norm_print (const OnnxImport *self, const gchar *key, const gchar *name,
   return g_strdup_printf ("%s=%s", key, number);
 }
 
-/* Gives weight @i of @layer the numbers of @tensor, which are repeated where it
- * has ones or no dimension, aligned from the right; and each @times in a row. */
+/* Gives weight @i of @layer the numbers of @tensor, which are repeated where
+ * that has ones or no dimension, aligned from the right; and each @times in a
+ * row. */
 static gboolean
 norm_take_weight (OnnxImport *self, gint layer, guint i,
     const Onnx__TensorProto *tensor, gint64 times, GError **error)

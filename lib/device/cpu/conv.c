@@ -72,7 +72,8 @@ conv_forward_pd (PtOp *op, const ConvGeometry *geometry, gboolean bias,
           op->desc.training ? dnnl_forward_training : dnnl_forward_inference,
           dnnl_convolution_direct, &geometry->x, &geometry->w,
           bias ? &geometry->b : NULL, &geometry->y, geometry->stride,
-          geometry->dilation, geometry->padding, geometry->padding_end), error) &&
+          geometry->dilation, geometry->padding, geometry->padding_end),
+      error) &&
       PT_DNNL (dnnl_primitive_desc_create (pd, &conv, attr,
           pt_cpu (op)->engine, NULL), error);
 }
