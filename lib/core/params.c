@@ -163,6 +163,9 @@ params_print_expected (const PtParam *param)
     case PT_PARAM_INT_PAIR:
       return g_strdup_printf ("one or two whole numbers%s (height;width)",
           range);
+    case PT_PARAM_INT_SIDES:
+      return g_strdup_printf ("one, two or four whole numbers%s (height;width "
+          "or top;left;bottom;right)", range);
     case PT_PARAM_DOUBLE_PAIR:
       return g_strdup_printf ("two finite numbers%s, such as 0.9;0.999",
           range);
@@ -272,6 +275,25 @@ params_read_pair (const PtParam *param, const gchar *text, gpointer pair)
   return TRUE;
 }
 
+/* One number for all sides, two for those of an axis each, or one for each. */
+static gboolean
+params_read_sides (const PtParam *param, const gchar *text, gint *sides)
+{
+  g_auto (GStrv) parts = g_strsplit_set (text, ";,", 6);
+  guint n = g_strv_length (parts);
+  gint ints[4];
+
+  if (n > 1 && *g_strstrip (parts[n - 1]) == '\0')
+    n--;
+  if (n != 1 && n != 2 && n != 4)
+    return FALSE;
+  for (guint i = 0; i < 4; i++)
+    if (!params_read_int (param, g_strstrip (parts[i % n]), &ints[i]))
+      return FALSE;
+  memcpy (sides, ints, sizeof ints);
+  return TRUE;
+}
+
 /* As a pair, but as many as there are; nothing is a list of none. */
 static gboolean
 params_read_list (const PtParam *param, const gchar *text, PtDoubleList *list)
@@ -324,6 +346,8 @@ params_read (const PtParam *param, const gchar *text, gpointer place)
     case PT_PARAM_INT_PAIR:
     case PT_PARAM_DOUBLE_PAIR:
       return params_read_pair (param, text, place);
+    case PT_PARAM_INT_SIDES:
+      return params_read_sides (param, text, place);
     case PT_PARAM_DOUBLE_LIST:
       return params_read_list (param, text, place);
   }
@@ -439,6 +463,16 @@ params_print_list (const PtDoubleList *list)
   return g_string_free (text, FALSE);
 }
 
+/* The last two only where they differ from the first. */
+static gchar *
+params_print_sides (const gint *sides)
+{
+  if (sides[0] == sides[2] && sides[1] == sides[3])
+    return g_strdup_printf ("%d;%d", sides[0], sides[1]);
+  return g_strdup_printf ("%d;%d;%d;%d", sides[0], sides[1], sides[2],
+      sides[3]);
+}
+
 /* The value of @key as text that pt_params_set() reads; %NULL if there is no
  * such key. */
 gchar *
@@ -466,6 +500,8 @@ pt_params_get (const PtParam *table, gconstpointer options, const gchar *key)
     case PT_PARAM_INT_PAIR:
       return g_strdup_printf ("%d;%d", ((const gint *) place)[0],
           ((const gint *) place)[1]);
+    case PT_PARAM_INT_SIDES:
+      return params_print_sides (place);
     case PT_PARAM_DOUBLE_PAIR:{
       g_autofree gchar *a = params_print_double (((const gdouble *) place)[0]);
       g_autofree gchar *b = params_print_double (((const gdouble *) place)[1]);

@@ -20,6 +20,8 @@ typedef enum
   PT_PARAM_ENUM,                /* gint: index into words */
   PT_PARAM_STRING,              /* gchar *, owned by the struct */
   PT_PARAM_INT_PAIR,            /* gint[2]: "3" or "3;5", height then width */
+  PT_PARAM_INT_SIDES,           /* gint[4]: "3", "3;5", or
+                                 * "top;left;bottom;right" */
   PT_PARAM_DOUBLE_PAIR,         /* gdouble[2]: "0.9;0.999", or "0.9,0.999" */
   PT_PARAM_DOUBLE_LIST,         /* PtDoubleList: "1;2;0.5", any number; "" */
 } PtParamType;

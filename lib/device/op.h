@@ -17,6 +17,10 @@ typedef enum
   PT_OP_CONV,                   /* x w [b] -> y, with activation */
   PT_OP_CONV_DATA,              /* dy w -> dx */
   PT_OP_CONV_WEIGHTS,           /* x dy -> dw [db] */
+  PT_OP_CONV_TRANSPOSE,         /* x w [b] -> y, with activation: what
+                                 * PT_OP_CONV_DATA makes of x as its dy */
+  PT_OP_CONV_TRANSPOSE_DATA,    /* dy w -> dx */
+  PT_OP_CONV_TRANSPOSE_WEIGHTS, /* x dy -> dw [db] */
   PT_OP_LINEAR,                 /* x w [b] -> y over the last axis, with
                                  * activation */
   PT_OP_LINEAR_DATA,            /* dy w -> dx */
@@ -24,12 +28,20 @@ typedef enum
   PT_OP_ACTIVATION,             /* x -> y; x may be y */
   PT_OP_ACTIVATION_BACKWARD,    /* dy, y or x -> dx; dy may be dx */
   PT_OP_POOL,                   /* x -> y [indices] */
-  PT_OP_POOL_BACKWARD,          /* dy [indices] -> dx */
+  PT_OP_POOL_BACKWARD,          /* dy [indices], LP: x y -> dx */
   PT_OP_BATCH_NORM,             /* x w b mean variance -> y saved_mean
                                  * saved_variance, with batch statistics also
                                  * mean and variance when update_running */
   PT_OP_BATCH_NORM_BACKWARD,    /* x w dy saved_mean saved_variance
                                  * -> dx dw db */
+  PT_OP_NORMALIZE,              /* x [w b] -> y [saved_mean saved_variance] */
+  PT_OP_NORMALIZE_BACKWARD,     /* x [w] dy saved_mean saved_variance
+                                 * -> dx [dw db] */
+  PT_OP_LRN,                    /* x -> y [saved_variance: k + alpha / size
+                                 * sum x^2] */
+  PT_OP_LRN_BACKWARD,           /* x dy saved_variance -> dx */
+  PT_OP_GRID_SAMPLE,            /* x w (the grid, (1, H, W, 2)) -> y */
+  PT_OP_GRID_SAMPLE_BACKWARD,   /* x w dy -> [dx] [dw] */
   PT_OP_SOFTMAX,                /* x -> y, of any shape, over one axis */
   PT_OP_SOFTMAX_BACKWARD,       /* y dy -> dx */
   PT_OP_MATMUL,                 /* xs[0] xs[1] -> y, of any shapes: what comes
@@ -145,6 +157,7 @@ typedef enum
 {
   PT_POOL_MAX,
   PT_POOL_AVG,
+  PT_POOL_LP,                   /* (sum |x|^p)^(1/p) */
 } PtPoolKind;
 
 typedef enum
@@ -221,6 +234,9 @@ typedef struct
   gboolean bias;
   PtActivation activation;
   gfloat alpha;
+  gint more_padding[2];         /* at the end than at the beginning */
+  gboolean transposed;          /* x is a gradient and dy is none: a part of
+                                 * conv-transpose */
 } PtConvDesc;
 
 typedef struct
@@ -251,6 +267,10 @@ typedef struct
   gint stride[2];
   gint padding[2];
   gboolean count_include_pad;   /* avg only, PyTorch's default is TRUE */
+  gint more_padding[2];         /* at the end than at the beginning; the last
+                                 * windows of y may reach over it */
+  gint dilation[2];             /* 0: 1 */
+  gint p;                       /* LP only, at least 1 */
 } PtPoolDesc;
 
 /* y = alpha a b */
@@ -283,6 +303,66 @@ typedef struct
   gfloat eps;
   PtActivation activation;      /* PT_ACTIVATION_NONE or RELU */
 } PtBatchNormDesc;
+
+typedef enum
+{
+  PT_NORMALIZE_MEAN_VARIANCE,   /* (x - mean) / sqrt (variance + eps) */
+  PT_NORMALIZE_L1,              /* x / max (sum |x|, eps) */
+  PT_NORMALIZE_L2,              /* x / max (sqrt (sum x^2), eps) */
+} PtNormalizeKind;
+
+typedef enum
+{
+  PT_NORMALIZE_PLAIN,           /* neither w nor b */
+  PT_NORMALIZE_CHANNELS,        /* one number for each of axis 1 */
+  PT_NORMALIZE_ELEMENTS,        /* one for each element that is normalised
+                                 * together */
+} PtNormalizeWeights;
+
+/* Elements that differ in these axes only are normalised together: over them
+ * go mean and (biased) variance, or the norm, which counts as one. The saved
+ * tensors have one number for each such group, in the order of their first
+ * elements in memory. */
+typedef struct
+{
+  PtNormalizeKind kind;
+  guint axes;                   /* bits */
+  gint64 groups;                /* parts of axis 1, each for itself; 0: 1 */
+  PtNormalizeWeights weights;
+  gfloat eps;
+} PtNormalizeDesc;
+
+/* x / s^beta, s = k + alpha / size sum x^2 over channels c - size / 2 to
+ * c + (size - 1) / 2 */
+typedef struct
+{
+  gint size;
+  gfloat alpha, beta, k;
+} PtLrnDesc;
+
+typedef enum
+{
+  PT_GRID_BILINEAR,
+  PT_GRID_NEAREST,
+  PT_GRID_BICUBIC,
+} PtGridMode;
+
+typedef enum
+{
+  PT_GRID_ZEROS,
+  PT_GRID_BORDER,
+  PT_GRID_REFLECTION,
+} PtGridPadding;
+
+/* As torch.nn.functional.grid_sample. */
+typedef struct
+{
+  PtGridMode mode;
+  PtGridPadding padding;
+  gboolean align_corners;
+  PtShape grid;
+  gboolean plain;               /* it lies row-major, as weights do */
+} PtGridSampleDesc;
 
 /* One axis of y: what of x its rows read. Without offsets, row i reads i
  * stride; without rows, it reads offsets[i], nothing if that is below 0. */
@@ -400,6 +480,9 @@ typedef struct
     PtMatmulDesc matmul;
     PtSoftmaxDesc softmax;
     PtReduceDesc reduce;
+    PtNormalizeDesc normalize;
+    PtLrnDesc lrn;
+    PtGridSampleDesc grid_sample;
     PtCombineDesc combine;
     PtDropoutDesc dropout;
     PtPointwiseLossDesc pointwise;

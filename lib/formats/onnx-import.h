@@ -206,6 +206,7 @@ gint pt_onnx_fuse (OnnxImport *self, gint layer, GError **error);
 extern const OnnxOperator pt_onnx_ops[];
 extern const OnnxOperator pt_onnx_ops_activation[];
 extern const OnnxOperator pt_onnx_ops_eltwise[];
+extern const OnnxOperator pt_onnx_ops_norm[];
 extern const OnnxOperator pt_onnx_ops_part[];
 extern const OnnxOperator pt_onnx_ops_products[];
 extern const OnnxOperator pt_onnx_ops_resize[];

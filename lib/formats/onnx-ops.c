@@ -40,15 +40,6 @@ ops_batch_norm (OnnxImport *self, GError **error)
   return pt_onnx_set_output (self, layer, rank, error);
 }
 
-static gboolean
-ops_global_average (OnnxImport *self, GError **error)
-{
-  const OnnxValue *x = pt_onnx_need_layer (self, 0, 3, 4, error);
-
-  return x != NULL && pt_onnx_add_unary (self, "global-avg-pool", x, "",
-      error);
-}
-
 /* -- what does nothing in inference -- */
 
 static gboolean
@@ -81,7 +72,6 @@ const OnnxOperator pt_onnx_ops[] = {
   {"BatchNormalization", ops_batch_norm,
       " epsilon momentum spatial training_mode is_test consumed_inputs "},
   {"Dropout", ops_dropout, " ratio seed is_test "},
-  {"GlobalAveragePool", ops_global_average, " "},
   {"Identity", ops_identity, " "},
   {NULL}
 };

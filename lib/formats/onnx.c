@@ -20,6 +20,7 @@ static const OnnxOperator *const model_tables[] = {
   pt_onnx_ops,
   pt_onnx_ops_activation,
   pt_onnx_ops_eltwise,
+  pt_onnx_ops_norm,
   pt_onnx_ops_part,
   pt_onnx_ops_products,
   pt_onnx_ops_resize,

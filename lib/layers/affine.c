@@ -19,12 +19,12 @@ enum
 };
 
 void
-pt_affine_infer (PtLayer *layer, const PtShape *weight, gboolean bias,
-    PtActivation activation)
+pt_affine_infer (PtLayer *layer, const PtShape *weight, gint64 outputs,
+    gboolean bias, PtActivation activation)
 {
   layer->weights[WEIGHT] = (PtWeight) { "weight", *weight, TRUE };
   layer->weights[BIAS] = (PtWeight) {
-    "bias", PT_SHAPE (weight->dims[0]), TRUE};
+    "bias", PT_SHAPE (outputs), TRUE};
   layer->n_weights = bias ? 2 : 1;
   layer->backward_uses_x = TRUE;
   if (activation == PT_ACTIVATION_NONE)

@@ -11,9 +11,9 @@ G_BEGIN_DECLS
  * fused to the output. These are weights 0 and 1 of the layer. */
 
 /* Declares weights, saved tensors and what backward reads; the output is
- * already there. */
-void pt_affine_infer (PtLayer *layer, const PtShape *weight, gboolean bias,
-    PtActivation activation);
+ * already there; its bias has @outputs numbers. */
+void pt_affine_infer (PtLayer *layer, const PtShape *weight, gint64 outputs,
+    gboolean bias, PtActivation activation);
 /* The weight's shape but for its first dimension is the fan-in. */
 void pt_affine_init (const PtLayer *layer, guint i, gfloat *data,
     guint64 seed);

@@ -1,12 +1,14 @@
 /* SPDX-FileCopyrightText: partimefilter contributors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-#include "layers/layer.h"
+#include "layers/pool.h"
+
+#include <string.h>
 
 typedef struct
 {
-  gint kernel[2], stride[2], padding[2];
-  gboolean count_include_pad;
+  gint kernel[2], stride[2], padding[4], dilation[2];
+  gboolean ceil_mode, count_include_pad;
 } AvgPool2dOptions;
 
 #define ROW(key, type) \
@@ -16,8 +18,13 @@ static const PtParam avg_pool2d_params[] = {
   {ROW (kernel, INT_PAIR), NULL, 1, 1024, NULL, "size of the window, px"},
   {ROW (stride, INT_PAIR), "0", 0, 1024, NULL,
       "step of the window, px; 0: the kernel's size"},
-  {ROW (padding, INT_PAIR), "0", 0, 512, NULL,
+  {ROW (padding, INT_SIDES), "0", 0, 512, NULL,
       "zeros put around the input, px"},
+  {ROW (dilation, INT_PAIR), "1", 1, 1024, NULL,
+      "distance of the window's elements, px"},
+  {ROW (ceil_mode, BOOL), "false", 0, 0, NULL,
+      "a last window may reach over the zeros around; what it has there does "
+      "not count"},
   {ROW (count_include_pad, BOOL), "true", 0, 0, NULL,
       "the zeros around count in the mean"},
   {NULL}
@@ -25,63 +32,57 @@ static const PtParam avg_pool2d_params[] = {
 
 #undef ROW
 
-static PtPoolDesc
-avg_pool2d_describe (const PtLayer *layer)
+static PtWindow
+avg_pool2d_get_window (const PtLayer *layer)
 {
-  const AvgPool2dOptions *options = layer->options;
-  PtPoolDesc desc = {
-    .kind = PT_POOL_AVG,
-    .count_include_pad = options->count_include_pad,
-  };
+  const AvgPool2dOptions *o = layer->options;
+  PtWindow window = pt_pool_window (o->kernel, o->stride);
 
-  for (guint i = 0; i < 2; i++) {
-    desc.kernel[i] = options->kernel[i];
-    desc.stride[i] = options->stride[i] ? options->stride[i] :
-        options->kernel[i];
-    desc.padding[i] = options->padding[i];
-  }
-  return desc;
+  memcpy (window.padding, o->padding, sizeof window.padding);
+  memcpy (window.dilation, o->dilation, sizeof window.dilation);
+  window.ceil_mode = o->ceil_mode;
+  return window;
 }
 
 static gboolean
 avg_pool2d_infer (PtLayer *layer, GError **error)
 {
-  PtPoolDesc desc = avg_pool2d_describe (layer);
-  gint64 out[2];
+  PtWindow window = avg_pool2d_get_window (layer);
 
-  if (!pt_layer_check_rank (layer, 4, error) ||
-      !pt_layer_check_pool_padding (desc.kernel, desc.padding, error) ||
-      !pt_layer_infer_window (&layer->inputs[0], desc.kernel, desc.stride,
-          desc.padding, NULL, out, error))
-    return FALSE;
-  layer->output = PT_SHAPE (1, pt_shape_c (&layer->inputs[0]), out[0], out[1]);
-  return TRUE;
+  return pt_layer_check_rank (layer, 4, error) &&
+      pt_pool_infer (layer, &window, error);
 }
 
 static gboolean
 avg_pool2d_plan (const PtLayer *layer, PtWorkspace *workspace,
     PtLayerPlan *plan, GError **error)
 {
-  PtOpDesc desc = pt_layer_op_desc (layer, workspace, PT_OP_POOL);
+  const AvgPool2dOptions *options = layer->options;
+  PtWindow window = avg_pool2d_get_window (layer);
+  PtPoolDesc desc = pt_pool_describe (PT_POOL_AVG, &window);
 
-  desc.pool = avg_pool2d_describe (layer);
-  return pt_layer_plan_unary (plan, workspace, &desc, PT_OP_POOL_BACKWARD,
-      error);
+  desc.count_include_pad = options->count_include_pad;
+  return pt_pool_plan (layer, workspace, plan, &desc, error);
 }
 
 static gdouble
 avg_pool2d_flops (const PtLayer *layer)
 {
-  const AvgPool2dOptions *options = layer->options;
+  PtWindow window = avg_pool2d_get_window (layer);
 
-  return (gdouble) options->kernel[0] * options->kernel[1] *
-      pt_shape_get_n_elements (&layer->output);
+  return pt_pool_flops (layer, &window);
 }
 
 static const gchar *const avg_pool2d_samples[] = {
   "in=1x3x6x8 kernel=2",
   "in=1x2x7x9 kernel=3 stride=2 padding=1",
   "in=1x2x7x6 kernel=3;2 stride=1 padding=1 count_include_pad=false",
+  "in=1x3x8x7 kernel=3 stride=2 padding=1 ceil_mode=true",
+  "in=1x5x8x7 kernel=3;4 stride=3 padding=1 ceil_mode=true "
+      "count_include_pad=false",
+  "in=1x4x6x7 kernel=3 stride=2 padding=0;1;2;0 ceil_mode=true",
+  "in=1x4x6x7 kernel=3 stride=1 padding=2;0;1;1 count_include_pad=false",
+  "in=1x3x9x8 kernel=2;3 stride=2 dilation=3;2 padding=1;1;2;0",
   NULL,
 };
 

@@ -2,11 +2,14 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include "layers/affine.h"
+#include "layers/window.h"
+
+#include <string.h>
 
 typedef struct
 {
   gint filters;
-  gint kernel[2], stride[2], padding[2], dilation[2];
+  gint kernel[2], stride[2], padding[4], dilation[2];
   gint groups;
   gboolean bias;
   gint activation;
@@ -20,7 +23,7 @@ static const PtParam conv2d_params[] = {
   {ROW (filters, INT), NULL, 1, 65536, NULL, "output channels"},
   {ROW (kernel, INT_PAIR), NULL, 1, 1024, NULL, "size of the kernel, px"},
   {ROW (stride, INT_PAIR), "1", 1, 1024, NULL, "step of the kernel, px"},
-  {ROW (padding, INT_PAIR), "0", 0, 4096, NULL,
+  {ROW (padding, INT_SIDES), "0", 0, 4096, NULL,
       "zeros put around the input, px"},
   {ROW (dilation, INT_PAIR), "1", 1, 1024, NULL,
       "distance of the kernel's elements, px"},
@@ -54,24 +57,39 @@ conv2d_check_groups (const PtLayer *layer, GError **error)
   return FALSE;
 }
 
+static PtWindow
+conv2d_get_window (const PtLayer *layer)
+{
+  const Conv2dOptions *o = layer->options;
+  PtWindow window = {
+    .kernel = {o->kernel[0], o->kernel[1]},
+    .stride = {o->stride[0], o->stride[1]},
+    .dilation = {o->dilation[0], o->dilation[1]},
+  };
+
+  memcpy (window.padding, o->padding, sizeof window.padding);
+  return window;
+}
+
 static gboolean
 conv2d_infer (PtLayer *layer, GError **error)
 {
   const Conv2dOptions *options = layer->options;
   const PtShape *x = &layer->inputs[0];
+  PtWindow window = conv2d_get_window (layer);
   PtShape weight;
   gint64 out[2];
 
   if (!pt_layer_check_rank (layer, 4, error) ||
       !conv2d_check_groups (layer, error) ||
-      !pt_layer_infer_window (x, options->kernel, options->stride,
-          options->padding, options->dilation, out, error))
+      !pt_window_count (&window, x, out, error))
     return FALSE;
   layer->output = PT_SHAPE (1, options->filters, out[0], out[1]);
   weight = PT_SHAPE (options->filters, pt_shape_c (x) / options->groups,
       options->kernel[0], options->kernel[1]);
   layer->lr_scale = options->lr_scale;
-  pt_affine_infer (layer, &weight, options->bias, options->activation);
+  pt_affine_infer (layer, &weight, options->filters, options->bias,
+      options->activation);
   return TRUE;
 }
 
@@ -82,6 +100,7 @@ conv2d_plan (const PtLayer *layer, PtWorkspace *workspace, PtLayerPlan *plan,
   const Conv2dOptions *o = layer->options;
   PtActivationDesc activation = { o->activation, o->negative_slope };
   PtOpDesc desc = pt_layer_op_desc (layer, workspace, PT_OP_CONV);
+  PtWindow window = conv2d_get_window (layer);
 
   desc.conv = (PtConvDesc) {
     .kernel = {o->kernel[0], o->kernel[1]},
@@ -92,6 +111,7 @@ conv2d_plan (const PtLayer *layer, PtWorkspace *workspace, PtLayerPlan *plan,
     .bias = o->bias,
     .alpha = o->negative_slope,
   };
+  pt_window_get_more_padding (&window, desc.conv.more_padding);
   return pt_affine_plan (layer, workspace, plan, &desc, &desc.conv.activation,
       &activation, error);
 }
@@ -117,6 +137,9 @@ static const gchar *const conv2d_samples[] = {
   "in=1x3x6x5 filters=2 kernel=3 activation=hard-swish",
   "in=1x16x6x5 filters=16 kernel=3 padding=1 activation=relu6",
   "in=1x8x6x5 filters=16 kernel=1 activation=mish",
+  "in=1x5x7x9 filters=6 kernel=3;2 stride=2 padding=0;1;2;0 activation=relu",
+  "in=1x9x5x6 filters=2 kernel=3 padding=2;0;1;3",
+  "in=1x4x6x5 filters=4 kernel=3 stride=2 groups=4 padding=0;0;1;1",
   NULL,
 };
 

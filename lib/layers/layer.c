@@ -272,37 +272,3 @@ pt_layer_same_shape (PtLayer *layer, GError **error)
   layer->output = layer->inputs[0];
   return TRUE;
 }
-
-gboolean
-pt_layer_infer_window (const PtShape *x, const gint kernel[2],
-    const gint stride[2], const gint padding[2], const gint *dilation,
-    gint64 out[2], GError **error)
-{
-  gint64 padded[2], span[2];
-
-  for (guint i = 0; i < 2; i++) {
-    padded[i] = x->dims[2 + i] + 2 * (gint64) padding[i];
-    span[i] = (dilation ? dilation[i] : 1) * (gint64) (kernel[i] - 1) + 1;
-    out[i] = (padded[i] - span[i]) / stride[i] + 1;
-  }
-  if (span[0] <= padded[0] && span[1] <= padded[1])
-    return TRUE;
-  g_set_error (error, PT_ERROR, PT_ERROR_SHAPE,
-      "kernel=%d;%d reaches over %" G_GINT64_FORMAT "x%" G_GINT64_FORMAT
-      " pixels, expected at most the %" G_GINT64_FORMAT "x%" G_GINT64_FORMAT
-      " of the padded input", kernel[0], kernel[1], span[0], span[1],
-      padded[0], padded[1]);
-  return FALSE;
-}
-
-gboolean
-pt_layer_check_pool_padding (const gint kernel[2], const gint padding[2],
-    GError **error)
-{
-  if (padding[0] <= kernel[0] / 2 && padding[1] <= kernel[1] / 2)
-    return TRUE;
-  g_set_error (error, PT_ERROR, PT_ERROR_SHAPE,
-      "padding=%d;%d, expected at most half of kernel=%d;%d", padding[0],
-      padding[1], kernel[0], kernel[1]);
-  return FALSE;
-}

@@ -154,15 +154,6 @@ gboolean pt_layer_backward_unary (const PtLayer *layer, PtLayerPlan *plan,
 gboolean pt_layer_check_rank (const PtLayer *layer, guint rank,
     GError **error);
 gboolean pt_layer_same_shape (PtLayer *layer, GError **error);
-/* Output size of a sliding window; @dilation may be NULL. */
-gboolean pt_layer_infer_window (const PtShape *x, const gint kernel[2],
-    const gint stride[2], const gint padding[2], const gint *dilation,
-    gint64 out[2], GError **error);
-
-/* Padding of a pool is at most half its kernel, so that every window meets
- * the input: PyTorch's rule. */
-gboolean pt_layer_check_pool_padding (const gint kernel[2],
-    const gint padding[2], GError **error);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (PtLayer, pt_layer_free)
 

@@ -44,7 +44,8 @@ linear_infer (PtLayer *layer, GError **error)
   layer->output.dims[x->n_dims - 1] = options->units;
   weight = PT_SHAPE (options->units, x->dims[x->n_dims - 1]);
   layer->lr_scale = options->lr_scale;
-  pt_affine_infer (layer, &weight, options->bias, options->activation);
+  pt_affine_infer (layer, &weight, options->units, options->bias,
+      options->activation);
   return TRUE;
 }
 

@@ -70,12 +70,19 @@ static const ConvCase conv_cases[] = {
   {"one-pixel", {16, 3, 3}, 3, CONV (3, 3, 1, 1, 0, 0, 1, 1, 1, 1, NONE)},
   {"one-row", {16, 1, 29}, 2, CONV (3, 3, 1, 1, 1, 1, 1, 1, 1, 1, NONE)},
   {"one-column", {16, 29, 1}, 2, CONV (3, 3, 1, 1, 1, 1, 1, 1, 1, 1, NONE)},
+  /* padded otherwise at the end */
+  {"asymmetric", {6, 15, 17}, 12, { {3, 3}, {2, 2}, {0, 1}, {1, 1}, 1, 1,
+      PT_ACTIVATION_RELU, 0, {1, -1}}},
+  {"asymmetric-narrow", {16, 18, 25}, 2, { {5, 3}, {1, 1}, {0, 0}, {1, 2}, 1,
+      1, PT_ACTIVATION_NONE, 0, {4, 3}}},
+  {"asymmetric-depthwise", {8, 15, 17}, 8, { {3, 3}, {2, 1}, {0, 2}, {1, 1},
+      8, 1, PT_ACTIVATION_NONE, 0, {1, -2}}},
   {"whole", {16, 6, 5}, 10, CONV (6, 5, 1, 1, 0, 0, 1, 1, 1, 1, NONE)},
 };
 
 static inline gint
 conv_size (const PtConvDesc *conv, gint in, guint k)
 {
-  return (in + 2 * conv->padding[k] - conv->dilation[k] *
-      (conv->kernel[k] - 1) - 1) / conv->stride[k] + 1;
+  return (in + 2 * conv->padding[k] + conv->more_padding[k] -
+      conv->dilation[k] * (conv->kernel[k] - 1) - 1) / conv->stride[k] + 1;
 }

@@ -110,6 +110,7 @@ fake_desc (const PtConvGraph *graph)
     .kernel = { graph->w[2], graph->w[3] },
     .stride = { graph->stride[0], graph->stride[1] },
     .padding = { graph->padding[0], graph->padding[1] },
+    .more_padding = { graph->more_padding[0], graph->more_padding[1] },
     .dilation = { graph->dilation[0], graph->dilation[1] },
     .groups = graph->x[1] / graph->w[1],
     .activation = graph->relu ? PT_ACTIVATION_RELU : PT_ACTIVATION_NONE,

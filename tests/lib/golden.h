@@ -11,7 +11,8 @@
 /* What PyTorch says: tests/data/make-*.py. */
 #ifndef GOLDEN_FILES
 #define GOLDEN_FILES "layers.safetensors", "eltwise.safetensors", \
-    "products.safetensors", "structure.safetensors"
+    "products.safetensors", "structure.safetensors", \
+    "windows.safetensors"
 #endif
 
 /* Of a file of tests/data; elsewhere than here, of $PARTIME_TEST_DATA. */

@@ -69,15 +69,17 @@ rig_weight_new (Rig *rig, guint i)
 
 static inline void rig_free (Rig *rig);
 
-/* NULL: the device lacks an operation of it, the test is skipped. */
+/* On device @name, or the first; NULL: the device lacks an operation of it, the
+ * test is skipped. */
 static inline Rig *
-rig_new (const PtLayerKind *kind, const gchar *sample, gboolean training)
+rig_new_on (const gchar *name, const PtLayerKind *kind, const gchar *sample,
+    gboolean training)
 {
   g_autoptr (GError) error = NULL;
   Rig *rig = g_new0 (Rig, 1);
   PtLayerArgs *args = &rig->args;
 
-  rig->device = op_test_device (NULL);
+  rig->device = op_test_device (name);
   pt_workspace_init (&rig->workspace, rig->device, training);
   rig->layer = layer_from_sample (kind, sample, &error);
   g_assert_no_error (error);
@@ -109,6 +111,12 @@ rig_new (const PtLayerKind *kind, const gchar *sample, gboolean training)
   args->learning = training;
   args->seed = 7;
   return rig;
+}
+
+static inline Rig *
+rig_new (const PtLayerKind *kind, const gchar *sample, gboolean training)
+{
+  return rig_new_on (NULL, kind, sample, training);
 }
 
 static inline void

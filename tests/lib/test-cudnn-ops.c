@@ -265,14 +265,30 @@ test_cast (gconstpointer data)
   pt_workspace_clear (&workspace);
 }
 
-/* Gradients too small for fp16 come through, and keep their size. */
-static void
-test_small_gradients (void)
+typedef struct
 {
+  const gchar *name;
+  PtOpType type;
+  gboolean transposed;
+  gdouble size;
+} ScaleCase;
+
+static const ScaleCase scale_cases[] = {
+  {"small-gradients", PT_OP_CONV_DATA, FALSE, 1e-7},
+  {"small-gradients-transposed", PT_OP_CONV, TRUE, 1e-7},
+  {"large-values-transposed", PT_OP_CONV_DATA, TRUE, 1e3},
+};
+
+/* Gradients too small for fp16 come through, and keep their size; so do values
+ * that are too large to be scaled as gradients are. */
+static void
+test_scale (gconstpointer data)
+{
+  const ScaleCase *item = data;
   PtShape size = PT_SHAPE (1, 4, 6, 6);
-  PtOpDesc desc = {.type = PT_OP_CONV_DATA,.x = size,.y = size,
+  PtOpDesc desc = {.type = item->type,.x = size,.y = size,
     .training = TRUE,.conv = {.kernel = {1, 1},.stride = {1, 1},
-        .dilation = {1, 1},.groups = 1}
+        .dilation = {1, 1},.groups = 1,.transposed = item->transposed}
   };
   gsize n = pt_shape_get_n_elements (&size);
   g_autoptr (GError) error = NULL;
@@ -292,10 +308,10 @@ test_small_gradients (void)
   g_assert_no_error (error);
   g_assert_true (pt_workspace_ready (&workspace, &error));
   for (gsize i = 0; i < n; i++)
-    dy[i] *= 1e-7;
+    dy[i] *= item->size;
   from = op_test_tensor (device, &size, dy);
   g_assert_true (pt_op_pack (op, host, w, &error));
-  op_test_run (op, &(PtOpArgs) {.dy = from,.w = w,.dx = to });
+  op_test_run (op, &(PtOpArgs) {.x = from,.dy = from,.w = w,.dx = to,.y = to });
   dx = op_test_read (device, to);
   /* plain fp16 has a step of 6e-8 there */
   op_test_near ("dx", dx, dy, n, 2e-3);
@@ -319,6 +335,11 @@ main (gint argc, gchar **argv)
       g_test_add_data_func (cast, GUINT_TO_POINTER (i), test_cast);
   }
   g_test_add_func ("/cudnn-ops/direct", test_direct);
-  g_test_add_func ("/cudnn-ops/small-gradients", test_small_gradients);
+  for (guint i = 0; i < G_N_ELEMENTS (scale_cases); i++) {
+    g_autofree gchar *path = g_strconcat ("/cudnn-ops/", scale_cases[i].name,
+        NULL);
+
+    g_test_add_data_func (path, &scale_cases[i], test_scale);
+  }
   return g_test_run ();
 }

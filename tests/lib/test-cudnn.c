@@ -81,6 +81,7 @@ get_graph (const ConvCase *test, PtConvPass pass, PtPrecision precision)
       conv->kernel[1] },
     .stride = { conv->stride[0], conv->stride[1] },
     .padding = { conv->padding[0], conv->padding[1] },
+    .more_padding = { conv->more_padding[0], conv->more_padding[1] },
     .dilation = { conv->dilation[0], conv->dilation[1] },
     .precision = precision,
     .bias = bias,

@@ -323,6 +323,9 @@ static void
 test_init (gconstpointer data)
 {
   const Case *item = data;
+  /* these begin with ones and zeros, or a grid */
+  const gboolean is_fixed = g_str_has_suffix (item->kind->name, "-norm") ||
+      g_str_equal (item->kind->name, "grid-sample");
   g_autoptr (GError) error = NULL;
   g_autoptr (PtLayer) a = layer_from_sample (item->kind, item->sample, &error);
   g_autoptr (PtLayer) b = layer_from_sample (item->kind, item->sample, &error);
@@ -336,7 +339,8 @@ test_init (gconstpointer data)
     gsize size = n * sizeof (gfloat);
     g_autofree gfloat *first = g_malloc (size), *again = g_malloc (size);
     g_autofree gfloat *named = g_malloc (size), *seeded = g_malloc (size);
-    gdouble fan_in = pt_shape_get_n_elements (&a->weights[0].shape) /
+    gdouble fan_in = is_fixed ? 1 :
+        pt_shape_get_n_elements (&a->weights[0].shape) /
         (gdouble) a->weights[0].shape.dims[0];
 
     pt_layer_init_weight (a, i, first, 1);
@@ -349,7 +353,7 @@ test_init (gconstpointer data)
         g_assert_cmpfloat (first[k], ==, first[0]);
       continue;
     }
-    if (a->weights[0].shape.n_dims > 1) {
+    if (a->weights[0].shape.n_dims > 1 && !is_fixed) {
       g_assert_cmpint (memcmp (first, named, size), !=, 0);
       g_assert_cmpint (memcmp (first, seeded, size), !=, 0);
     }
@@ -470,6 +474,7 @@ static const BadCase bad_cases[] = {
   {"max-pool2d", "in=1x3x5x5 kernel=6", PT_ERROR_SHAPE, "kernel=6;6|5x5"},
   {"max-pool2d", "in=1x3x5x5 kernel=2 padding=2", PT_ERROR_SHAPE,
       "padding=2;2|kernel=2;2"},
+#include "bad-windows.h"
   {"avg-pool2d", "in=1x3 kernel=2", PT_ERROR_SHAPE, "1x3|1xCxHxW"},
   {"global-avg-pool", "in=1x3", PT_ERROR_SHAPE, "1x3|1xCxHxW"},
   {"upsample", "in=1x3x4x4 scale=0", PT_ERROR_CONFIG, "scale|0"},

@@ -14,6 +14,7 @@ typedef struct
   gint mode;
   gchar *text, *word;
   gint pair[2];
+  gint sides[4];
   gdouble betas[2];
   PtDoubleList weight;
 } Options;
@@ -33,6 +34,7 @@ static const PtParam table[] = {
   {ROW (text, STRING), "", 0, 0, NULL, "a text"},
   {ROW (word, STRING), "", 0, 0, words, "a word"},
   {ROW (pair, INT_PAIR), "1", 0, 50, NULL, "two"},
+  {ROW (sides, INT_SIDES), "0", 0, 50, NULL, "one, two or four"},
   {ROW (betas, DOUBLE_PAIR), "0.9;0.999", 0, 1, NULL, "two more"},
   {ROW (weight, DOUBLE_LIST), "", 0, G_MAXFLOAT, NULL, "as many as there are"},
   {NULL}
@@ -72,6 +74,8 @@ test_good (void)
     {"text", "cpu:0,cpu:1 and \xc3\xa9", "cpu:0,cpu:1 and \xc3\xa9"},
     {"word", "left", "left"}, {"word", "", ""},
     {"pair", "3", "3;3"}, {"pair", "3;5", "3;5"}, {"pair", "3, 5;", "3;5"},
+    {"sides", "3", "3;3"}, {"sides", "1;2", "1;2"},
+    {"sides", "1;2;1;2", "1;2"}, {"sides", "1, 2;3;4;", "1;2;3;4"},
     {"betas", "0.5,0.25", "0.5;0.25"}, {"betas", "0.5;0.25;", "0.5;0.25"},
     {"weight", "1;2;0.5", "1;2;0.5"}, {"weight", " 0.1, 3e5 ;", "0.1;300000"},
     {"weight", "7", "7"}, {"weight", "", ""},
@@ -127,6 +131,8 @@ static const BadCase bad_words[] = {
   BAD ("count=1 pair=1;2;3", "\"1;2;3\"", "one or two"),
   BAD ("count=1 pair=;", "one or two"),
   BAD ("count=1 pair=1;-2", "one or two", "from 0 to 50"),
+  BAD ("count=1 sides=1;2;3", "\"1;2;3\"", "one, two or four"),
+  BAD ("count=1 sides=1;2;3;51", "one, two or four", "from 0 to 50"),
   BAD ("count=1 betas=0.9", "two finite numbers", "from 0 to 1"),
   BAD ("count=1 betas=0.9;2", "two finite numbers"),
   BAD ("count=1 weight=1;2;x", "\"1;2;x\"", "finite numbers of at least 0",

@@ -26,7 +26,7 @@ typedef struct
   dnnl_memory_desc_t x, y, w, b;
   dnnl_memory_desc_t plain;     /* w, row-major */
   dnnl_memory_desc_t packed;    /* w, as parameters are kept */
-  dnnl_dims_t stride, dilation, padding;
+  dnnl_dims_t stride, dilation, padding, padding_end;
 } ConvGeometry;
 
 static gboolean
@@ -47,6 +47,7 @@ conv_geometry_init (ConvGeometry *geometry, const PtOpDesc *desc,
     geometry->stride[k] = conv->stride[k];
     geometry->dilation[k] = conv->dilation[k] - 1;
     geometry->padding[k] = conv->padding[k];
+    geometry->padding_end[k] = conv->padding[k] + conv->more_padding[k];
   }
   return pt_dnnl_nhwc (&geometry->x, &desc->x, error) &&
       pt_dnnl_nhwc (&geometry->y, &desc->y, error) &&
@@ -71,7 +72,8 @@ conv_forward_pd (PtOp *op, const ConvGeometry *geometry, gboolean bias,
           op->desc.training ? dnnl_forward_training : dnnl_forward_inference,
           dnnl_convolution_direct, &geometry->x, &geometry->w,
           bias ? &geometry->b : NULL, &geometry->y, geometry->stride,
-          geometry->dilation, geometry->padding, geometry->padding), error) &&
+          geometry->dilation, geometry->padding, geometry->padding_end),
+      error) &&
       PT_DNNL (dnnl_primitive_desc_create (pd, &conv, attr,
           pt_cpu (op)->engine, NULL), error);
 }
@@ -233,7 +235,7 @@ conv_data_plan (PtOp *op, GError **error)
       !PT_DNNL (dnnl_dilated_convolution_backward_data_desc_init (&conv,
               dnnl_convolution_direct, &geometry.x, &geometry.w, &geometry.y,
               geometry.stride, geometry.dilation, geometry.padding,
-              geometry.padding), error) ||
+              geometry.padding_end), error) ||
       !PT_DNNL (dnnl_primitive_desc_create (&pd, &conv, attr,
               pt_cpu (op)->engine, hint), error))
     return FALSE;
@@ -293,7 +295,8 @@ conv_weights_plan (PtOp *op, GError **error)
   if (!PT_DNNL (dnnl_dilated_convolution_backward_weights_desc_init (&conv,
               dnnl_convolution_direct, &geometry.x, &geometry.w,
               bias ? &geometry.b : NULL, &geometry.y, geometry.stride,
-              geometry.dilation, geometry.padding, geometry.padding), error) ||
+              geometry.dilation, geometry.padding,
+              geometry.padding_end), error) ||
       !PT_DNNL (dnnl_primitive_desc_create (&pd, &conv, attr,
               pt_cpu (op)->engine, hint), error))
     return FALSE;

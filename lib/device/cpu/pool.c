@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include "core/tensor.h"
-#include "device/cpu/cpu.h"
+#include "device/cpu/pool-plain.h"
 
 /* The place of each maximum is kept as oneDNN likes it, in the tensor of
  * int32 the caller gives: that is at least as large as oneDNN asks for. */
@@ -11,6 +11,7 @@ typedef struct
 {
   PtDnnlStep pool;
   gboolean indices;
+  gboolean is_plain;            /* not oneDNN's */
 } Pool;
 
 typedef struct
@@ -32,9 +33,10 @@ pool_geometry_init (PoolGeometry *geometry, const PtOpDesc *desc,
     geometry->stride[k] = pool->stride[k];
     geometry->kernel[k] = pool->kernel[k];
     geometry->padding[k] = pool->padding[k];
-    geometry->dilation[k] = 0;
+    geometry->dilation[k] = MAX (pool->dilation[k], 1) - 1;
     geometry->padding_end[k] = (pt_shape_get_dim (&desc->y, 2 + k) - 1) *
-        pool->stride[k] + pool->kernel[k] - pool->padding[k] -
+        pool->stride[k] + (pool->kernel[k] - 1) *
+        (geometry->dilation[k] + 1) + 1 - pool->padding[k] -
         pt_shape_get_dim (&desc->x, 2 + k);
   }
   if (pool->kind == PT_POOL_MAX)
@@ -102,12 +104,13 @@ pool_plan (PtOp *op, GError **error)
   g_auto (PtDnnlPd) pd = NULL;
   PoolGeometry geometry;
 
-  return pool_geometry_init (&geometry, &op->desc, error) &&
+  self->is_plain = pt_cpu_pool_plain_suits (&op->desc);
+  return self->is_plain || (pool_geometry_init (&geometry, &op->desc, error) &&
       pool_forward_pd (op, &geometry, &pd, error) &&
       pt_dnnl_step_init (step, op, pd, error) &&
       pt_dnnl_step_add (step, op, DNNL_ARG_SRC, &geometry.x, error) &&
       pt_dnnl_step_add (step, op, DNNL_ARG_DST, &geometry.y, error) &&
-      pool_add_indices (op, pd, error);
+      pool_add_indices (op, pd, error));
 }
 
 static gboolean
@@ -116,6 +119,10 @@ pool_run (PtOp *op, const PtOpArgs *args, GError **error)
   Pool *self = op->priv;
   PtDnnlStep *step = &self->pool;
 
+  if (self->is_plain) {
+    pt_cpu_pool_plain (op, args);
+    return TRUE;
+  }
   return pt_dnnl_step_set (step, DNNL_ARG_SRC, args->x->data, error) &&
       pt_dnnl_step_set (step, DNNL_ARG_DST, args->y->data, error) &&
       (!self->indices || pt_dnnl_step_set (step, DNNL_ARG_WORKSPACE,
@@ -140,7 +147,9 @@ pool_backward_plan (PtOp *op, GError **error)
   PoolGeometry geometry;
 
   op->desc.training = TRUE;     /* the forward pass that kept the places */
-  return attr != NULL && pool_geometry_init (&geometry, &op->desc, error) &&
+  self->is_plain = pt_cpu_pool_plain_suits (&op->desc);
+  return self->is_plain || (attr != NULL &&
+      pool_geometry_init (&geometry, &op->desc, error) &&
       pool_forward_pd (op, &geometry, &hint, error) &&
       PT_DNNL (dnnl_pooling_v2_backward_desc_init (&pool, geometry.kind,
           &geometry.x, &geometry.y, geometry.stride, geometry.kernel,
@@ -150,7 +159,7 @@ pool_backward_plan (PtOp *op, GError **error)
       pt_dnnl_step_init (step, op, pd, error) &&
       pt_dnnl_step_add (step, op, DNNL_ARG_DIFF_DST, &geometry.y, error) &&
       pt_dnnl_step_add (step, op, DNNL_ARG_DIFF_SRC, &geometry.x, error) &&
-      pool_add_indices (op, hint, error);
+      pool_add_indices (op, hint, error));
 }
 
 static gboolean
@@ -159,6 +168,10 @@ pool_backward_run (PtOp *op, const PtOpArgs *args, GError **error)
   Pool *self = op->priv;
   PtDnnlStep *step = &self->pool;
 
+  if (self->is_plain) {
+    pt_cpu_pool_plain_backward (op, args);
+    return TRUE;
+  }
   return pt_dnnl_step_set (step, DNNL_ARG_DIFF_DST, args->dy->data, error) &&
       pt_dnnl_step_set (step, DNNL_ARG_DIFF_SRC, args->dx->data, error) &&
       (!self->indices || pt_dnnl_step_set (step, DNNL_ARG_WORKSPACE,

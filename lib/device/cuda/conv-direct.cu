@@ -13,6 +13,7 @@ namespace
 struct Axis
 {
   gint in, out, kernel, stride, padding, dilation;
+  gint more;                    /* padding at the end than before */
 
   /* The input that output @o sees through weight @k; not below @in where
    * there is none. */
@@ -241,7 +242,8 @@ conv_get_axis (const PtOpDesc *desc, guint k)
 
   return Axis { (gint) pt_shape_get_dim (&desc->x, 2 + k),
     (gint) pt_shape_get_dim (&desc->y, 2 + k), conv->kernel[k],
-    conv->stride[k], conv->padding[k], conv->dilation[k] };
+    conv->stride[k], conv->padding[k], conv->dilation[k],
+    conv->more_padding[k] };
 }
 
 static Geometry
@@ -281,14 +283,16 @@ conv_is_depthwise (const Geometry *g)
 static gboolean
 conv_check_axis (const Axis *axis, GError **error)
 {
-  gint room = axis->in + 2 * axis->padding - axis->dilation
+  gint room = axis->in + 2 * axis->padding + axis->more
+      - axis->dilation
       * (axis->kernel - 1) - 1;
 
   if (room >= 0 && axis->out == room / axis->stride + 1)
     return TRUE;
   g_set_error (error, PT_ERROR, PT_ERROR_SHAPE, "an output of %d for an input "
-      "of %d, a kernel of %d, stride %d, padding %d, dilation %d", axis->out,
-      axis->in, axis->kernel, axis->stride, axis->padding, axis->dilation);
+      "of %d, a kernel of %d, stride %d, padding %d and %d, dilation %d",
+      axis->out, axis->in, axis->kernel, axis->stride, axis->padding,
+      axis->padding + axis->more, axis->dilation);
   return FALSE;
 }
 

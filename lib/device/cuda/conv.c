@@ -26,6 +26,7 @@ conv_graph_init (PtConvGraph *graph, const PtOpDesc *desc)
     graph->w[2 + i] = conv->kernel[i];
     graph->stride[i] = conv->stride[i];
     graph->padding[i] = conv->padding[i];
+    graph->more_padding[i] = conv->more_padding[i];
     graph->dilation[i] = conv->dilation[i];
   }
 }
@@ -37,7 +38,7 @@ conv_plan (PtOp *op, GError **error)
   PtConvPass pass = op->desc.type - PT_OP_CONV;
   PtCudaProduct product = { conv_direct[pass],
     pt_cuda_conv_direct_suits (&op->desc), conv->bias, conv->activation,
-    conv->alpha, { pass }
+    conv->alpha, { pass }, conv->transposed
   };
 
   /* checks the shapes, too */

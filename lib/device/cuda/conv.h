@@ -20,6 +20,7 @@ typedef struct
   PtActivation activation;
   gfloat alpha;
   PtConvGraph graph;            /* all but bias and relu */
+  gboolean transposed;          /* x is a gradient, y is none */
 } PtCudaProduct;
 
 /* Takes over what @direct's own planning has left in @op. */

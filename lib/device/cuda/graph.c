@@ -31,12 +31,12 @@ pt_conv_graph_print (const PtConvGraph *graph)
 #define D G_GINT64_FORMAT
   return g_strdup_printf ("%s%s%s %s x %" D "x%" D "x%" D "x%" D " w %" D
       "x%" D "x%" D "x%" D " y %" D "x%" D "x%" D "x%" D " stride %" D "x%" D
-      " padding %" D "x%" D " dilation %" D "x%" D,
+      " padding %" D "x%" D "+%" D "x%" D " dilation %" D "x%" D,
       graph_pass_names[graph->pass], graph->bias ? "+bias" : "",
       graph->relu ? "+relu" : "", graph_precision_names[graph->precision],
       x[0], x[1], x[2], x[3], w[0], w[1], w[2], w[3], y[0], y[1], y[2], y[3], graph->stride[0], graph->stride[1],
-      graph->padding[0], graph->padding[1], graph->dilation[0],
-      graph->dilation[1]);
+      graph->padding[0], graph->padding[1], graph->more_padding[0],
+      graph->more_padding[1], graph->dilation[0], graph->dilation[1]);
 #undef D
 }
 
@@ -89,7 +89,9 @@ graph_add_convolution (PtDescriptors *all, const PtConvGraph *graph)
       CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR);
   cudnnDataType_t sums = CUDNN_DATA_FLOAT;
   cudnnConvolutionMode_t mode = CUDNN_CROSS_CORRELATION;
-  gint64 n_dims = 2;
+  gint64 n_dims = 2, after[] = { graph->padding[0] + graph->more_padding[0],
+    graph->padding[1] + graph->more_padding[1]
+  };
 
   PT_DESCRIPTORS_SET (all, conv, CUDNN_ATTR_CONVOLUTION_COMP_TYPE,
       CUDNN_TYPE_DATA_TYPE, sums);
@@ -100,7 +102,7 @@ graph_add_convolution (PtDescriptors *all, const PtConvGraph *graph)
   pt_descriptors_set (all, conv, CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS,
       CUDNN_TYPE_INT64, n_dims, graph->padding);
   pt_descriptors_set (all, conv, CUDNN_ATTR_CONVOLUTION_POST_PADDINGS,
-      CUDNN_TYPE_INT64, n_dims, graph->padding);
+      CUDNN_TYPE_INT64, n_dims, after);
   pt_descriptors_set (all, conv, CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES,
       CUDNN_TYPE_INT64, n_dims, graph->stride);
   pt_descriptors_set (all, conv, CUDNN_ATTR_CONVOLUTION_DILATIONS,

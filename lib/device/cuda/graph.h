@@ -23,6 +23,7 @@ typedef struct
   gint64 x[4], y[4];            /* N C H W */
   gint64 w[4];                  /* K C/groups R S */
   gint64 stride[2], padding[2], dilation[2];
+  gint64 more_padding[2];       /* at the end than at the beginning */
   PtPrecision precision;
   gboolean bias, relu;          /* forward only, not with 16 bits; no relu
                                  * without bias, which has to be compiled */

@@ -1,6 +1,8 @@
 /* SPDX-FileCopyrightText: partimefilter contributors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <math.h>
+
 #include "device/cuda/vec.h"
 
 /* Windows of more elements than this, and of means, are summed by several
@@ -10,37 +12,64 @@
 namespace
 {
 
-/* Rows first .. end - 1, or columns. */
+/* Rows first, first + step and so on before end, or columns. */
 struct Span
 {
-  gint first, end;
+  gint first, end, step;
+
+  PT_HD gint count (void) const
+  {
+    return end > first ? (end - first - 1) / step + 1 : 0;
+  }
 };
 
 /* One of the two directions. */
 struct Axis
 {
-  gint in, out, kernel, stride, padding;
+  gint in, out, kernel, stride, padding, dilation;
+  gint padded;                  /* where the padding behind ends */
 
   PT_HD gint get_start (gint o) const
   {
     return o * stride - padding;
   }
 
+  PT_HD gint get_reach (void) const
+  {
+    return (kernel - 1) * dilation + 1;
+  }
+
   /* The inputs of output @o. */
   PT_HD Span get_inputs (gint o) const
   {
-    gint start = get_start (o);
+    gint start = get_start (o), end = MIN (start + get_reach (), in);
 
-    return { MAX (start, 0), MIN (start + kernel, in) };
+    if (start < 0)
+      start += (dilation - 1 - start) / dilation * dilation;
+    return { start, end, dilation };
   }
 
-  /* The outputs that see input @i. */
+  /* With those in the padding, but not beyond. */
+  PT_HD Span get_padded (gint o) const
+  {
+    gint start = get_start (o);
+
+    return { start, MIN (start + get_reach (), padded), dilation };
+  }
+
+  /* The outputs that reach over input @i. */
   PT_HD Span get_outputs (gint i) const
   {
-    gint past = i + padding - kernel;
+    gint past = i + padding - get_reach ();
 
     return { past < 0 ? 0 : past / stride + 1,
-      MIN ((i + padding) / stride + 1, out) };
+      MIN ((i + padding) / stride + 1, out), 1 };
+  }
+
+  /* Whether one of these, @o, sees it. */
+  PT_HD gboolean sees (gint o, gint i) const
+  {
+    return dilation == 1 || (i - get_start (o)) % dilation == 0;
   }
 };
 
@@ -53,11 +82,9 @@ struct Geometry
   /* One over what the mean of output (@oy, @ox) is divided by. */
   PT_HD gfloat get_share (gint oy, gint ox) const
   {
-    Span rows = y.get_inputs (oy), columns = x.get_inputs (ox);
-
     return inside ?
-        1.f / ((rows.end - rows.first) * (columns.end - columns.first)) :
-        1.f / (y.kernel * x.kernel);
+        1.f / (y.get_inputs (oy).count () * x.get_inputs (ox).count ()) :
+        1.f / (y.get_padded (oy).count () * x.get_padded (ox).count ());
   }
 };
 
@@ -81,8 +108,8 @@ template < int N > struct Max
       top.v[k] = -G_MAXFLOAT;
       place.v[k] = rows.first * g.x.in + columns.first;
     }
-    for (gint y = rows.first; y < rows.end; y++)
-      for (gint x = columns.first; x < columns.end; x++) {
+    for (gint y = rows.first; y < rows.end; y += rows.step)
+      for (gint x = columns.first; x < columns.end; x += columns.step) {
         PtVec < N > v = from[(guint) (y * g.x.in + x) * g.c + c];
 
         for (int k = 0; k < N; k++)
@@ -111,8 +138,8 @@ template < int N > struct Mean
     gfloat share = g.get_share (oy, ox);
     PtVec < N > sum = { };
 
-    for (gint y = rows.first; y < rows.end; y++)
-      for (gint x = columns.first; x < columns.end; x++) {
+    for (gint y = rows.first; y < rows.end; y += rows.step)
+      for (gint x = columns.first; x < columns.end; x += columns.step) {
         PtVec < N > v = from[(guint) (y * g.x.in + x) * g.c + c];
 
         for (int k = 0; k < N; k++)
@@ -124,20 +151,26 @@ template < int N > struct Mean
   }
 };
 
-/* Adds element @t of the window of output @o. */
+/* Adds element @t of the window of output @o, or its power. */
 struct SumWindow
 {
   Geometry g;
   const gfloat *from;
+  gint p;                       /* 0: of a mean */
 
   PT_HD void operator() (guint o, guint t, gfloat *sums) const
   {
     guint pixel = o / g.c;
-    gint y = g.y.get_start (pixel / g.x.out) + (gint) t / g.x.kernel;
-    gint x = g.x.get_start (pixel % g.x.out) + (gint) t % g.x.kernel;
+    gint y = g.y.get_start (pixel / g.x.out)
+        + (gint) t / g.x.kernel * g.y.dilation;
+    gint x = g.x.get_start (pixel % g.x.out)
+        + (gint) t % g.x.kernel * g.x.dilation;
+    gfloat v;
 
-    if (y >= 0 && y < g.y.in && x >= 0 && x < g.x.in)
-      sums[0] += from[(guint) (y * g.x.in + x) * g.c + o % g.c];
+    if (y < 0 || y >= g.y.in || x < 0 || x >= g.x.in)
+      return;
+    v = from[(guint) (y * g.x.in + x) * g.c + o % g.c];
+    sums[0] += p == 0 ? v : p == 2 ? v * v : powf (fabsf (v), p);
   }
 };
 
@@ -154,37 +187,81 @@ struct StoreMean
   }
 };
 
+struct StoreNorm
+{
+  gint p;
+  gfloat *to;
+
+  PT_HD void operator() (guint o, const gdouble *sums) const
+  {
+    to[o] = p == 2 ? sqrt (sums[0]) : pow (sums[0], 1. / p);
+  }
+};
+
+/* What input @pixel gets of dy at output @o: of a maximum, all or nothing. */
+template < int N > struct ShareMax
+{
+  const PtVec < N, gint32 > *places;
+
+  PT_HD void add (guint o, guint, guint pixel, gfloat, const PtVec < N > &dy,
+      PtVec < N > *sum) const
+  {
+    PtVec < N, gint32 > place = places[o];
+
+    for (int k = 0; k < N; k++)
+      sum->v[k] += place.v[k] == (gint) pixel ? dy.v[k] : 0;
+  }
+};
+
+template < int N > struct ShareMean
+{
+  PT_HD void add (guint, guint, guint, gfloat share, const PtVec < N > &dy,
+      PtVec < N > *sum) const
+  {
+    for (int k = 0; k < N; k++)
+      sum->v[k] += dy.v[k] * share;
+  }
+};
+
+/* sign (x) (|x| / y)^(p - 1) of it */
+template < int N > struct ShareNorm
+{
+  const PtVec < N > *x, *y;
+  gint p;
+
+  PT_HD void add (guint o, guint i, guint, gfloat, const PtVec < N > &dy,
+      PtVec < N > *sum) const
+  {
+    PtVec < N > v = x[i], norm = y[o];
+
+    for (int k = 0; k < N; k++)
+      if (norm.v[k] > 0 && v.v[k] != 0)
+        sum->v[k] += dy.v[k] * (p == 2 ? v.v[k] / norm.v[k] :
+            copysignf (powf (fabsf (v.v[k]) / norm.v[k], p - 1), v.v[k]));
+  }
+};
+
 /* Each input gathers from the windows that it lies in, in order. */
-template < int N, gboolean is_max > struct Backward
+template < int N, typename Share > struct Backward
 {
   Geometry g;
   const PtVec < N > *dy;
-  const PtVec < N, gint32 > *places;
   PtVec < N > *dx;
+  Share share;
 
   PT_HD void operator() (guint i) const
   {
     guint pixel = i / g.c, c = i % g.c;
-    Span rows = g.y.get_outputs (pixel / g.x.in);
-    Span columns = g.x.get_outputs (pixel % g.x.in);
+    gint iy = pixel / g.x.in, ix = pixel % g.x.in;
+    Span rows = g.y.get_outputs (iy), columns = g.x.get_outputs (ix);
     PtVec < N > sum = { };
 
     for (gint y = rows.first; y < rows.end; y++)
       for (gint x = columns.first; x < columns.end; x++) {
         guint o = (guint) (y * g.x.out + x) * g.c + c;
-        PtVec < N > v = dy[o];
 
-        if constexpr (is_max) {
-          PtVec < N, gint32 > place = places[o];
-
-          for (int k = 0; k < N; k++)
-            sum.v[k] += place.v[k] == (gint) pixel ? v.v[k] : 0;
-        } else {
-          gfloat share = g.get_share (y, x);
-
-          for (int k = 0; k < N; k++)
-            sum.v[k] += v.v[k] * share;
-        }
+        if (g.y.sees (y, iy) && g.x.sees (x, ix))
+          share.add (o, i, pixel, g.get_share (y, x), dy[o], &sum);
       }
     dx[i] = sum;
   }
@@ -202,7 +279,9 @@ pool_get_geometry (const PtOpDesc *desc, gint n)
   for (guint k = 0; k < 2; k++)
     axes[k] = Axis { (gint) pt_shape_get_dim (&desc->x, 2 + k),
       (gint) pt_shape_get_dim (&desc->y, 2 + k), pool->kernel[k],
-      pool->stride[k], pool->padding[k] };
+      pool->stride[k], pool->padding[k], MAX (pool->dilation[k], 1),
+      (gint) pt_shape_get_dim (&desc->x, 2 + k) + pool->padding[k]
+          + pool->more_padding[k] };
   return Geometry { (guint) pt_shape_c (&desc->x) / n, axes[0], axes[1],
     !pool->count_include_pad };
 }
@@ -216,8 +295,8 @@ pool_get_window (const PtOpDesc *desc)
 static gboolean
 pool_is_summed (const PtOpDesc *desc)
 {
-  return desc->pool.kind == PT_POOL_AVG
-      && pool_get_window (desc) > POOL_LARGE;
+  return desc->pool.kind == PT_POOL_LP || (desc->pool.kind == PT_POOL_AVG
+      && pool_get_window (desc) > POOL_LARGE);
 }
 
 static gboolean
@@ -230,20 +309,35 @@ pool_plan (PtOp *op, GError **error)
 }
 
 static gboolean
+pool_run_sums (PtOp *op, const PtOpArgs *args, const PtCudaLaunch *launch,
+    GError **error)
+{
+  const PtOpDesc *desc = &op->desc;
+  gint64 n = pt_shape_get_n_elements (&desc->y);
+  guint window = pool_get_window (desc);
+  Geometry g = pool_get_geometry (desc, 1);
+  gint p = desc->pool.kind == PT_POOL_LP ? desc->pool.p : 0;
+  SumWindow sum = { g, pt_data (args->x), p };
+
+  return p == 0 ?
+      pt_cuda_sum < gfloat, 1 > (launch, n, window, launch->scratch, sum,
+      StoreMean { g, pt_data (args->y) }, error) :
+      pt_cuda_sum < gfloat, 1 > (launch, n, window, launch->scratch, sum,
+      StoreNorm { p, pt_data (args->y) }, error);
+}
+
+static gboolean
 pool_run (PtOp *op, const PtOpArgs *args, GError **error)
 {
   const PtOpDesc *desc = &op->desc;
   gint64 n = pt_shape_get_n_elements (&desc->y);
-  Geometry plain = pool_get_geometry (desc, 1);
   PtCudaLaunch launch;
 
   if (!pt_cuda_launch_init (&launch, op, error))
     return FALSE;
   if (pool_is_summed (desc))
-    return pt_cuda_sum < gfloat, 1 > (&launch, n, pool_get_window (desc),
-        launch.scratch, SumWindow { plain, pt_data (args->x) },
-        StoreMean { plain, pt_data (args->y) }, error);
-  return pt_cuda_vec (plain.c,[&] < int N > () {
+    return pool_run_sums (op, args, &launch, error);
+  return pt_cuda_vec (pt_shape_c (&desc->x),[&] < int N > () {
         Geometry g = pool_get_geometry (desc, N);
         PtVec < N > *x = pt_data < PtVec < N > > (args->x);
         PtVec < N > *y = pt_data < PtVec < N > > (args->y);
@@ -267,16 +361,21 @@ pool_run_backward (PtOp *op, const PtOpArgs *args, GError **error)
   if (!pt_cuda_launch_init (&launch, op, error))
     return FALSE;
   return pt_cuda_vec (pt_shape_c (&desc->x),[&] < int N > () {
+        typedef PtVec < N > Vec;
         Geometry g = pool_get_geometry (desc, N);
-        PtVec < N > *dy = pt_data < PtVec < N > > (args->dy);
-        PtVec < N > *dx = pt_data < PtVec < N > > (args->dx);
-        Backward < N, TRUE > max = { g, dy,
-          pt_data < PtVec < N, gint32 > > (args->indices), dx };
-        Backward < N, FALSE > mean = { g, dy, NULL, dx };
+        Vec *dy = pt_data < Vec > (args->dy), *dx = pt_data < Vec > (args->dx);
+        Backward < N, ShareMax < N > > max = { g, dy, dx, {
+            pt_data < PtVec < N, gint32 > > (args->indices) } };
+        Backward < N, ShareMean < N > > mean = { g, dy, dx, { } };
+        Backward < N, ShareNorm < N > > norm = { g, dy, dx, {
+            pt_data < Vec > (args->x), pt_data < Vec > (args->y),
+            desc->pool.p } };
 
         return desc->pool.kind == PT_POOL_MAX ?
             pt_cuda_each (&launch, n / N, max, error) :
-            pt_cuda_each (&launch, n / N, mean, error);
+            desc->pool.kind == PT_POOL_AVG ?
+            pt_cuda_each (&launch, n / N, mean, error) :
+            pt_cuda_each (&launch, n / N, norm, error);
       });
 }
 

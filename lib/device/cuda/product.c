@@ -37,10 +37,13 @@ product_is_narrow (const PtConvGraph *graph)
 
 /* What gradients are multiplied by as they are narrowed. */
 static gfloat
-product_get_scale (const PtConvGraph *graph)
+product_get_scale (const PtCudaProduct *product)
 {
-  return graph->precision == PT_PRECISION_FP16
-      && graph->pass != PT_CONV_FORWARD ? PRODUCT_FP16_SCALE : 1;
+  const PtConvGraph *graph = &product->graph;
+  PtConvPass forward = product->transposed ? PT_CONV_DATA : PT_CONV_FORWARD;
+
+  return graph->precision == PT_PRECISION_FP16 && graph->pass != forward ?
+      PRODUCT_FP16_SCALE : 1;
 }
 
 static gint64
@@ -123,12 +126,14 @@ product_narrow (Product *self, PtOp *op, guint8 *scratch, gpointer *pointers,
     GError **error)
 {
   const PtConvGraph *graph = &self->product.graph;
+  guint gradient = self->product.transposed ? PT_CONV_X : PT_CONV_Y;
 
   for (guint i = 0; i < PT_CONV_B; i++) {
     gpointer copy = scratch + self->offsets[i];
 
     if (i != product_written[graph->pass] && !pt_cuda_narrow (op,
-            graph->precision, i == PT_CONV_Y ? product_get_scale (graph) : 1,
+            graph->precision,
+            i == gradient ? product_get_scale (&self->product) : 1,
             product_count (graph, i), pointers[i], copy, error))
       return FALSE;
     pointers[i] = copy;
@@ -147,7 +152,7 @@ product_finish (Product *self, PtOp *op, const PtOpArgs *args, gpointer from,
   PtConvTensor written = product_written[graph->pass];
 
   if (product_is_narrow (graph) && !pt_cuda_widen (op, product,
-          1 / product_get_scale (graph), product_count (graph, written), from,
+          1 / product_get_scale (product), product_count (graph, written), from,
           forward && product->bias ? args->b : NULL, to, error))
     return FALSE;
   if (graph->pass == PT_CONV_WEIGHTS)

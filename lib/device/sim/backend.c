@@ -84,11 +84,13 @@ sim_plan (PtOp *op, GError **error)
   gint64 n = pt_shape_get_dim (x, x->n_dims - 1) *
       pt_shape_get_dim (y, y->n_dims - 1);
 
-  if (op->desc.type <= PT_OP_CONV_WEIGHTS)
+  if (op->desc.type <= PT_OP_CONV_TRANSPOSE_WEIGHTS)
     n = pt_shape_c (x) * pt_shape_c (y) / conv->groups * conv->kernel[0] *
         conv->kernel[1];
   if (op->desc.type <= PT_OP_LINEAR_WEIGHTS)
     op->weights_size = n * sizeof (gfloat);
+  if (op->desc.type == PT_OP_NORMALIZE)
+    op->weights_size = pt_shape_get_n_elements (&op->desc.x) * sizeof (gfloat);
   return TRUE;
 }
 
