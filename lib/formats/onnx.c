@@ -10,7 +10,7 @@
 
 /* The bound of protobuf itself; larger models keep their weights aside. */
 #define MODEL_MAX_FILE G_MAXINT32
-#define MODEL_OLDEST 6
+#define MODEL_OLDEST 1
 #define MODEL_NEWEST 22
 
 /* Elements of folded constants, beside two for each byte of the model. */
