@@ -80,6 +80,7 @@ test_batch (void)
     {"Shape x > s; Reshape x s > a; Relu a > y", 4, {4, {1, 2, 3, 4}},
         {4, {1, 2, 3, 4}}},
     {"Relu x > y", 0, {4, {1, 1, 1, 1}}, {1, {1}}},
+    {"Identity x > y", 4, {4, {1, 2, 3, 4}}, {4, {1, 2, 3, 4}}},
   };
 
   for (guint i = 0; i < G_N_ELEMENTS (tests); i++) {
