@@ -135,7 +135,7 @@ part_get_split (OnnxImport *self, gint64 size, GError **error)
       if (split == NULL)
         return NULL;
     }
-  } else if (attribute != NULL && attribute->n_ints == n)
+  } else if (attribute != NULL && n > 0 && attribute->n_ints == n)
     memcpy (split, attribute->ints, n * sizeof *split);
   else if (attribute == NULL)
     for (guint i = 0; i < n; i++)
@@ -358,7 +358,7 @@ part_get_pads (OnnxImport *self, const OnnxValue *x, gint64 *pads,
     if (data == NULL)
       return FALSE;
     memcpy (given, data, MIN (n, 2 * ONNX_MAX_DIMS) * sizeof *data);
-  } else if (attribute != NULL) {
+  } else if (attribute != NULL && attribute->n_ints > 0) {
     n = attribute->n_ints;
     memcpy (given, attribute->ints,
         MIN (n, 2 * ONNX_MAX_DIMS) * sizeof *given);

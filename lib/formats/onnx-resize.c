@@ -16,7 +16,7 @@ typedef struct
   gint axes[PT_MAX_DIMS];
   gdouble size[PT_MAX_DIMS], scale[PT_MAX_DIMS];
   gdouble begin[PT_MAX_DIMS], end[PT_MAX_DIMS];
-  gboolean has_size, has_scale, has_roi;
+  gboolean has_scale, has_roi;
 } Resize;
 
 /* All numbers of input @i; NULL with *@n = 0 if it is left out or empty. */
@@ -110,7 +110,6 @@ resize_read_sizes (OnnxImport *self, Resize *resize, GError **error)
         resize->n);
   for (guint i = 0; i < n; i++)
     resize->size[resize->axes[i]] = sizes[i];
-  resize->has_size = TRUE;
   return resize_keep_aspect (self, resize, error);
 }
 
@@ -133,8 +132,10 @@ resize_read_scales (OnnxImport *self, Resize *resize, guint input,
     return pt_onnx_refuse (self, error, "found %" G_GINT64_FORMAT " scales, "
         "expected %u", n, resize->n);
   for (guint i = 0; i < n; i++) {
-    resize->scale[resize->axes[i]] = scales[i];
-    resize->size[resize->axes[i]] = 0;
+    const gint axis = resize->axes[i];
+
+    resize->scale[axis] = scales[i];
+    resize->size[axis] = floor (scales[i] * resize->dims[axis]);
   }
   resize->has_scale = TRUE;
   return TRUE;
@@ -163,7 +164,7 @@ resize_read_roi (OnnxImport *self, Resize *resize, GError **error)
   return TRUE;
 }
 
-/* " key=1;2;3", but for the first @skip axes. */
+/* " key=1;2;3" */
 static void
 resize_print_list (GString *words, const gchar *key, const gdouble *values,
     guint n)
@@ -247,7 +248,7 @@ resize_print_how (const OnnxImport *self, GString *words, GError **error)
 static gboolean
 resize_keeps (const Resize *resize, guint i)
 {
-  return (resize->has_size ? resize->size[i] == resize->dims[i] :
+  return resize->size[i] == resize->dims[i] && (!resize->has_scale ||
       resize->scale[i] == 1) && resize->begin[i] == 0 && resize->end[i] == 1;
 }
 
@@ -260,8 +261,7 @@ resize_print (const OnnxImport *self, const Resize *resize, guint first,
   gdouble roi[2 * PT_MAX_DIMS];
   const guint n = resize->rank - first;
 
-  if (resize->has_size)
-    resize_print_list (words, "size", resize->size + first, n);
+  resize_print_list (words, "size", resize->size + first, n);
   if (resize->has_scale)
     resize_print_list (words, "scale", resize->scale + first, n);
   memcpy (roi, resize->begin + first, n * sizeof *roi);

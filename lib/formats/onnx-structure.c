@@ -269,11 +269,13 @@ structure_depth_to_space (OnnxImport *self, GError **error)
   gint layer;
   const OnnxValue *x = pt_onnx_need_exact (self, 0, 4, &layer, dims, error);
 
+  if (x == NULL)
+    return FALSE;
   if (!crd && !pt_onnx_is_text (self, "mode", "DCR", "DCR"))
     return pt_onnx_refuse (self, error, "attribute mode: found another word, "
         "expected DCR or CRD");
-  return x != NULL && pt_onnx_add_reader (self, "pixel-shuffle", layer, words,
-      x->rank, error);
+  return pt_onnx_add_reader (self, "pixel-shuffle", layer, words, x->rank,
+      error);
 }
 
 static gboolean

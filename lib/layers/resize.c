@@ -62,8 +62,8 @@ static const PtParam resize_params[] = {
   {"size", PT_PARAM_DOUBLE_LIST, G_STRUCT_OFFSET (ResizeOptions, size), "", 1,
         PT_MAX_ELEMENTS, NULL, "of the last axes: height, width"},
   {"scale", PT_PARAM_DOUBLE_LIST, G_STRUCT_OFFSET (ResizeOptions, scale), "",
-        1e-6, 1e6, NULL, "of the last axes, if size is not given; else only "
-        "where pixels are taken from"},
+        1e-6, 1e6, NULL, "of the last axes, if size is not given; else where "
+        "pixels are taken from"},
   {"mode", PT_PARAM_ENUM, G_STRUCT_OFFSET (ResizeOptions, mode), "nearest", 0,
       0, resize_modes, "how pixels are made"},
   {"coordinates", PT_PARAM_ENUM, G_STRUCT_OFFSET (ResizeOptions, coordinates),
@@ -96,6 +96,7 @@ typedef struct
 {
   gint64 n_in, n_out;
   gdouble scale;
+  gdouble length;               /* n_out before it was rounded, if known */
   gdouble begin, end;           /* of the region */
 } Resize;
 
@@ -122,11 +123,12 @@ resize_get (const PtLayer *layer, Resize *axes, GError **error)
     const gint64 dim = x->dims[i];
     Resize *axis = &axes[i];
 
-    *axis = (Resize) { dim, dim, 1, 0, 1 };
+    *axis = (Resize) { dim, dim, 1, dim, 0, 1 };
     if (at < 0)
       continue;
     axis->n_out = size->n ? size->values[at] : floor (dim * scale->values[at]);
     axis->scale = scale->n ? scale->values[at] : (gdouble) axis->n_out / dim;
+    axis->length = size->n && scale->n ? axis->scale * dim : axis->n_out;
     axis->begin = roi->n ? roi->values[at] : 0;
     axis->end = roi->n ? roi->values[at + n] : 1;
   }
@@ -154,12 +156,22 @@ resize_get_coordinates (const ResizeOptions *options)
   return options->mode == MODE_NEAREST ? ASYMMETRIC : HALF_PIXEL;
 }
 
+/* @i over the scale. What is rounded to a pixel must not hang on the last bit
+ * of a scale in float32. */
+static gdouble
+resize_divide (const ResizeOptions *options, const Resize *axis, gdouble i)
+{
+  const gdouble at = i / axis->scale;
+
+  return options->mode == MODE_NEAREST ? (gfloat) at : at;
+}
+
 /* The place of output @i in the input, ONNX's formulas. */
 static gdouble
 resize_find (const ResizeOptions *options, const Resize *axis, gint64 i)
 {
-  const gdouble n_out = axis->scale * axis->n_in, last = axis->n_in - 1;
-  const gdouble half = (i + 0.5) / axis->scale - 0.5;
+  const gdouble n_out = axis->length, last = axis->n_in - 1;
+  const gdouble half = resize_divide (options, axis, i + 0.5) - 0.5;
 
   switch (resize_get_coordinates (options)) {
     case HALF_PIXEL_SYMMETRIC:
@@ -169,9 +181,9 @@ resize_find (const ResizeOptions *options, const Resize *axis, gint64 i)
     case ALIGN_CORNERS:
       return n_out == 1 ? 0 : i * last / (n_out - 1);
     case ASYMMETRIC:
-      return i / axis->scale;
+      return resize_divide (options, axis, i);
     case TF_HALF_PIXEL_FOR_NN:
-      return (i + 0.5) / axis->scale;
+      return half + 0.5;
     case TF_CROP_AND_RESIZE:
       if (n_out == 1)
         return (axis->begin + axis->end) / 2 * last;
@@ -401,7 +413,7 @@ upsample_plan (const PtLayer *layer, PtWorkspace *workspace,
     const gint64 n = layer->inputs[0].dims[i];
     const gint64 scale = i < 2 ? 1 : options->scale[i - 2];
 
-    axes[i] = (Resize) { n, n * scale, scale, 0, 1 };
+    axes[i] = (Resize) { n, n * scale, scale, n * scale, 0, 1 };
   }
   return resize_plan_axes (layer, workspace, plan, &resize, axes, error);
 }

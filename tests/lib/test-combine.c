@@ -1,10 +1,7 @@
 /* SPDX-FileCopyrightText: partimefilter contributors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-#include "op-test.h"
-
-#include <math.h>
-#include <string.h>
+#include "layer-rig.h"
 
 /* The operation behind whatever moves, selects and resamples, on tables made
  * at random, against loops in double precision that follow its definition. */
@@ -235,6 +232,34 @@ test_large (gconstpointer data)
   g_free (tables);
 }
 
+/* What takes a table is refused before the memory for it is asked for. */
+static void
+test_table (gconstpointer data)
+{
+  g_auto (GStrv) words = g_strsplit (data, " ", 2);
+  const PtLayerKind *kind = pt_layer_kind_find (words[0]);
+  g_autoptr (PtLayer) layer = layer_from_sample (kind, words[1], NULL);
+  g_autoptr (PtDevice) device = op_test_device (NULL);
+  g_autoptr (GError) error = NULL;
+  PtWorkspace workspace;
+  PtLayerPlan plan;
+
+  pt_workspace_init (&workspace, device, TRUE);
+  g_assert_true (pt_layer_infer (layer, &error));
+  g_assert_false (pt_layer_plan (layer, &workspace, &plan, &error));
+  g_assert_error (error, PT_ERROR, PT_ERROR_UNSUPPORTED);
+  assert_says (error->message, "table|places");
+  pt_workspace_clear (&workspace);
+}
+
+static const gchar *const tables[] = {
+  "reshape in=1x6x10000x10001 shape=1;10001;6;10000",
+  "pad in=1x2000000000 pad=1;1",
+  "slice in=1x2000000000 length=1",
+  "resize in=1x1000000000 scale=2 mode=cubic",
+  "resize in=1x9000000 size=9000000 scale=1e-6 mode=linear antialias=true",
+};
+
 int
 main (int argc, char **argv)
 {
@@ -244,6 +269,11 @@ main (int argc, char **argv)
     g_autofree gchar *path = g_strconcat ("/combine/", larges[i].name, NULL);
 
     g_test_add_data_func (path, &larges[i], test_large);
+  }
+  for (guint i = 0; i < G_N_ELEMENTS (tables); i++) {
+    g_autofree gchar *path = g_strconcat ("/combine/table/", tables[i], NULL);
+
+    g_test_add_data_func (path, tables[i], test_table);
   }
   return g_test_run ();
 }

@@ -362,69 +362,6 @@ test_init (gconstpointer data)
   }
 }
 
-/* dropout: which elements go is random, how many and what stays is not. */
-static void
-test_dropout (void)
-{
-  const PtLayerKind *kind = pt_layer_kind_find ("dropout");
-  g_autoptr (Rig) rig = rig_new (kind, "in=1x100x10x10 p=0.3", TRUE);
-  g_autofree gfloat *x = NULL, *y = NULL, *dy = NULL, *dx = NULL;
-  g_autofree gfloat *kept = NULL, *passed = NULL;
-  guint dropped = 0;
-
-  if (rig == NULL)
-    return;
-  rig_load (rig, "dropout");
-  rig_forward (rig);
-  rig_backward (rig);
-  x = op_test_read_bytes (rig->device, rig->args.x[0]);
-  y = op_test_read_bytes (rig->device, rig->args.y);
-  dy = op_test_read_bytes (rig->device, rig->args.dy);
-  dx = op_test_read_bytes (rig->device, rig->args.dx[0]);
-  for (guint i = 0; i < 10000; i++) {
-    gboolean gone = dx[i] == 0;
-
-    dropped += gone;
-    g_assert_cmpfloat_with_epsilon (y[i], gone ? 0 : x[i] / 0.7f, 1e-5);
-    g_assert_cmpfloat_with_epsilon (dx[i], gone ? 0 : dy[i] / 0.7f, 1e-5);
-  }
-  /* Five standard deviations of the binomial: sqrt (10000 * 0.3 * 0.7). */
-  g_assert_cmpint (abs ((int) dropped - 3000), <, 5 * 46);
-
-  rig->args.learning = FALSE;
-  rig_forward (rig);
-  rig_backward (rig);
-  kept = op_test_read_bytes (rig->device, rig->args.y);
-  passed = op_test_read_bytes (rig->device, rig->args.dx[0]);
-  g_assert_cmpmem (x, 40000, kept, 40000);
-  g_assert_cmpmem (passed, 40000, dy, 40000);
-}
-
-/* Another frame drops others; the same frame the same. */
-static void
-test_dropout_seed (void)
-{
-  const PtLayerKind *kind = pt_layer_kind_find ("dropout");
-  g_autoptr (Rig) rig = rig_new (kind, "in=1x100x10x10", TRUE);
-  g_autofree gpointer first = NULL, other = NULL, again = NULL;
-  gsize size;
-
-  if (rig == NULL)
-    return;
-  size = rig->args.y->size;
-  rig_load (rig, "dropout");
-  rig_forward (rig);
-  first = op_test_read_bytes (rig->device, rig->args.y);
-  rig->args.seed++;
-  rig_forward (rig);
-  other = op_test_read_bytes (rig->device, rig->args.y);
-  g_assert_cmpint (memcmp (first, other, size), !=, 0);
-  rig->args.seed--;
-  rig_forward (rig);
-  again = op_test_read_bytes (rig->device, rig->args.y);
-  g_assert_cmpmem (first, size, again, size);
-}
-
 typedef struct
 {
   const gchar *kind;
@@ -546,34 +483,6 @@ test_bad (gconstpointer data)
   assert_says (error->message, item->words);
 }
 
-/* What takes a table is refused before the memory for it is asked for. */
-static void
-test_table (gconstpointer data)
-{
-  g_auto (GStrv) words = g_strsplit (data, " ", 2);
-  const PtLayerKind *kind = pt_layer_kind_find (words[0]);
-  g_autoptr (PtLayer) layer = layer_from_sample (kind, words[1], NULL);
-  g_autoptr (PtDevice) device = op_test_device (NULL);
-  g_autoptr (GError) error = NULL;
-  PtWorkspace workspace;
-  PtLayerPlan plan;
-
-  pt_workspace_init (&workspace, device, TRUE);
-  g_assert_true (pt_layer_infer (layer, &error));
-  g_assert_false (pt_layer_plan (layer, &workspace, &plan, &error));
-  g_assert_error (error, PT_ERROR, PT_ERROR_UNSUPPORTED);
-  assert_says (error->message, "table|places");
-  pt_workspace_clear (&workspace);
-}
-
-static const gchar *const tables[] = {
-  "reshape in=1x6x10000x10001 shape=1;10001;6;10000",
-  "pad in=1x2000000000 pad=1;1",
-  "slice in=1x2000000000 length=1",
-  "resize in=1x1000000000 scale=2 mode=cubic",
-  "resize in=1x9000000 size=9000000 scale=1e-6 mode=linear antialias=true",
-};
-
 static void
 test_registry (void)
 {
@@ -659,14 +568,7 @@ main (int argc, char **argv)
 
     g_test_add_data_func (path, &bad_cases[i], test_bad);
   }
-  for (guint i = 0; i < G_N_ELEMENTS (tables); i++) {
-    g_autofree gchar *path = g_strconcat ("/layers/table/", tables[i], NULL);
-
-    g_test_add_data_func (path, tables[i], test_table);
-  }
   for (guint i = 0; pt_layer_kinds[i] != NULL; i++)
     add_cases (pt_layer_kinds[i], cases);
-  g_test_add_func ("/layers/dropout/kept-and-dropped", test_dropout);
-  g_test_add_func ("/layers/dropout/seed", test_dropout_seed);
   return g_test_run ();
 }
