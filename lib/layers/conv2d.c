@@ -133,5 +133,6 @@ const PtLayerKind pt_layer_conv2d = {
   .plan = conv2d_plan,
   .forward = pt_affine_forward,
   .backward = pt_affine_backward,
+  .rows_are_channels = TRUE,
   .flops = conv2d_flops,
 };
