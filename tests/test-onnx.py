@@ -61,6 +61,27 @@ class Net(torch.nn.Module):
         return self.conv3(torch.cat([b, a], 1))
 
 
+class Elementwise(torch.nn.Module):
+    """Operands of several shapes, some of which learn."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = torch.nn.Conv2d(1, 4, 3, padding=1)
+        self.scale = torch.nn.Parameter(torch.rand(4, 1, 1) + 0.5)
+        self.position = torch.nn.Parameter(torch.rand(1, 4, *SIZE) - 0.5)
+        self.columns = torch.nn.Parameter(torch.rand(SIZE[1]) + 1)
+        self.prelu = torch.nn.PReLU(4)
+        self.conv2 = torch.nn.Conv2d(4, 1, 1)
+
+    def forward(self, x):
+        a = torch.nn.functional.hardswish(self.conv1(x))
+        a = self.prelu(a * self.scale + self.position)
+        gate = torch.sigmoid(torch.nn.functional.adaptive_avg_pool2d(a, 1))
+        b = torch.nn.functional.softplus(a * gate) / self.columns
+        b = torch.maximum(b, 1 - a) ** 2
+        return self.conv2(torch.sqrt(b + 0.5) - x)
+
+
 def find_data():
     """The folder of ONNX's tests, out of Debian's package; "" if neither the
     cache nor the network has it."""
@@ -108,11 +129,12 @@ def check_damaged(tap, program, data):
               (done.stdout.splitlines() or [""])[-1])
 
 
-def make_model(folder, name, **options):
+def make_model(folder, name, kind=Net, **options):
     torch.manual_seed(3)
-    net = Net().eval()
-    net.bn.running_mean.uniform_(-0.5, 0.5)
-    net.bn.running_var.uniform_(0.5, 2)
+    net = kind().eval()
+    if kind is Net:
+        net.bn.running_mean.uniform_(-0.5, 0.5)
+        net.bn.running_var.uniform_(0.5, 2)
     path = os.path.join(folder, name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -151,20 +173,20 @@ def distance(found, expected):
     return np.inf if found is None else np.abs(found - expected).max()
 
 
-def check_learning(tap, cli, folder):
+def check_learning(tap, cli, folder, kind):
     rng = np.random.default_rng(1)
     frames = rng.standard_normal((FRAMES, 1, *SIZE)).astype(np.float32)
     targets = rng.standard_normal((FRAMES, 1, *SIZE)).astype(np.float32)
     safetensors_io.save(folder + "/frames.safetensors", {"frames": frames})
     safetensors_io.save(folder + "/targets.safetensors", {"frames": targets})
-    net, model = make_model(folder, "net.onnx")
+    net, model = make_model(folder, kind.__name__ + ".onnx", kind)
     with torch.no_grad():
         expected = net(torch.from_numpy(frames)).numpy()
     for stages in "1", "2":
         found, said = run(cli, folder, model, "-s", f"pipeline.stages={stages}")
         error = distance(found, expected)
-        tap.check(error < 1e-4, f"inference in {stages} stages: off by "
-                  f"{error:.1e} {said}")
+        tap.check(error < 1e-4, f"{kind.__name__}: inference in {stages} "
+                  f"stages: off by {error:.1e} {said}")
     with open(model + ".cfg", "w", encoding="utf-8") as file:
         file.write("[learning]\nmode=exact\nloss=mse\ntarget=labels\n"
                    "optimizer=sgd lr=0.05\n[output]\nkind=image\n")
@@ -173,8 +195,8 @@ def check_learning(tap, cli, folder):
         found, said = run(cli, folder, model, "-s", f"pipeline.stages={stages}",
                           "-t", folder + "/targets.safetensors")
         error = distance(found, expected)
-        tap.check(error < 1e-4, f"learning in {stages} stages: off by "
-                  f"{error:.1e} {said}")
+        tap.check(error < 1e-4, f"{kind.__name__}: learning in {stages} "
+                  f"stages: off by {error:.1e} {said}")
 
 
 def check_open_sizes(tap, cli, folder):
@@ -202,7 +224,8 @@ def main():
     else:
         tap.skip("ONNX's own tests", "libonnx-testdata cannot be had")
     with tempfile.TemporaryDirectory() as folder:
-        check_learning(tap, cli, folder)
+        check_learning(tap, cli, folder, Net)
+        check_learning(tap, cli, folder, Elementwise)
         check_open_sizes(tap, cli, folder)
     tap.end()
 

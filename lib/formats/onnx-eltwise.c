@@ -194,7 +194,7 @@ pt_onnx_multiply (OnnxImport *self, gint layer, gdouble factor,
 {
   gfloat *data;
 
-  layer = pt_onnx_add_layer (self, "mul", &layer, 1, "", error);
+  layer = pt_onnx_add_layer (self, "mul", &layer, 1, "other=1", error);
   if (layer == ONNX_NO_LAYER)
     return ONNX_NO_LAYER;
   data = g_new (gfloat, 1);

@@ -169,7 +169,7 @@ static const gchar *const add_samples[] = {
   "in=2x3x1,2x3x1,2x3x1",
   "in=1x3x4x5,1x1x4x1",
   "in=1x3x4x5 other=3;1;1 activation=relu",
-  "in=1x3x4x5 value=0.5",
+  "in=1x3x4x5 other=1 value=0.5",
   NULL,
 };
 

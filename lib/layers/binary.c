@@ -19,7 +19,12 @@ static gboolean
 binary_get_shape (const PtDoubleList *list, PtShape *shape, GError **error)
 {
   *shape = (PtShape) { list->n };
-  if (list->n < 1 || list->n > PT_MAX_DIMS) {
+  if (list->n == 0) {
+    g_set_error (error, PT_ERROR, PT_ERROR_CONFIG, "has 1 input, expected 2, "
+        "or other=SHAPE of a weight that is the other operand");
+    return FALSE;
+  }
+  if (list->n > PT_MAX_DIMS) {
     g_set_error (error, PT_ERROR, PT_ERROR_CONFIG,
         "other has %u numbers, expected 1 to %d", list->n, PT_MAX_DIMS);
     return FALSE;
@@ -262,17 +267,17 @@ static const gchar *const binary_ ## symbol ## _samples[] = { \
 };
 
 SAMPLES (sub, "in=1x3x4x5,1x3x4x5", "in=2x3x4,4",
-    "in=1x3x4x5 other=3;1;1 reverse=true", "in=1x3x4x5 value=0.5")
+    "in=1x3x4x5 other=3;1;1 reverse=true", "in=1x3x4x5 other=1 value=0.5")
 SAMPLES (mul, "in=1x3x4x5,1x3x4x5", "in=1x3x4x5,1x3x1x1",
     "in=1x3x4x5,1x1x4x5", "in=2x3x4x5,4x5", "in=1x6,2x3x1",
-    "in=1x3x4x5 other=3;1;1", "in=1x3x4x5 value=0.5",
+    "in=1x3x4x5 other=3;1;1", "in=1x3x4x5 other=1 value=0.5",
     "in=2x3x4x5x2 other=2;1;4;5;1", "in=1x70x3x2 other=70;1;1")
 SAMPLES (div, "in=1x3x4x5,1x3x4x5", "in=1x3x4x5,1x3x1x5",
-    "in=2x5 other=5 reverse=true", "in=2x5 reverse=true learned=true")
-SAMPLES (pow, "in=1x3x4x5,1x3x4x5", "in=1x3x4x5 value=2", "in=3x4,3x1",
-    "in=1x6 other=6", "in=3x4 reverse=true learned=true")
+    "in=2x5 other=5 reverse=true", "in=2x5 other=1 reverse=true learned=true")
+SAMPLES (pow, "in=1x3x4x5,1x3x4x5", "in=1x3x4x5 other=1 value=2", "in=3x4,3x1",
+    "in=1x6 other=6", "in=3x4 other=1 reverse=true learned=true")
 SAMPLES (min, "in=1x3x4x5,1x3x4x5", "in=1x3x4x5,1x3x1x1",
-    "in=1x6 learned=true")
+    "in=1x6 other=1 learned=true")
 SAMPLES (max, "in=1x3x4x5,1x3x4x5", "in=1x3x4x5,4x1",
     "in=1x3x4x5 other=3;1;1")
 

@@ -24,7 +24,7 @@ extern const gchar *const pt_binary_learned[];
 #define PT_BINARY_ROW(key, type) \
   #key, PT_PARAM_ ## type, G_STRUCT_OFFSET (PtBinaryOptions, key)
 #define PT_BINARY_PARAMS(neutral) \
-  {PT_BINARY_ROW (other, DOUBLE_LIST), "1", 1, 1e9, NULL, \
+  {PT_BINARY_ROW (other, DOUBLE_LIST), "", 1, 1e9, NULL, \
       "with one input: shape of a weight that is the other operand"}, \
   {PT_BINARY_ROW (value, DOUBLE), neutral, 0, 0, NULL, \
       "what the elements of the weight are at first"}, \

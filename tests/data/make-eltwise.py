@@ -99,35 +99,35 @@ sign in=3x1x2x3x5
 sub in=1x3x4x5,1x3x4x5
 sub in=2x3x4,4
 sub in=1x3x4x5 other=3;1;1 reverse=true
-sub in=1x3x4x5 value=0.5
+sub in=1x3x4x5 other=1 value=0.5
 mul in=1x3x4x5,1x3x4x5
 mul in=1x3x4x5,1x3x1x1
 mul in=1x3x4x5,1x1x4x5
 mul in=2x3x4x5,4x5
 mul in=1x6,2x3x1
 mul in=1x3x4x5 other=3;1;1
-mul in=1x3x4x5 value=0.5
+mul in=1x3x4x5 other=1 value=0.5
 mul in=2x3x4x5x2 other=2;1;4;5;1
 mul in=1x70x3x2 other=70;1;1
 div in=1x3x4x5,1x3x4x5
 div in=1x3x4x5,1x3x1x5
 div in=2x5 other=5 reverse=true
-div in=2x5 reverse=true learned=true
+div in=2x5 other=1 reverse=true learned=true
 pow in=1x3x4x5,1x3x4x5
-pow in=1x3x4x5 value=2
+pow in=1x3x4x5 other=1 value=2
 pow in=3x4,3x1
 pow in=1x6 other=6
-pow in=3x4 reverse=true learned=true
+pow in=3x4 other=1 reverse=true learned=true
 min in=1x3x4x5,1x3x4x5
 min in=1x3x4x5,1x3x1x1
-min in=1x6 learned=true
+min in=1x6 other=1 learned=true
 max in=1x3x4x5,1x3x4x5
 max in=1x3x4x5,4x1
 max in=1x3x4x5 other=3;1;1
 add in=2x3x1,2x3x1,2x3x1
 add in=1x3x4x5,1x1x4x1
 add in=1x3x4x5 other=3;1;1 activation=relu
-add in=1x3x4x5 value=0.5
+add in=1x3x4x5 other=1 value=0.5
 prelu in=1x3x4x5
 prelu in=1x3x4x5 num_parameters=3
 prelu in=2x4 num_parameters=4
@@ -223,7 +223,7 @@ def binary(kind, xs, o, weights):
     if len(xs) > 2:
         return layers.activate(sum(xs[1:], xs[0]), o)
     if len(xs) == 1:
-        shape = [int(n) for n in o.get("other", "1").split(";")]
+        shape = [int(n) for n in o["other"].split(";")]
         learned = o.get("learned", "true" if max(shape) > 1 else "false")
         b = weights["other"] = layers.normal(*shape)
         if "value" in o:

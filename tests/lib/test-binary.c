@@ -343,7 +343,7 @@ static const struct
       "other has 7 numbers|1 to 6"},
   {"mul", "in=1x3x4x4 other=1.5", PT_ERROR_CONFIG, "1.5|whole"},
   {"mul", "in=1x3x4x4 other=0", PT_ERROR_CONFIG, "other|0"},
-  {"mul", "in=1x3x4x4 other=", PT_ERROR_CONFIG, "other has 0 numbers"},
+  {"mul", "in=1x3x4x4", PT_ERROR_CONFIG, "1 input|expected 2|other="},
   {"mul", "in=1x3x4x4 other=1e9;1e9", PT_ERROR_SHAPE, "1000000000"},
   {"mul", "in=65536x1x1x1 other=65536;1", PT_ERROR_SHAPE,
       "output|65536x1x65536x1"},
@@ -381,7 +381,8 @@ test_learned (void)
     const gchar *sample;
     gboolean learned;
   } rows[] = {
-    {"in=1x3x4x4", FALSE}, {"in=1x3x4x4 learned=true", TRUE},
+    {"in=1x3x4x4 other=1", FALSE},
+    {"in=1x3x4x4 other=1 learned=true", TRUE},
     {"in=1x3x4x4 other=3;1;1", TRUE},
     {"in=1x3x4x4 other=3;1;1 learned=false", FALSE},
   };
