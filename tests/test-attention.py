@@ -200,9 +200,8 @@ def check_attention(tap, folder, frames, targets):
               words + ["-s", f"pipeline.stages={stages}"], expected, net)
 
 
-def check_products(tap, folder, frames, targets):
-    net = Products()
-    model = folder + "/products.onnx"
+def check_model(tap, folder, frames, targets, net):
+    model = f"{folder}/{type(net).__name__}.onnx"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(net, torch.zeros(1, 1, *SIZE), model,
@@ -227,9 +226,10 @@ def main():
                                 {"frames": data})
         check_attention(tap, folder, frames, targets)
         if "onnx" in sys.argv:
-            check_products(tap, folder, frames, targets)
+            check_model(tap, folder, frames, targets, Products())
+            check_model(tap, folder, frames, targets, Attention())
         else:
-            tap.skip("products of an ONNX model", "built without ONNX")
+            tap.skip("ONNX models", "built without ONNX")
     tap.end()
 
 

@@ -205,8 +205,8 @@ pt_onnx_multiply (OnnxImport *self, gint layer, gdouble factor,
 
 /* -- sums -- */
 
-/* Whether @tensor is a number per channel of @layer's output: the last
- * dimension of a linear layer's, and (C, 1, 1) for 1xCxHxW. */
+/* Whether @tensor is a number per channel of @x: the last dimension of a
+ * linear layer's, and (C, 1, 1) for 1xCxHxW. */
 static gboolean
 eltwise_is_bias (const OnnxImport *self, const OnnxValue *x,
     const Onnx__TensorProto *tensor)

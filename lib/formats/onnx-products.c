@@ -184,10 +184,22 @@ products_mat_mul (OnnxImport *self, GError **error)
       pt_onnx_set_output (self, layer, products_get_rank (factors), error);
 }
 
-/* A bias of one number for all, one per unit, or a row of those. */
+/* Whether @c is a constant of one number for all, one per unit, or a row of
+ * those. */
 static gboolean
-products_take_bias (OnnxImport *self, gint layer,
-    const Onnx__TensorProto *tensor, gdouble scale, GError **error)
+products_is_bias (const OnnxImport *self, const OnnxValue *c, gint64 units)
+{
+  gint64 dims[ONNX_MAX_DIMS], n;
+  guint n_dims;
+
+  return c != NULL && c->constant != NULL &&
+      pt_onnx_tensor_get_dims (self, c->constant, dims, &n_dims, &n, NULL) &&
+      n_dims <= 2 && (n == 1 || (n == units && dims[n_dims - 1] == units));
+}
+
+static gboolean
+products_take_bias (OnnxImport *self, gint layer, const OnnxValue *c,
+    gdouble scale, GError **error)
 {
   const gint64 units =
       self->network->nodes[layer].layer->weights[1].shape.dims[0];
@@ -196,13 +208,8 @@ products_take_bias (OnnxImport *self, gint layer,
   gfloat *bias;
   guint n_dims;
 
-  if (!pt_onnx_tensor_get_dims (self, tensor, dims, &n_dims, &n, error))
-    return FALSE;
-  if (n_dims > 2 || (n != 1 && (n != units || dims[n_dims - 1] != units)))
-    return pt_onnx_refuse (self, error, "found a bias of %" G_GINT64_FORMAT
-        " elements, expected %" G_GINT64_FORMAT " or one", n, units);
-  data = pt_onnx_tensor_get_floats (self, tensor, error);
-  if (data == NULL)
+  if (!pt_onnx_tensor_get_dims (self, c->constant, dims, &n_dims, &n, error) ||
+      (data = pt_onnx_tensor_get_floats (self, c->constant, error)) == NULL)
     return FALSE;
   bias = g_new (gfloat, units);
   for (gint64 i = 0; i < units; i++)
@@ -210,17 +217,17 @@ products_take_bias (OnnxImport *self, gint layer,
   return pt_onnx_set_weight (self, layer, 1, bias, error);
 }
 
-/* alpha A B + beta C with B constant. */
+/* alpha A B with B constant; beta C if that is a bias, *c is NULL then. */
 static gint
 products_gemm_linear (OnnxImport *self, const Factor factors[2],
-    const gboolean transposed[2], gdouble alpha, GError **error)
+    const gboolean transposed[2], gdouble alpha, const OnnxValue **c,
+    GError **error)
 {
-  const gboolean bias = self->node->n_input > 2 && *self->node->input[2];
-  const Onnx__TensorProto *tensor = NULL;
+  const gboolean bias = products_is_bias (self, *c,
+      factors[1].dims[transposed[1] ? 0 : 1]);
   gint layer = pt_onnx_exact (self, factors[0].value, error);
 
-  if (layer == ONNX_NO_LAYER ||
-      (bias && (tensor = pt_onnx_need_constant (self, 2, error)) == NULL))
+  if (layer == ONNX_NO_LAYER)
     return ONNX_NO_LAYER;
   if (transposed[0] && self->batch > 1) {
     pt_onnx_refuse (self, error, "found transA=1, expected 0: frames cannot be "
@@ -233,43 +240,72 @@ products_gemm_linear (OnnxImport *self, const Factor factors[2],
   if (layer != ONNX_NO_LAYER)
     layer = products_add_linear (self, layer, &factors[1], transposed[1], bias,
         alpha, error);
-  if (layer == ONNX_NO_LAYER || (bias && !products_take_bias (self, layer,
-              tensor, pt_onnx_get_float (self, "beta", 1), error)))
+  if (layer == ONNX_NO_LAYER || !bias)
+    return layer;
+  if (!products_take_bias (self, layer, *c, pt_onnx_get_float (self, "beta",
+              1), error))
     return ONNX_NO_LAYER;
+  *c = NULL;
   return layer;
 }
 
-/* The same of two layers, or with A constant; C is a layer of the product's
- * shape. */
+/* beta C after the product, C a constant. */
 static gint
-products_gemm_matmul (OnnxImport *self, const Factor factors[2],
-    const gboolean transposed[2], gdouble alpha, GError **error)
+products_add_constant (OnnxImport *self, gint layer,
+    const Onnx__TensorProto *tensor, gdouble beta, GError **error)
 {
-  const OnnxValue *c = pt_onnx_get_input (self, 2);
-  gint layers[2] = {
-    products_add_matmul (self, factors, transposed, alpha, error)
-  };
+  g_autoptr (GString) words = g_string_new ("other=");
+  gint64 dims[ONNX_MAX_DIMS], n;
+  gfloat *data;
+  guint n_dims;
 
-  if (layers[0] == ONNX_NO_LAYER || c == NULL)
-    return layers[0];
-  if (c->constant != NULL || pt_onnx_get_float (self, "beta", 1) != 1) {
-    pt_onnx_refuse (self, error, "found constant input 2 or beta=%g beside a "
-        "product of two layers, expected beta=1 and none that is constant",
-        pt_onnx_get_float (self, "beta", 1));
+  if (!pt_onnx_tensor_get_dims (self, tensor, dims, &n_dims, &n, error))
+    return ONNX_NO_LAYER;
+  if (n_dims > 2 || (self->batch > 1 && n_dims == 2 && dims[0] > 1)) {
+    pt_onnx_refuse (self, error, "found input 2 of %u dimensions, expected at "
+        "most 2, and the same for each frame", n_dims);
     return ONNX_NO_LAYER;
   }
-  layers[1] = pt_onnx_exact (self, c, error);
+  for (guint i = 0; i < n_dims; i++)
+    g_string_append_printf (words, "%s%" G_GINT64_FORMAT, i ? ";" : "",
+        dims[i]);
+  layer = pt_onnx_add_layer (self, "add", &layer, 1,
+      n_dims > 0 ? words->str : "", error);
+  data = layer == ONNX_NO_LAYER ? NULL :
+      pt_onnx_tensor_get_floats (self, tensor, error);
+  for (gint64 i = 0; data != NULL && i < n; i++)
+    data[i] *= beta;
+  return data != NULL && pt_onnx_set_weight (self, layer, 0, data, error) ?
+      layer : ONNX_NO_LAYER;
+}
+
+static gint
+products_add_layer (OnnxImport *self, gint layer, const OnnxValue *c,
+    gdouble beta, GError **error)
+{
+  gint layers[] = { layer, ONNX_NO_LAYER };
+
+  if (self->batch > 1 && c->rank != 2)
+    pt_onnx_refuse (self, error, "found %u dimensions in input 2, expected 2, "
+        "the frames of the batch first", c->rank);
+  else
+    layers[1] = pt_onnx_exact (self, c, error);
+  if (layers[1] != ONNX_NO_LAYER && beta != 1)
+    layers[1] = pt_onnx_multiply (self, layers[1], beta, error);
   return layers[1] == ONNX_NO_LAYER ? ONNX_NO_LAYER :
       pt_onnx_add_layer (self, "add", layers, 2, "", error);
 }
 
+/* alpha A B + beta C */
 static gboolean
 products_gemm (OnnxImport *self, GError **error)
 {
   const gdouble alpha = pt_onnx_get_float (self, "alpha", 1);
+  const gdouble beta = pt_onnx_get_float (self, "beta", 1);
   const gboolean transposed[] = { pt_onnx_get_int (self, "transA", 0) != 0,
     pt_onnx_get_int (self, "transB", 0) != 0
   };
+  const OnnxValue *c = pt_onnx_get_input (self, 2);
   Factor factors[2];
   gint layer;
 
@@ -282,9 +318,13 @@ products_gemm (OnnxImport *self, GError **error)
       return pt_onnx_refuse (self, error, "found %u dimensions in input %u, "
           "expected a matrix", factors[i].rank, i);
   }
-  layer = products_is_linear (factors) ?
-      products_gemm_linear (self, factors, transposed, alpha, error) :
-      products_gemm_matmul (self, factors, transposed, alpha, error);
+  layer = products_is_linear (factors) ? products_gemm_linear (self, factors,
+      transposed, alpha, &c, error) :
+      products_add_matmul (self, factors, transposed, alpha, error);
+  if (layer != ONNX_NO_LAYER && c != NULL)
+    layer = c->constant != NULL ?
+        products_add_constant (self, layer, c->constant, beta, error) :
+        products_add_layer (self, layer, c, beta, error);
   return layer != ONNX_NO_LAYER && pt_onnx_set_output (self, layer, 2, error);
 }
 

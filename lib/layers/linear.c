@@ -78,14 +78,14 @@ static const gchar *const linear_samples[] = {
   "in=1x13 units=7",
   "in=1x8 units=5 bias=false activation=sigmoid",
   "in=1x6 units=9 activation=gelu-tanh",
-  "in=1x6 units=9 activation=relu6",
-  "in=1x6 units=9 activation=hard-swish",
-  "in=1x6 units=9 activation=mish",
   "in=7x6 units=5",
   "in=1x7x6 units=5 activation=relu",
   "in=3x4x6 units=5 activation=gelu",
   "in=1x3x4x6 units=5 activation=tanh",
   "in=2x3x2x4x6 units=3 bias=false",
+  "in=1x6 units=9 activation=relu6",
+  "in=1x6 units=9 activation=hard-swish",
+  "in=1x6 units=9 activation=mish",
   NULL,
 };
 
