@@ -34,6 +34,18 @@ pt_conv_transpose_inner (const PtOp *op, PtOpType type)
   return inner;
 }
 
+static inline gboolean
+pt_conv_transpose_plan_packer (PtOp *op, PtConvTranspose *self,
+    const PtOpImpl *impl, GError **error)
+{
+  self->packer = pt_conv_transpose_inner (op, PT_OP_CONV);
+  self->packer_impl = impl;
+  if (!impl->plan (&self->packer, error))
+    return FALSE;
+  op->weights_size = self->packer.weights_size;
+  return TRUE;
+}
+
 /* @impls are those of PT_OP_CONV, _DATA and _WEIGHTS. */
 static inline gboolean
 pt_conv_transpose_plan (PtOp *op, const PtOpImpl *const impls[3],
@@ -51,14 +63,8 @@ pt_conv_transpose_plan (PtOp *op, const PtOpImpl *const impls[3],
   if (!self->impl->plan (&self->op, error))
     return FALSE;
   op->scratch_size = self->op.scratch_size;
-  if (type != PT_OP_CONV_DATA)
-    return TRUE;
-  self->packer = pt_conv_transpose_inner (op, PT_OP_CONV);
-  self->packer_impl = impls[0];
-  if (!self->packer_impl->plan (&self->packer, error))
-    return FALSE;
-  op->weights_size = self->packer.weights_size;
-  return TRUE;
+  return type != PT_OP_CONV_DATA ||
+      pt_conv_transpose_plan_packer (op, self, impls[0], error);
 }
 
 static inline void
@@ -68,7 +74,7 @@ pt_conv_transpose_clear (PtOp *op)
 
   if (self == NULL)
     return;
-  if (self->impl->clear != NULL)
+  if (self->impl != NULL && self->impl->clear != NULL)
     self->impl->clear (&self->op);
   if (self->packer_impl != NULL && self->packer_impl->clear != NULL)
     self->packer_impl->clear (&self->packer);

@@ -41,6 +41,8 @@ static const gchar *const lines[] = {
   "conv-transpose2d in=1x24x30x41 filters=24 kernel=3 stride=2 padding=1 "
       "output_padding=1 groups=24",
   "conv-transpose2d in=1x32x45x60 filters=1 kernel=2 stride=2",
+  "conv-transpose2d in=1x12x30x41 filters=3 kernel=4;3 stride=2;3 "
+      "dilation=1;2 padding=1;0;2;4 output_padding=1;2 activation=tanh",
   "conv-transpose2d in=1x3x45x60 filters=40 kernel=5 activation=gelu",
   "conv2d in=1x12x61x80 filters=9 kernel=3 stride=2 padding=0;1;2;0",
   "conv2d in=1x16x61x80 filters=2 kernel=5 padding=4;0;1;3 activation=tanh",
