@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include "cli/cli.h"
+#include "core/params.h"
 
 #include <locale.h>
 #include <string.h>
@@ -11,6 +12,9 @@ static const CliCommand cli_commands[] = {
   {"kinds", "lists layers, losses, optimizers and devices with their options",
       cli_kinds},
   {"init", "writes a network's first weights", cli_init},
+  {"export", "writes a network as an ONNX model or its weights as safetensors",
+      cli_export},
+  {"convert", "makes a network file of a darknet one", cli_convert},
   {"learn", "runs a network over a file of frames and learns from them",
       cli_learn},
   {"plot", "draws a run: loss, measures, times", cli_plot},
@@ -43,6 +47,18 @@ cli_open_network (const gchar *path, gchar **settings, GError **error)
       (const gchar * const *) settings, error);
 }
 
+gboolean
+cli_check_folder (const gchar *what, const gchar *path, GError **error)
+{
+  g_autofree gchar *folder = path != NULL ? g_path_get_dirname (path) : NULL;
+
+  if (path == NULL || g_file_test (folder, G_FILE_TEST_IS_DIR))
+    return TRUE;
+  g_set_error (error, PT_ERROR, PT_ERROR_FILE, "%s: found \"%s\", but there "
+      "is no folder %s to write it to", what, path, folder);
+  return FALSE;
+}
+
 static void
 cli_print_help (void)
 {
@@ -62,6 +78,19 @@ cli_find (const gchar *name)
   return NULL;
 }
 
+static void
+cli_refuse_command (const gchar *found)
+{
+  const gchar *names[G_N_ELEMENTS (cli_commands) + 1] = { NULL };
+  g_autofree gchar *quoted = pt_params_quote (found);
+  g_autofree gchar *hint = NULL;
+
+  for (guint i = 0; i < G_N_ELEMENTS (cli_commands); i++)
+    names[i] = cli_commands[i].name;
+  hint = pt_params_hint (found, names);
+  g_printerr ("partime: found command %s, expected %s\n", quoted, hint);
+}
+
 gint
 main (gint argc, gchar **argv)
 {
@@ -77,8 +106,7 @@ main (gint argc, gchar **argv)
   }
   command = cli_find (argv[1]);
   if (command == NULL) {
-    g_printerr ("partime: found command \"%s\", expected one of info, kinds, "
-        "init, learn, plot\n", argv[1]);
+    cli_refuse_command (argv[1]);
     return 2;
   }
   name = g_strdup_printf ("partime %s", argv[1]);

@@ -134,6 +134,15 @@ gboolean pt_onnx_pass (OnnxImport *self, const OnnxValue *x, GError **error);
 gboolean pt_onnx_add_value (OnnxImport *self, const gchar *name,
     const OnnxValue *value, GError **error);
 
+/* -- onnx-settings.c: what partime itself has written into a model -- */
+
+/* Settings of [network], [learning] and [output]. */
+gboolean pt_onnx_take_settings (PtNetwork *network,
+    const Onnx__ModelProto *model, GError **error);
+/* Options of layers, once they are there. */
+gboolean pt_onnx_take_options (PtNetwork *network,
+    const Onnx__ModelProto *model, GError **error);
+
 /* -- operators, by file; each ends with a row whose name is NULL -- */
 
 extern const OnnxOperator pt_onnx_ops[], pt_onnx_ops_window[],

@@ -489,6 +489,26 @@ model_resize (PtNetwork *network, const gint *given, GError **error)
   return TRUE;
 }
 
+/* Those in the model, those in the key file, those given. */
+static gboolean
+model_take_settings (OnnxImport *self, const Onnx__ModelProto *model,
+    const gchar *keys, gsize n_keys, const gchar *const *settings,
+    GError **error)
+{
+  PtNetwork *network = self->network;
+  gboolean read;
+
+  if (!pt_onnx_take_settings (network, model, error))
+    return FALSE;
+  g_free (network->origin);
+  network->origin = g_strconcat (self->path, ".cfg", NULL);
+  read = keys == NULL ||
+      pt_config_parse_settings (network, keys, n_keys, error);
+  g_free (network->origin);
+  network->origin = g_strdup (self->path);
+  return read && model_apply (self, settings, error);
+}
+
 static PtNetwork *
 model_read (const guint8 *data, gsize size, const gchar *path,
     const gchar *keys, gsize n_keys, const gchar *const *settings,
@@ -502,30 +522,24 @@ model_read (const guint8 *data, gsize size, const gchar *path,
   gint given[3];
 
   s->channels = 0;
-  if (keys != NULL) {
-    g_free (network->origin);
-    network->origin = g_strconcat (path, ".cfg", NULL);
-    if (!pt_config_parse_settings (network, keys, n_keys, error))
-      return NULL;
-    g_free (network->origin);
-    network->origin = g_strdup (path);
-  }
-  if (!model_apply (&self, settings, error) ||
-      !pt_onnx_guard (data, size, path, error))
+  if (!pt_onnx_guard (data, size, path, error))
     return NULL;
-  memcpy (given, (gint[]) { s->width, s->height, s->channels }, sizeof given);
   model = onnx__model_proto__unpack (NULL, size, data);
   if (model == NULL || model->graph == NULL)
     g_set_error (error, PT_ERROR, PT_ERROR_FILE, "%s: cannot read the ONNX "
         "model: found %s, expected a model as onnx.save() writes it", path,
         model ? "no graph" : "other bytes");
-  else if (model_find_opset (&self, model, error)) {
+  else if (model_take_settings (&self, model, keys, n_keys, settings, error)
+      && model_find_opset (&self, model, error)) {
+    memcpy (given, (gint[]) { s->width, s->height, s->channels },
+        sizeof given);
     self.graph = model->graph;
     self.values = g_hash_table_new_full (g_str_hash, g_str_equal, NULL, g_free);
     self.uses = g_hash_table_new (g_str_hash, g_str_equal);
     self.names = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
     self.made = g_ptr_array_new_with_free_func (g_free);
-    done = model_build (&self, error);
+    done = model_build (&self, error) &&
+        pt_onnx_take_options (network, model, error);
     g_hash_table_unref (self.values);
     g_hash_table_unref (self.uses);
     g_hash_table_unref (self.names);
