@@ -309,6 +309,15 @@ placement_try (PtNetwork *network, const PtPlacement *placement,
   return time;
 }
 
+gdouble
+pt_placement_measure (const PtPlacement *self, PtNetwork *network,
+    GError **error)
+{
+  gdouble latency, time = placement_try (network, self, &latency, error);
+
+  return time > 0 ? 1e9 / time : 0;
+}
+
 typedef struct
 {
   PtPlacement placement;

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: partimefilter contributors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Runs models elsewhere: onnx.checker, then ONNX Runtime on the inputs of a
-.safetensors file beside each. To be run by the Python of venv.py.
+.safetensors file beside each. To be run by the Python of own_python.py.
 
 usage: run_onnx.py FILE.onnx...
 

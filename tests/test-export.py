@@ -1,0 +1,232 @@
+#!/usr/bin/python3
+# SPDX-FileCopyrightText: partimefilter contributors
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What partime export writes: ONNX Runtime computes the same from it, it reads
+as the same network again, and weights are weights only. Mistakes are told.
+
+usage: test-export.py path/to/partime path/to/test-onnx-export
+"""
+
+import glob
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "reference"))
+from tap import Tap  # noqa: E402
+import own_python  # noqa: E402
+
+try:
+    import numpy as np
+except ImportError as missing:
+    print(f"1..0 # SKIP {missing}")
+    sys.exit(0)
+import safetensors_io  # noqa: E402
+
+NETWORKS = os.path.join(HERE, "..", "pipelines", "networks")
+CLI, SAMPLES = sys.argv[1:3]
+TOLERANCE, N_FRAMES = 1e-5, 6
+# opset 20 and its operators
+PACKAGES = ("onnx>=1.16", "onnxruntime>=1.18")
+
+
+def partime(*words, code=0):
+    done = subprocess.run([CLI, *words], capture_output=True, text=True,
+                          check=False, timeout=120)
+    if done.returncode != code:
+        raise RuntimeError(f"partime {' '.join(words)}: {done.stderr}")
+    return done.stdout + done.stderr
+
+
+def run_elsewhere(python, models):
+    """What run_onnx.py says of each of them."""
+    done = subprocess.run(
+        [python, os.path.join(HERE, "reference", "run_onnx.py"), *models],
+        capture_output=True, text=True, check=False, timeout=300)
+    lines = done.stdout.splitlines()
+    if len(lines) != len(models):
+        raise RuntimeError(f"run_onnx.py: {done.stderr[-500:]}")
+    return [json.loads(line) for line in lines]
+
+
+def judge(tap, answer, name):
+    error = answer.get("error", np.inf)
+    return tap.check(error < TOLERANCE, f"{name}: "
+                     + answer.get("wrong", f"off by {error:.1e}"))
+
+
+def check_samples(tap, python, folder):
+    done = subprocess.run([SAMPLES, folder], capture_output=True, text=True,
+                          check=True, timeout=120)
+    lines = [line.split(" ", 1) for line in done.stdout.splitlines()]
+    answers = run_elsewhere(python, [f"{folder}/{n}.onnx" for n, _ in lines])
+    for (_, sample), answer in zip(lines, answers):
+        judge(tap, answer, sample)
+
+
+def get_setting(path, key, missing):
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            if line.strip().startswith(key + "="):
+                return line.strip().split("=", 1)[1]
+    return missing
+
+
+def run_here(model, frames, out, *words):
+    partime("learn", model, "-f", frames, "-O", out, "-s", "learning.mode=off",
+            "-s", "pipeline.devices=cpu:0", "-s", "pipeline.stages=1", *words)
+    return safetensors_io.load(out)["outputs"]
+
+
+def export_network(path, folder):
+    """Writes NAME.onnx, and beside it what the network sees and computes."""
+    base = os.path.join(folder, os.path.basename(path)[:-len(".cfg")])
+    n = int(get_setting(path, "frames", "1"))
+    ahead = 1 if get_setting(path, "target", "") == "next" else 0
+    shape = [int(get_setting(path, key, "3"))
+             for key in ("channels", "height", "width")]
+    rng = np.random.default_rng(4)
+    frames = rng.standard_normal((N_FRAMES, *shape)).astype(np.float32)
+    safetensors_io.save(base + "-in.safetensors", {"frames": frames})
+    partime("init", path, base + "-w.safetensors", "--seed", "9")
+    partime("export", path, "-w", base + "-w.safetensors", base + ".onnx")
+    outputs = run_here(path, base + "-in.safetensors", base + "-out.safetensors",
+                       "-w", base + "-w.safetensors")
+    first = n - 1 + ahead
+    stacks = np.stack([frames[t - first:t - ahead + 1].reshape(-1, *shape[1:])
+                       for t in range(first, N_FRAMES)])
+    safetensors_io.save(base + ".safetensors",
+                        {"frames": stacks, "y": outputs[first:]})
+    return base, outputs
+
+
+def check_again(tap, base, outputs):
+    """The model read again: the same numbers, the same names of weights."""
+    name = os.path.basename(base)
+    again = run_here(base + ".onnx", base + "-in.safetensors",
+                     base + "-again.safetensors")
+    error = np.abs(again - outputs).max()
+    partime("export", base + ".onnx", base + "-back.safetensors")
+    back = safetensors_io.load(base + "-back.safetensors")
+    weights = safetensors_io.load(base + "-w.safetensors")
+    tap.check(error < 1e-6 and back.keys() == weights.keys() and
+              all(np.array_equal(back[k], weights[k]) for k in back),
+              f"{name}.onnx read again: off by {error:.1e}, "
+              f"{len(back)} weights")
+
+
+def check_networks(tap, python, folder):
+    paths = sorted(glob.glob(os.path.join(NETWORKS, "*.cfg")))
+    made = [export_network(path, folder) for path in paths]
+    for base, outputs in made:
+        check_again(tap, base, outputs)
+    if not python:
+        return
+    answers = run_elsewhere(python, [base + ".onnx" for base, _ in made])
+    for path, answer in zip(paths, answers):
+        name = os.path.basename(path)
+        if not judge(tap, answer, name):
+            continue
+        settings = {"partime.network." + key: get_setting(path, key, None)
+                    for key in ("frames", "mean", "std")}
+        settings["partime.output.kind"] = get_setting(path, "kind", None)
+        settings["partime.learning.loss"] = get_setting(path, "loss", None)
+        kept = answer["settings"]
+        lost = [key for key, value in settings.items()
+                if value not in (None, "1", "0") and key not in kept]
+        tap.check(not lost and "mean=" in answer["doc"]
+                  and answer["inputs"] == ["input"]
+                  and answer["outputs"] == ["output"],
+                  f"{name}: {len(kept)} settings, without {lost}; "
+                  + answer["doc"][-60:])
+
+
+NETWORK = """[network]
+width=4
+height=4
+channels=1
+[a]
+type=conv2d
+filters=2
+kernel=3
+"""
+
+
+def check_checkpoint(tap, folder):
+    """Of a checkpoint only the weights go out."""
+    net, first, whole, out = (os.path.join(folder, name) for name in (
+        "net.cfg", "w.safetensors", "c.safetensors", "o.safetensors"))
+    with open(net, "w", encoding="utf-8") as file:
+        file.write(NETWORK)
+    partime("init", net, first)
+    weights = safetensors_io.load(first)
+    safetensors_io.save(whole, {
+        **weights, "optimizer.a.weight.exp_avg": weights["a.weight"],
+        "stream.frames": np.zeros(3, np.float32)})
+    partime("export", net, "-w", whole, out)
+    back = safetensors_io.load(out)
+    tap.check(back.keys() == weights.keys() and
+              all(np.array_equal(back[k], weights[k]) for k in back),
+              f"of a checkpoint: {' '.join(back)}")
+    return net, first
+
+
+def check_mistakes(tap, folder, net, weights):
+    other = os.path.join(folder, "other.safetensors")
+    safetensors_io.save(other, {"b.weight": np.zeros((1,), np.float32)})
+    with open(folder + "/garbage.onnx", "wb") as file:
+        file.write(b"no model")
+    o = folder + "/o.onnx"
+    for words, says in (
+            (["export", folder + "/none.cfg", o], ["/none.cfg", "No such"]),
+            (["export", net, folder + "/o.pt"],
+             ["o.pt", ".onnx", ".safetensors"]),
+            (["export", net], ["found 1 argument", "OUT.onnx"]),
+            (["export", net, folder + "/none/o.onnx"],
+             ["OUT", "/none/o.onnx", "no folder"]),
+            (["export", net, "-w", folder + "/none.safetensors", o],
+             ["/none.safetensors", "No such"]),
+            (["export", net, "-w", other, o],
+             ["other.safetensors", "a.weight", "missing", "2x1x3x3"]),
+            (["export", net, "-w", net, o], ["net.cfg"]),
+            (["export", folder + "/garbage.onnx", o], ["garbage.onnx"]),
+            (["export", net, "-s", "a.filters=0", o],
+             ["[a]", "filters", "0", "from 1"]),
+            (["info", folder + "/none.onnx"], ["/none.onnx", "No such"]),
+            (["convert", folder + "/none.cfg", folder + "/o.cfg"],
+             ["/none.cfg", "No such"])):
+        done = subprocess.run([CLI, *words], capture_output=True, text=True,
+                              check=False, timeout=60)
+        said = done.stderr.strip()
+        tap.check(done.returncode == 1 and not os.path.exists(o)
+                  and all(word in said for word in says),
+                  f"{' '.join(words)}: {said}".replace(folder, ""))
+    done = subprocess.run([CLI, "exprt"], capture_output=True, text=True,
+                          check=False, timeout=60)
+    tap.check(done.returncode == 2 and "did you mean export" in done.stderr,
+              f"exprt: {done.stderr.strip()}")
+    said = partime("--help")
+    tap.check(all(f"  {word} " in said for word in (
+        "info", "export", "convert", "learn", "init")),
+              "--help lists the commands")
+
+
+def main():
+    tap = Tap()
+    python, reason = own_python.find("onnxruntime", *PACKAGES)
+    with tempfile.TemporaryDirectory() as folder:
+        if python:
+            check_samples(tap, python, folder)
+        else:
+            tap.skip("models in ONNX Runtime", reason)
+        check_networks(tap, python, folder)
+        net, weights = check_checkpoint(tap, folder)
+        check_mistakes(tap, folder, net, weights)
+    tap.end()
+
+
+if __name__ == "__main__":
+    main()
