@@ -27,6 +27,10 @@ gboolean cli_plot (gint argc, gchar **argv, GError **error);
  * @usage names. */
 gboolean cli_parse (gint argc, gchar ***argv, const GOptionEntry *entries,
     const gchar *usage, const gchar *help, guint n, GError **error);
+/* The same for @least to @most arguments; @argc is what is left. */
+gboolean cli_parse_some (gint *argc, gchar ***argv,
+    const GOptionEntry *entries, const gchar *usage, const gchar *help,
+    guint least, guint most, GError **error);
 /* The network of a file with "group.key=value" texts applied. */
 PtNetwork *cli_open_network (const gchar *path, gchar **settings,
     GError **error);

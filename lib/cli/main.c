@@ -21,23 +21,31 @@ static const CliCommand cli_commands[] = {
 };
 
 gboolean
-cli_parse (gint argc, gchar ***argv, const GOptionEntry *entries,
-    const gchar *usage, const gchar *help, guint n, GError **error)
+cli_parse_some (gint *argc, gchar ***argv, const GOptionEntry *entries,
+    const gchar *usage, const gchar *help, guint least, guint most,
+    GError **error)
 {
   g_autoptr (GOptionContext) context = g_option_context_new (usage);
   guint found;
 
   g_option_context_set_summary (context, help);
   g_option_context_add_main_entries (context, entries, NULL);
-  if (!g_option_context_parse (context, &argc, argv, error))
+  if (!g_option_context_parse (context, argc, argv, error))
     return FALSE;
-  found = argc - 1;
-  if (found == n)
+  found = *argc - 1;
+  if (found >= least && found <= most)
     return TRUE;
   g_set_error (error, PT_ERROR, PT_ERROR_CONFIG, "%s: found %u argument%s, "
       "expected %s", (*argv)[0], found, found == 1 ? "" : "s",
-      n == 0 ? "none" : usage);
+      most == 0 ? "none" : usage);
   return FALSE;
+}
+
+gboolean
+cli_parse (gint argc, gchar ***argv, const GOptionEntry *entries,
+    const gchar *usage, const gchar *help, guint n, GError **error)
+{
+  return cli_parse_some (&argc, argv, entries, usage, help, n, n, error);
 }
 
 PtNetwork *

@@ -214,34 +214,27 @@ pt_onnx_has_option (const OnnxExport *self, const gchar *key)
   return pt_params_find (self->layer->kind->params, key) != NULL;
 }
 
-gint64
-pt_onnx_option_item (const OnnxExport *self, const gchar *key, guint i,
-    gint64 missing)
+guint
+pt_onnx_option_list (const OnnxExport *self, const gchar *key, gint64 *values,
+    guint most)
 {
-  const PtParam *param;
-  const gint *place = node_find_option (self, key, &param);
+  g_autofree gchar *text = pt_params_get (self->layer->kind->params,
+      self->layer->options, key);
+  g_auto (GStrv) words = g_strsplit (text != NULL ? text : "", ";", -1);
+  guint n = 0;
 
-  if (place == NULL)
-    return missing;
-  switch (param->type) {
-    case PT_PARAM_INT:
-    case PT_PARAM_BOOL:
-    case PT_PARAM_ENUM:
-      return *place;
-    case PT_PARAM_INT_PAIR:
-      return place[i];
-    case PT_PARAM_DOUBLE_LIST:
-      return i < ((const PtDoubleList *) place)->n ?
-          ((const PtDoubleList *) place)->values[i] : missing;
-    default:
-      g_return_val_if_reached (missing);
-  }
+  for (; words[n] != NULL && n < most; n++)
+    values[n] = g_ascii_strtoll (words[n], NULL, 10);
+  return n;
 }
 
 gint64
 pt_onnx_option (const OnnxExport *self, const gchar *key, gint64 missing)
 {
-  return pt_onnx_option_item (self, key, 0, missing);
+  const PtParam *param;
+  const gint *place = node_find_option (self, key, &param);
+
+  return place != NULL ? *place : missing;
 }
 
 gdouble

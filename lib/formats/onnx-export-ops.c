@@ -29,26 +29,42 @@ ops_read_weights (OnnxExport *self, Onnx__NodeProto *node)
 
 /* -- windows -- */
 
-/* The same on both sides: begins of each axis, then ends. */
+/* Two numbers for height and width, from the one or two that are given. */
+static void
+ops_get_pair (const OnnxExport *self, const gchar *key, gint64 missing,
+    gint64 pair[2])
+{
+  const guint n = pt_onnx_option_list (self, key, pair, 2);
+
+  if (n == 0)
+    pair[0] = missing;
+  if (n < 2)
+    pair[1] = pair[0];
+}
+
 static void
 ops_put_window (OnnxExport *self, Onnx__NodeProto *node)
 {
   gint64 kernel[2], stride[2], dilation[2], pads[4];
 
-  for (guint i = 0; i < 2; i++) {
-    kernel[i] = pt_onnx_option_item (self, "kernel", i, 1);
-    stride[i] = pt_onnx_option_item (self, "stride", i, 0);
+  ops_get_pair (self, "kernel", 1, kernel);
+  ops_get_pair (self, "stride", 1, stride);
+  ops_get_pair (self, "dilation", 1, dilation);
+  for (guint i = 0; i < 2; i++)
     /* torch.nn's default of pools */
-    if (stride[i] == 0)
-      stride[i] = kernel[i];
-    dilation[i] = pt_onnx_option_item (self, "dilation", i, 1);
-    pads[i] = pads[i + 2] = pt_onnx_option_item (self, "padding", i, 0);
+    stride[i] = stride[i] ? stride[i] : kernel[i];
+  /* begins, then ends: top, left, bottom, right */
+  if (pt_onnx_option_list (self, "padding", pads, 4) < 4) {
+    ops_get_pair (self, "padding", 0, pads);
+    memcpy (pads + 2, pads, 2 * sizeof *pads);
   }
   pt_onnx_put_ints (self, node, "kernel_shape", kernel, 2);
   pt_onnx_put_ints (self, node, "strides", stride, 2);
   pt_onnx_put_ints (self, node, "pads", pads, 4);
   if (pt_onnx_has_option (self, "dilation"))
     pt_onnx_put_ints (self, node, "dilations", dilation, 2);
+  if (pt_onnx_option (self, "ceil_mode", FALSE))
+    pt_onnx_put_int (self, node, "ceil_mode", 1);
 }
 
 static gboolean
@@ -182,12 +198,15 @@ static gboolean
 write_upsample (OnnxExport *self, GError **error)
 {
   const gboolean nearest = pt_onnx_option_is (self, "mode", "nearest");
-  const gfloat scales[] = { 1, 1, pt_onnx_option_item (self, "scale", 0, 1),
-    pt_onnx_option_item (self, "scale", 1, 1)
-  };
-  Onnx__NodeProto *node = pt_onnx_write (self, "Resize", self->inputs[0], "",
-      pt_onnx_make_floats (self, "scales", scales, 4), NULL);
+  gfloat scales[] = { 1, 1, 1, 1 };
+  Onnx__NodeProto *node;
+  gint64 pair[2];
 
+  ops_get_pair (self, "scale", 1, pair);
+  scales[2] = pair[0];
+  scales[3] = pair[1];
+  node = pt_onnx_write (self, "Resize", self->inputs[0], "",
+      pt_onnx_make_floats (self, "scales", scales, 4), NULL);
   pt_onnx_put_text (self, node, "mode", nearest ? "nearest" : "linear");
   pt_onnx_put_text (self, node, "coordinate_transformation_mode",
       nearest ? "asymmetric" : "half_pixel");

@@ -97,13 +97,14 @@ const gchar *pt_onnx_make_floats (OnnxExport *self, const gchar *name,
     const gfloat *values, gint n);
 const gchar *pt_onnx_make_number (OnnxExport *self, const gchar *name,
     gdouble value);
-/* Options of the layer at hand, by key. Of a pair the first is item 0; a key
- * that the kind does not have is @missing. */
+/* Options of the layer at hand, by key; a key that the kind does not have is
+ * @missing. Whole numbers, words by their place, true and false: */
 gboolean pt_onnx_has_option (const OnnxExport *self, const gchar *key);
 gint64 pt_onnx_option (const OnnxExport *self, const gchar *key,
     gint64 missing);
-gint64 pt_onnx_option_item (const OnnxExport *self, const gchar *key, guint i,
-    gint64 missing);
+/* Numbers between ";", at most @most; returns how many. */
+guint pt_onnx_option_list (const OnnxExport *self, const gchar *key,
+    gint64 *values, guint most);
 gdouble pt_onnx_option_double (const OnnxExport *self, const gchar *key,
     gdouble missing);
 /* Of an enum or text. */
