@@ -2,7 +2,8 @@
 # SPDX-FileCopyrightText: partimefilter contributors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What partime export writes: ONNX Runtime computes the same from it, it reads
-as the same network again, and weights are weights only. Mistakes are told.
+as the same network again, and weights are weights only. What partime info says
+is so. Mistakes are told.
 
 usage: test-export.py path/to/partime path/to/test-onnx-export
 """
@@ -171,22 +172,71 @@ def check_checkpoint(tap, folder):
     tap.check(back.keys() == weights.keys() and
               all(np.array_equal(back[k], weights[k]) for k in back),
               f"of a checkpoint: {' '.join(back)}")
-    return net, first
+    return net
 
 
-def check_mistakes(tap, folder, net, weights):
+INFO = NETWORK + """[b]
+type=max-pool2d
+kernel=2
+[learning]
+loss=mse
+target=labels
+optimizer=sgd lr=0
+[pipeline]
+devices=cpu:0
+stages=%s
+"""
+
+
+def check_info(tap, folder):
+    """Costs by their formulas; rates are there, and such as can be."""
+    net = os.path.join(folder, "info.cfg")
+    with open(net, "w", encoding="utf-8") as file:
+        file.write(INFO % 2)
+    said = partime("info", "--no-measure", net)
+    rows = {line.split()[0]: line.split() for line in said.splitlines()}
+    # parameters, 2 x weights x pixels, bytes of weights, output, saved places
+    expected = {"a": [20, 2 * 18 * 4, 20 * 4, 2 * 4 * 4, 0],
+                "b": [0, 4 * 2, 0, 2 * 4, 2 * 4]}
+    for name, costs in expected.items():
+        tap.check(rows[name][-5:] == [str(costs[0])] + [
+            f"{x / 1e6:.3f}" for x in costs[1:]],
+            f"info of {name}: {' '.join(rows[name])}")
+    tap.check("measured" not in said, "info --no-measure runs nothing")
+    said = partime("info", "-s", "a.filters=64", "-s", "network.width=96",
+                   "-s", "network.height=96", net)
+    rates = {line.split()[0]: float(line.split(": ")[1].split()[0])
+             for line in said.splitlines() if "frames a second" in line}
+    tap.check(rates.keys() == {"learning", "forward"}
+              and 0 < rates["learning"] < rates["forward"] < 1e6
+              and said.count("cut 1,1 (stages=2)") == 2
+              and said.count("  stage 1 on cpu:0, ") == 2
+              and "measured on noise" in said, f"info measures {rates}")
+    said = partime("info", "-s", "learning.mode=off", "-s",
+                   "pipeline.stages=auto", "-s", "pipeline.devices=auto", net)
+    tap.check("learning: off" in said and "(stages=auto)" in said,
+              "info of inference only, where to cut left open")
+
+
+def check_mistakes(tap, folder, net):
     other = os.path.join(folder, "other.safetensors")
     safetensors_io.save(other, {"b.weight": np.zeros((1,), np.float32)})
+    os.mkdir(folder + "/folder.onnx")
     with open(folder + "/garbage.onnx", "wb") as file:
         file.write(b"no model")
     o = folder + "/o.onnx"
     for words, says in (
+            (["convert", net, folder + "/o.txt"], ["o.txt", ".cfg"]),
+            (["convert", net, net], ["net.cfg", "another file"]),
+            (["convert", net], ["found 1 argument", "OUT.cfg"]),
             (["export", folder + "/none.cfg", o], ["/none.cfg", "No such"]),
             (["export", net, folder + "/o.pt"],
              ["o.pt", ".onnx", ".safetensors"]),
             (["export", net], ["found 1 argument", "OUT.onnx"]),
             (["export", net, folder + "/none/o.onnx"],
              ["OUT", "/none/o.onnx", "no folder"]),
+            (["export", net, folder + "/folder.onnx"],
+             ["/folder.onnx", "cannot write", "directory"]),
             (["export", net, "-w", folder + "/none.safetensors", o],
              ["/none.safetensors", "No such"]),
             (["export", net, "-w", other, o],
@@ -223,8 +273,9 @@ def main():
         else:
             tap.skip("models in ONNX Runtime", reason)
         check_networks(tap, python, folder)
-        net, weights = check_checkpoint(tap, folder)
-        check_mistakes(tap, folder, net, weights)
+        net = check_checkpoint(tap, folder)
+        check_info(tap, folder)
+        check_mistakes(tap, folder, net)
     tap.end()
 
 

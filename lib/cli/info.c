@@ -2,76 +2,94 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include "cli/cli.h"
-#include "engine/balance.h"
 
-static void
-info_print_stage (PtNetwork *network, const PtSpan *span, guint stage)
+/* A rate, or milliseconds. */
+static const gchar *
+info_print (gdouble x, gchar *text)
 {
-  const guint last = span->first + span->n - 1;
-  guint64 parameters = 0;
-  gdouble flops = 0;
-  gchar cost[32];
-
-  for (guint i = span->first; i <= last; i++) {
-    parameters += pt_layer_count_parameters (network->nodes[i].layer);
-    flops += pt_layer_get_flops (network->nodes[i].layer);
-  }
-  g_print ("  stage %u on %s (%u thread%s): %u layer%s, %s to %s, %"
-      G_GUINT64_FORMAT " parameters, %s MFLOP\n", stage,
-      pt_device_get_name (span->device), span->device->n_threads,
-      span->device->n_threads == 1 ? "" : "s", span->n,
-      span->n == 1 ? "" : "s", network->nodes[span->first].layer->name,
-      network->nodes[last].layer->name, parameters,
-      g_ascii_formatd (cost, sizeof cost, "%.3f", flops / 1e6));
+  return g_ascii_formatd (text, G_ASCII_DTOSTR_BUF_SIZE,
+      x < 10 ? "%.3f" : x < 100 ? "%.1f" : "%.0f", x);
 }
 
-/* One placement and how fast it runs. */
-static gboolean
-info_measure (PtNetwork *network, const gchar *what, GError **error)
+static void
+info_print_stage (PtNetwork *network, PtPipeline *pipeline, guint stage,
+    gboolean learns)
 {
-  g_autoptr (GString) cut = g_string_new (NULL);
-  PtPlacement placement = { 0 };
-  gdouble rate;
-  gchar number[32];
+  gchar forward[G_ASCII_DTOSTR_BUF_SIZE], backward[G_ASCII_DTOSTR_BUF_SIZE];
+  PtStageStats s;
 
-  if (!pt_placement_find (&placement, network, 0, error))
-    return FALSE;
-  for (guint i = 0; i < placement.n_stages; i++)
-    g_string_append_printf (cut, "%s%u", i ? "," : "", placement.spans[i].n);
-  rate = pt_placement_measure (&placement, network, error);
-  if (rate > 0) {
-    g_print ("\n%s: %s frames a second, stages=%s\n", what,
-        g_ascii_formatd (number, sizeof number, "%.4g", rate), cut->str);
-    for (guint i = 0; i < placement.n_stages; i++)
-      info_print_stage (network, &placement.spans[i], i);
+  pt_pipeline_get_stage_stats (pipeline, stage, &s);
+  g_print ("  stage %u on %s, %u thread%s: %u layer%s, %s to %s, forward %s ms",
+      stage, s.device, s.n_threads, s.n_threads == 1 ? "" : "s", s.n_layers,
+      s.n_layers == 1 ? "" : "s",
+      pt_network_get_layer_name (network, s.first_layer),
+      pt_network_get_layer_name (network, s.first_layer + s.n_layers - 1),
+      info_print (s.forward / 1e6, forward));
+  if (learns)
+    g_print (", backward and update %s ms",
+        info_print ((s.backward + s.update) / 1e6, backward));
+  g_print (", %s MB\n", info_print (s.memory / 1e6, forward));
+}
+
+/* Layers of each stage, as stages= takes them. */
+static gchar *
+info_print_cut (PtPipeline *pipeline, guint n)
+{
+  GString *text = g_string_new (NULL);
+
+  for (guint i = 0; i < n; i++) {
+    PtStageStats s;
+
+    pt_pipeline_get_stage_stats (pipeline, i, &s);
+    g_string_append_printf (text, i ? ",%u" : "%u", s.n_layers);
   }
-  pt_placement_clear (&placement);
+  return g_string_free (text, FALSE);
+}
+
+/* The cut that a stream would get, and how fast it runs. */
+static gboolean
+info_measure (PtNetwork *network, PtMode *mode, GError **error)
+{
+  static const gchar *const modes[] = { "forward", "learning (exact)",
+    "learning (partime)", "learning (delayed)"
+  };
+  g_autoptr (PtPipeline) pipeline = pt_pipeline_new (network, error);
+  g_autofree gchar *stages = pt_network_get (network, "pipeline", "stages");
+  g_autofree gchar *cut = NULL;
+  gchar number[G_ASCII_DTOSTR_BUF_SIZE];
+  PtPipelineStats stats;
+  gdouble rate;
+
+  if (pipeline == NULL || !pt_pipeline_start (pipeline, error))
+    return FALSE;
+  *mode = pt_pipeline_get_mode (pipeline);
+  rate = pt_pipeline_measure (pipeline, error);
+  if (rate > 0) {
+    pt_pipeline_get_stats (pipeline, &stats);
+    cut = info_print_cut (pipeline, stats.n_stages);
+    g_print ("\n%s: %s frames a second, cut %s (stages=%s)\n", modes[*mode],
+        info_print (rate, number), cut, stages);
+    for (guint i = 0; i < stats.n_stages; i++)
+      info_print_stage (network, pipeline, i, *mode != PT_MODE_OFF);
+  }
+  pt_pipeline_stop (pipeline);
   return rate > 0;
 }
 
-/* Learning as the file says, then inference. */
+/* As the file says, then inference if it learns. */
 static gboolean
 info_measure_all (PtNetwork *network, GError **error)
 {
-  g_autoptr (PtPipeline) pipeline = pt_pipeline_new (network, error);
   const gint64 start = g_get_monotonic_time ();
-  PtMode mode;
+  PtMode mode, off;
 
-  if (pipeline == NULL)
-    return FALSE;
-  mode = pt_pipeline_get_mode (pipeline);
-  if (mode != PT_MODE_OFF) {
-    g_autofree gchar *what =
-        g_strdup_printf ("learning (%s)", pt_mode_get_name (mode));
-
-    if (!info_measure (network, what, error) ||
-        !pt_network_set (network, "learning", "mode", "off", error))
-      return FALSE;
-  }
-  if (!info_measure (network, "forward", error))
+  if (!info_measure (network, &mode, error))
     return FALSE;
   if (mode == PT_MODE_OFF)
-    g_print ("\nlearning: the file has no loss, or mode=off\n");
+    g_print ("\nlearning: off, by the file's mode= or for want of a loss\n");
+  else if (!pt_network_set (network, "learning", "mode", "off", error) ||
+      !info_measure (network, &off, error))
+    return FALSE;
   g_print ("\nmeasured on noise, on the devices at hand, in %.1f s; "
       "--no-measure leaves it out\n",
       (g_get_monotonic_time () - start) / 1e6);

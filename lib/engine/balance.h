@@ -33,10 +33,6 @@ typedef struct
  * that rate, for which the lowest latency that keeps up is chosen. */
 gboolean pt_placement_find (PtPlacement *self, PtNetwork *network, gdouble fps,
     GError **error);
-/* Frames per second of @network on @self, learning if its settings say so;
- * measured over a fifth of a second and two frames at least, 0 on failure. */
-gdouble pt_placement_measure (const PtPlacement *self, PtNetwork *network,
-    GError **error);
 void pt_placement_clear (PtPlacement *self);
 
 G_END_DECLS

@@ -118,17 +118,16 @@ pt_darknet_load (const gchar *path, const gchar *weights, gchar **text,
     .heads = heads,.weights = stored
   };
   g_autoptr (PtNetwork) network = NULL;
+  g_autofree gchar *origin = NULL;
 
   g_array_set_clear_func (outputs, darknet_output_clear);
   if (sections == NULL || !darknet_convert (&self, sections, error))
     return NULL;
-  network = pt_network_new_from_data (out->str, out->len, path, error);
-  if (network == NULL) {
-    g_prefix_error (error, "as a network file: ");
-    return NULL;
-  }
-  if (weights != NULL && !pt_darknet_load_weights (network, weights,
-          (const DarknetWeights *) stored->data, stored->len, error))
+  origin = g_strdup_printf ("%s as a network file", path);
+  network = pt_network_new_from_data (out->str, out->len, origin, error);
+  if (network == NULL || (weights != NULL &&
+          !pt_darknet_load_weights (network, weights,
+              (const DarknetWeights *) stored->data, stored->len, error)))
     return NULL;
   *text = g_strdup (out->str);
   *notes = g_strdup (said->str);
