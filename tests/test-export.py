@@ -175,7 +175,8 @@ def check_checkpoint(tap, folder):
     return net
 
 
-INFO = NETWORK + """[b]
+INFO = NETWORK.replace("=4", "=96").replace("filters=2", "filters=64") + \
+    """[b]
 type=max-pool2d
 kernel=2
 [learning]
@@ -184,7 +185,7 @@ target=labels
 optimizer=sgd lr=0
 [pipeline]
 devices=cpu:0
-stages=%s
+stages=2
 """
 
 
@@ -196,16 +197,16 @@ def check_info(tap, folder):
     said = partime("info", "--no-measure", net)
     rows = {line.split()[0]: line.split() for line in said.splitlines()}
     # parameters, 2 x weights x pixels, bytes of weights, output, saved places
-    expected = {"a": [20, 2 * 18 * 4, 20 * 4, 2 * 4 * 4, 0],
-                "b": [0, 4 * 2, 0, 2 * 4, 2 * 4]}
+    a, b = 64 * 94 * 94, 64 * 47 * 47
+    expected = {"a": [640, 2 * 9 * a, 640 * 4, a * 4, 0],
+                "b": [0, 4 * b, 0, b * 4, b * 4]}
     for name, costs in expected.items():
         tap.check(rows[name][-5:] == [str(costs[0])] + [
             f"{x / 1e6:.3f}" for x in costs[1:]],
             f"info of {name}: {' '.join(rows[name])}")
     tap.check("measured" not in said, "info --no-measure runs nothing")
-    said = partime("info", "-s", "a.filters=64", "-s", "network.width=96",
-                   "-s", "network.height=96", net)
-    rates = {line.split()[0]: float(line.split(": ")[1].split()[0])
+    said = partime("info", net)
+    rates = {line.split(":")[0].split()[0]: float(line.split(": ")[1].split()[0])
              for line in said.splitlines() if "frames a second" in line}
     tap.check(rates.keys() == {"learning", "forward"}
               and 0 < rates["learning"] < rates["forward"] < 1e6
