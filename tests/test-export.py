@@ -193,7 +193,7 @@ def check_info(tap, folder):
     """Costs by their formulas; rates are there, and such as can be."""
     net = os.path.join(folder, "info.cfg")
     with open(net, "w", encoding="utf-8") as file:
-        file.write(INFO % 2)
+        file.write(INFO)
     said = partime("info", "--no-measure", net)
     rows = {line.split()[0]: line.split() for line in said.splitlines()}
     # parameters, 2 x weights x pixels, bytes of weights, output, saved places

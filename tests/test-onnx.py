@@ -7,7 +7,9 @@ runs and learns as in PyTorch.
 usage: test-onnx.py path/to/partime path/to/onnx-conformance
 """
 
+import collections
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -65,12 +67,23 @@ def find_data():
     return folder if os.path.isdir(folder) else ""
 
 
+def summarise(lines):
+    """How many models each operator's refusal costs, most first."""
+    found = collections.Counter()
+    for line in lines:
+        if line.startswith("refused"):
+            name = re.search(r'of operator "(\w+)"', line)
+            found[name.group(1) if name else line.split(": ", 1)[-1][:60]] += 1
+    return ", ".join(f"{name} {n}" for name, n in found.most_common())
+
+
 def check_conformance(tap, program, data):
     done = subprocess.run([program] + [os.path.join(data, f) for f in FOLDERS],
                           capture_output=True, text=True, check=False,
                           timeout=300)
     lines = done.stdout.splitlines()
     tap.say("\n".join(line for line in lines))
+    tap.say("refused, by operator: " + summarise(lines))
     counts = dict((word, int(n)) for n, word in
                   (part.split() for part in lines[-1].split(", ")))
     tap.check(done.returncode == 0 and counts["failed"] == 0

@@ -19,13 +19,14 @@ pt_onnx_get_shape (const OnnxImport *self, gint layer)
 
 void
 pt_onnx_get_dims (const OnnxImport *self, const OnnxValue *value,
-    gint64 dims[4])
+    gint64 dims[PT_MAX_DIMS])
 {
   const PtShape *shape = pt_onnx_get_shape (self, value->layer);
 
-  dims[0] = self->batch;
-  for (guint i = 1; i < 4; i++)
+  for (guint i = 0; i < PT_MAX_DIMS; i++)
     dims[i] = pt_shape_get_dim (shape, i);
+  if (self->batch > 1)
+    dims[0] = self->batch;
 }
 
 /* The prefix of a weight's name, which makes "conv1.weight" stay what it was
@@ -102,6 +103,10 @@ pt_onnx_add_layer (OnnxImport *self, const gchar *kind, const gint *inputs,
     pt_onnx_refuse (self, error, "found too many layers or %u inputs, "
         "expected at most %d and %d", n_inputs, GRAPH_MAX_LAYERS,
         PT_OP_MAX_INPUTS);
+    return ONNX_NO_LAYER;
+  }
+  if (pt_layer_kind_find (kind) == NULL) {
+    pt_onnx_refuse (self, error, "found no layer %s in this build", kind);
     return ONNX_NO_LAYER;
   }
   name = graph_make_name (self);
@@ -199,6 +204,59 @@ pt_onnx_as_row (OnnxImport *self, const OnnxValue *x, GError **error)
   return pt_onnx_add_layer (self, "flatten", &x->layer, 1, "", error);
 }
 
+gint
+pt_onnx_reshape (OnnxImport *self, gint layer, const PtShape *shape,
+    GError **error)
+{
+  gchar text[PT_SHAPE_TEXT_SIZE];
+  GString *words;
+  gchar *key;
+  gint made;
+
+  if (pt_shape_equal (pt_onnx_get_shape (self, layer), shape))
+    return layer;
+  key = g_strdup_printf ("%d %s", layer, pt_shape_print (shape, text));
+  made = GPOINTER_TO_INT (g_hash_table_lookup (self->reshaped, key)) - 1;
+  if (made < 0) {
+    words = g_string_new ("shape=");
+    for (guint i = 0; i < shape->n_dims; i++)
+      g_string_append_printf (words, "%s%" G_GINT64_FORMAT, i ? ";" : "",
+          shape->dims[i]);
+    made = pt_onnx_add_layer (self, "reshape", &layer, 1, words->str, error);
+    g_string_free (words, TRUE);
+  }
+  if (made == ONNX_NO_LAYER)
+    g_free (key);
+  else
+    g_hash_table_insert (self->reshaped, key, GINT_TO_POINTER (made + 1));
+  return made;
+}
+
+/* @x as a layer's output of @rank dimensions. */
+static gint
+graph_set_rank (OnnxImport *self, const OnnxValue *x, guint rank,
+    GError **error)
+{
+  const PtShape *shape = pt_onnx_get_shape (self, x->layer);
+  PtShape wanted = {.n_dims = rank };
+
+  for (guint i = 0; i < rank; i++)
+    wanted.dims[i] = pt_shape_get_dim (shape, i);
+  return pt_onnx_reshape (self, x->layer, &wanted, error);
+}
+
+gint
+pt_onnx_exact (OnnxImport *self, const OnnxValue *x, GError **error)
+{
+  return graph_set_rank (self, x, MAX (x->rank, 1), error);
+}
+
+gint
+pt_onnx_as_image (OnnxImport *self, const OnnxValue *x, GError **error)
+{
+  return graph_set_rank (self, x, 4, error);
+}
+
 gboolean
 pt_onnx_add_value (OnnxImport *self, const gchar *name,
     const OnnxValue *value, GError **error)
@@ -216,24 +274,45 @@ pt_onnx_add_value (OnnxImport *self, const gchar *name,
 }
 
 static gboolean
-graph_name_output (OnnxImport *self, OnnxValue *value, GError **error)
+graph_name_output (OnnxImport *self, guint i, OnnxValue *value,
+    GError **error)
 {
   const gchar *name;
 
-  if (self->node->n_output == 0)
-    return pt_onnx_refuse (self, error, "found no output, expected one");
-  name = self->node->output[0];
+  if (self->node->n_output <= i)
+    return i > 0 || pt_onnx_refuse (self, error, "found no output, expected "
+        "one");
+  name = self->node->output[i];
+  if (i > 0 && *name == '\0')
+    return TRUE;
   value->alone = value->alone && GPOINTER_TO_UINT (g_hash_table_lookup
       (self->uses, name)) == 1;
   return pt_onnx_add_value (self, name, value, error);
 }
 
 gboolean
+pt_onnx_set_output_at (OnnxImport *self, guint i, gint layer, guint rank,
+    GError **error)
+{
+  const PtShape *shape = pt_onnx_get_shape (self, layer);
+  OnnxValue value = {.layer = layer,.rank = rank,.alone = TRUE };
+  gchar text[PT_SHAPE_TEXT_SIZE];
+
+  for (guint j = rank; j < shape->n_dims; j++)
+    if (shape->dims[j] != 1)
+      return pt_onnx_refuse (self, error, "found shape %s, expected %u "
+          "dimensions", pt_shape_print (shape, text), rank);
+  if (self->batch > 1 && shape->dims[0] != 1)
+    return pt_onnx_refuse (self, error, "found shape %s, expected one that "
+        "does not mix the %" G_GINT64_FORMAT " frames of the batch",
+        pt_shape_print (shape, text), self->batch);
+  return graph_name_output (self, i, &value, error);
+}
+
+gboolean
 pt_onnx_set_output (OnnxImport *self, gint layer, guint rank, GError **error)
 {
-  OnnxValue value = {.layer = layer,.rank = rank,.alone = TRUE };
-
-  return graph_name_output (self, &value, error);
+  return pt_onnx_set_output_at (self, 0, layer, rank, error);
 }
 
 gboolean
@@ -241,5 +320,5 @@ pt_onnx_pass (OnnxImport *self, const OnnxValue *x, GError **error)
 {
   OnnxValue value = *x;
 
-  return graph_name_output (self, &value, error);
+  return graph_name_output (self, 0, &value, error);
 }

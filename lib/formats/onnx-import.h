@@ -9,10 +9,11 @@
 
 G_BEGIN_DECLS
 
-/* What the files onnx*.c share. A tensor of ONNX with dimensions N, C, H, W
- * is a layer's 1xCxHxW, each of the batch being a frame of its own: no
- * operator that mixes frames is taken. Of rank 1 to 3, what is missing on the
- * right is 1; of rank 2 it may be a layer's 1xF as well. */
+/* What the files onnx*.c share. A tensor of ONNX is a layer's output of the
+ * same dimensions, perhaps with ones behind: pt_onnx_exact() takes those away.
+ * Of a model whose batch is fixed to more than one, each is a frame of its own
+ * and dimension 0 of every layer is 1 ("frames"); or, if an operator mixes
+ * them, the whole batch is one frame, and every dimension is ONNX's. */
 
 #define ONNX_MAX_DIMS 8
 #define ONNX_NO_LAYER -2
@@ -22,7 +23,7 @@ typedef struct
 {
   const Onnx__TensorProto *constant;    /* lent; NULL: a layer's output */
   gint layer;                   /* or PT_NETWORK_INPUT */
-  guint rank;
+  guint rank;                   /* ONNX's, 0 to PT_MAX_DIMS */
   gboolean alone;               /* the layer's output has one reader only */
 } OnnxValue;
 
@@ -33,11 +34,16 @@ typedef struct
   const Onnx__GraphProto *graph;
   GHashTable *constants;        /* given by the caller, or NULL */
   gint64 opset;
-  gint64 batch;                 /* N of all tensors; 1 if it is open */
+  gint64 batch;                 /* frames that N of all tensors stands for; 1
+                                 * where dimensions are exact */
   GHashTable *values;           /* name, lent -> OnnxValue */
   GHashTable *uses;             /* name, lent -> how many read it */
   GHashTable *names;            /* of layers, owned */
-  GPtrArray *made;              /* tensors of Constant nodes */
+  GHashTable *reshaped;         /* "layer shape", owned -> layer + 1 */
+  GPtrArray *made;              /* constants that were worked out, or NULL */
+  gint64 fold_left;             /* elements that those to come may have */
+  gboolean whole;               /* the batch is one frame */
+  guint n_done;                 /* nodes */
   const Onnx__NodeProto *node;  /* at hand */
   guint number;                 /* of it */
 } OnnxImport;
@@ -50,6 +56,16 @@ typedef struct
   OnnxFunc func;
   const gchar *attributes;      /* those it may have, between spaces */
 } OnnxOperator;
+
+/* -- onnx.c -- */
+
+/* "PATH: cannot use the ONNX model: ...", always FALSE. */
+gboolean pt_onnx_fail (const OnnxImport *self, GError **error,
+    const gchar *format, ...) G_GNUC_PRINTF (3, 4);
+
+/* -- onnx-input.c -- */
+
+gboolean pt_onnx_add_input (OnnxImport *self, GError **error);
 
 /* -- onnx-guard.c -- */
 
@@ -68,6 +84,12 @@ gfloat *pt_onnx_tensor_get_floats (const OnnxImport *self,
     const Onnx__TensorProto *tensor, GError **error);
 gint64 *pt_onnx_tensor_get_ints (const OnnxImport *self,
     const Onnx__TensorProto *tensor, GError **error);
+
+/* -- onnx-fold.c -- */
+
+/* Names the outputs of a node that depends on constants and shapes alone;
+ * *@done tells whether it does. */
+gboolean pt_onnx_fold (OnnxImport *self, gboolean *done, GError **error);
 
 /* -- onnx-node.c: the node at hand -- */
 
@@ -96,17 +118,29 @@ const Onnx__TensorProto *pt_onnx_need_constant (const OnnxImport *self,
 /* A list of integers, at most ONNX_MAX_DIMS. */
 gboolean pt_onnx_need_ints (const OnnxImport *self, guint i, gint64 *values,
     guint *n, GError **error);
+/* An attribute that is not among @names, each between spaces, could change
+ * what the node means. */
+gboolean pt_onnx_check_attributes (const OnnxImport *self, const gchar *names,
+    GError **error);
 gboolean pt_onnx_count_inputs (const OnnxImport *self, guint low, guint high,
     GError **error);
+/* A list of integers, at most ONNX_MAX_DIMS, which from opset @since on is
+ * input @i and was attribute @name before; *@n is 0 if there is none. */
+gboolean pt_onnx_get_list (const OnnxImport *self, guint i, const gchar *name,
+    gint64 since, gint64 *values, guint *n, GError **error);
 /* -1 counts from the end. */
 gint64 pt_onnx_get_axis (const OnnxValue *value, gint64 axis);
+/* The same for an operator that works along it: one that is not there is
+ * refused, and so are frames. -1 with an error. */
+gint pt_onnx_need_axis (const OnnxImport *self, const OnnxValue *value,
+    gint64 axis, GError **error);
 
 /* -- onnx-graph.c: layers -- */
 
 const PtShape *pt_onnx_get_shape (const OnnxImport *self, gint layer);
-/* As ONNX counts, batch first. */
+/* ONNX's dimensions of a layer's output, ones behind value->rank. */
 void pt_onnx_get_dims (const OnnxImport *self, const OnnxValue *value,
-    gint64 dims[4]);
+    gint64 dims[PT_MAX_DIMS]);
 /* Adds a layer that reads @inputs; @words are its options, "kernel=3;3".
  * Returns its index, or ONNX_NO_LAYER. */
 gint pt_onnx_add_layer (OnnxImport *self, const gchar *kind,
@@ -126,7 +160,20 @@ gboolean pt_onnx_set_option (OnnxImport *self, gint layer, const gchar *key,
     const gchar *value, GError **error);
 /* The layer of @x, or a flatten layer after it, so that it is 1xF. */
 gint pt_onnx_as_row (OnnxImport *self, const OnnxValue *x, GError **error);
-/* Names the node's first output. */
+/* The layer of @x, or a reshape layer after it, whose output has exactly the
+ * dimensions of @x (but for frames, and rank 0, which is shape 1): to be used
+ * before shapes are aligned from the right. ONNX_NO_LAYER with an error. */
+gint pt_onnx_exact (OnnxImport *self, const OnnxValue *x, GError **error);
+/* The same as (N, C, H, W) with ones for what rank 2 to 4 lacks, as layers of
+ * images take it. */
+gint pt_onnx_as_image (OnnxImport *self, const OnnxValue *x, GError **error);
+/* A reshape layer after @layer, unless it has that shape; the same one for all
+ * that ask. */
+gint pt_onnx_reshape (OnnxImport *self, gint layer, const PtShape *shape,
+    GError **error);
+/* Names output @i of the node, which may lack it, or its first. */
+gboolean pt_onnx_set_output_at (OnnxImport *self, guint i, gint layer,
+    guint rank, GError **error);
 gboolean pt_onnx_set_output (OnnxImport *self, gint layer, guint rank,
     GError **error);
 /* The node's first output is @x. */
@@ -138,7 +185,7 @@ gboolean pt_onnx_add_value (OnnxImport *self, const gchar *name,
 
 /* Settings of [network], [learning] and [output]. */
 gboolean pt_onnx_take_settings (PtNetwork *network,
-    const Onnx__ModelProto *model, GError **error);
+    const Onnx__ModelProto *model, const gchar *path, GError **error);
 /* Options of layers, once they are there. */
 gboolean pt_onnx_take_options (PtNetwork *network,
     const Onnx__ModelProto *model, GError **error);

@@ -172,7 +172,7 @@ join_flatten (OnnxImport *self, GError **error)
 
 /* 0 keeps a dimension, -1 is what is left. */
 static gboolean
-join_resolve (OnnxImport *self, const gint64 dims[4], guint rank,
+join_resolve (OnnxImport *self, const gint64 dims[PT_MAX_DIMS], guint rank,
     gint64 *target, guint n, GError **error)
 {
   gint64 all = 1, known = 1;
@@ -204,7 +204,7 @@ static gboolean
 join_reshape (OnnxImport *self, GError **error)
 {
   const OnnxValue *x = pt_onnx_need_layer (self, 0, 1, 4, error);
-  gint64 target[ONNX_MAX_DIMS], dims[4];
+  gint64 target[ONNX_MAX_DIMS], dims[PT_MAX_DIMS];
   guint n = 0, same = 0;
 
   if (x == NULL || !pt_onnx_need_ints (self, 1, target, &n, error))
@@ -227,30 +227,6 @@ join_reshape (OnnxImport *self, GError **error)
 
 /* -- slice -- */
 
-/* A list from input @i, or before opset 10 from the attribute @name; FALSE
- * with *@n = 0 if there is none. */
-static gboolean
-join_get_list (OnnxImport *self, guint i, const gchar *name, gint64 *values,
-    guint *n, GError **error)
-{
-  const Onnx__AttributeProto *attribute = pt_onnx_find (self, name);
-
-  *n = 0;
-  if (self->opset >= 10)
-    return i >= self->node->n_input || *self->node->input[i] == '\0' ||
-        pt_onnx_need_ints (self, i, values, n, error);
-  if (attribute == NULL)
-    return TRUE;
-  if (attribute->n_ints > ONNX_MAX_DIMS)
-    return pt_onnx_refuse (self, error, "attribute %s: found %" G_GSIZE_FORMAT
-        " numbers, expected at most %d", name, attribute->n_ints,
-        ONNX_MAX_DIMS);
-  *n = attribute->n_ints;
-  if (*n > 0)
-    memcpy (values, attribute->ints, *n * sizeof *values);
-  return TRUE;
-}
-
 /* From any number to a place in 0 to @size. */
 static gint64
 join_clamp (gint64 place, gint64 size)
@@ -265,14 +241,15 @@ join_slice (OnnxImport *self, GError **error)
 {
   const OnnxValue *x = pt_onnx_need_layer (self, 0, 2, 4, error);
   gint64 starts[ONNX_MAX_DIMS], ends[ONNX_MAX_DIMS], axes[ONNX_MAX_DIMS],
-      steps[ONNX_MAX_DIMS], dims[4], start = 0, end;
+      steps[ONNX_MAX_DIMS], dims[PT_MAX_DIMS], start = 0, end;
   guint n, n_ends, n_axes, n_steps;
   g_autofree gchar *words = NULL;
 
-  if (x == NULL || !join_get_list (self, 1, "starts", starts, &n, error) ||
-      !join_get_list (self, 2, "ends", ends, &n_ends, error) ||
-      !join_get_list (self, 3, "axes", axes, &n_axes, error) ||
-      !join_get_list (self, 4, "steps", steps, &n_steps, error))
+  if (x == NULL ||
+      !pt_onnx_get_list (self, 1, "starts", 10, starts, &n, error) ||
+      !pt_onnx_get_list (self, 2, "ends", 10, ends, &n_ends, error) ||
+      !pt_onnx_get_list (self, 3, "axes", 10, axes, &n_axes, error) ||
+      !pt_onnx_get_list (self, 4, "steps", 10, steps, &n_steps, error))
     return FALSE;
   if (n == 0 || n_ends != n || (n_axes && n_axes != n) ||
       (n_steps && n_steps != n))
@@ -365,7 +342,7 @@ join_get_factors (OnnxImport *self, const OnnxValue *x, gdouble *factors,
   const gboolean modern =
       self->opset >= 11 && g_str_equal (self->node->op_type, "Resize");
   g_autofree gfloat *scales = NULL;
-  gint64 sizes[ONNX_MAX_DIMS], dims[4];
+  gint64 sizes[ONNX_MAX_DIMS], dims[PT_MAX_DIMS];
   guint n;
 
   pt_onnx_get_dims (self, x, dims);

@@ -170,6 +170,49 @@ pt_onnx_need_ints (const OnnxImport *self, guint i, gint64 *values, guint *n,
 }
 
 gboolean
+pt_onnx_get_list (const OnnxImport *self, guint i, const gchar *name,
+    gint64 since, gint64 *values, guint *n, GError **error)
+{
+  const Onnx__AttributeProto *attribute = pt_onnx_find (self, name);
+
+  *n = 0;
+  if (self->opset >= since)
+    return i >= self->node->n_input || *self->node->input[i] == '\0' ||
+        pt_onnx_need_ints (self, i, values, n, error);
+  if (attribute == NULL)
+    return TRUE;
+  if (attribute->n_ints > ONNX_MAX_DIMS)
+    return pt_onnx_refuse (self, error, "attribute %s: found %" G_GSIZE_FORMAT
+        " numbers, expected at most %d", name, attribute->n_ints,
+        ONNX_MAX_DIMS);
+  *n = attribute->n_ints;
+  if (*n > 0)
+    memcpy (values, attribute->ints, *n * sizeof *values);
+  return TRUE;
+}
+
+gboolean
+pt_onnx_check_attributes (const OnnxImport *self, const gchar *names,
+    GError **error)
+{
+  for (gsize i = 0; i < self->node->n_attribute; i++) {
+    const Onnx__AttributeProto *attribute = self->node->attribute[i];
+    const gchar *name = attribute->name ? attribute->name : "";
+    g_autofree gchar *word = g_strconcat (" ", name, " ", NULL);
+    g_autofree gchar *quoted = pt_params_quote (name);
+
+    if (*name == '\0' || strchr (name, ' ') != NULL ||
+        strstr (names, word) == NULL)
+      return pt_onnx_refuse (self, error, "found attribute %s, expected of"
+          "%s", quoted, names);
+    if (attribute->ref_attr_name != NULL && *attribute->ref_attr_name != '\0')
+      return pt_onnx_refuse (self, error, "found attribute %s of a function, "
+          "expected a value", quoted);
+  }
+  return TRUE;
+}
+
+gboolean
 pt_onnx_count_inputs (const OnnxImport *self, guint low, guint high,
     GError **error)
 {
@@ -185,4 +228,21 @@ gint64
 pt_onnx_get_axis (const OnnxValue *value, gint64 axis)
 {
   return axis < 0 ? axis + value->rank : axis;
+}
+
+gint
+pt_onnx_need_axis (const OnnxImport *self, const OnnxValue *value, gint64 axis,
+    GError **error)
+{
+  const gint64 place = pt_onnx_get_axis (value, axis);
+
+  if (place < 0 || place >= value->rank)
+    pt_onnx_refuse (self, error, "found axis %" G_GINT64_FORMAT " of %u "
+        "dimensions, expected one that is there", axis, value->rank);
+  else if (place == 0 && self->batch > 1)
+    pt_onnx_refuse (self, error, "found axis 0, expected one that does not "
+        "mix the %" G_GINT64_FORMAT " frames of the batch", self->batch);
+  else
+    return place;
+  return -1;
 }

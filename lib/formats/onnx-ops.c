@@ -81,7 +81,7 @@ static gboolean
 ops_softmax (OnnxImport *self, GError **error)
 {
   const OnnxValue *x = pt_onnx_need_layer (self, 0, 1, 4, error);
-  gint64 dims[4], axis;
+  gint64 dims[PT_MAX_DIMS], axis;
 
   if (x == NULL)
     return FALSE;

@@ -29,12 +29,11 @@ settings_cut (const Onnx__StringStringEntryProto *entry, gchar **group,
 
 gboolean
 pt_onnx_take_settings (PtNetwork *network, const Onnx__ModelProto *model,
-    GError **error)
+    const gchar *path, GError **error)
 {
   static const gchar *const groups[] =
       { "network", "learning", "output", NULL };
-  g_autofree gchar *where =
-      g_strconcat (network->origin, ": metadata", NULL);
+  g_autofree gchar *where = g_strconcat (path, ": metadata", NULL);
 
   for (gsize i = 0; i < model->n_metadata_props; i++) {
     const Onnx__StringStringEntryProto *entry = model->metadata_props[i];

@@ -1,7 +1,7 @@
 /* SPDX-FileCopyrightText: partimefilter contributors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-#include "formats/onnx-import.h"
+#include "formats/onnx-fold.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,6 +10,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define TYPE(name) ONNX__TENSOR_PROTO__DATA_TYPE__ ## name
 
 typedef Onnx__TensorProto Tensor;
 
@@ -185,15 +187,23 @@ static gsize
 tensor_get_width (gint type)
 {
   switch (type) {
-    case ONNX__TENSOR_PROTO__DATA_TYPE__DOUBLE:
-    case ONNX__TENSOR_PROTO__DATA_TYPE__INT64:
+    case TYPE (DOUBLE):
+    case TYPE (INT64):
+    case TYPE (UINT64):
       return 8;
-    case ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT:
-    case ONNX__TENSOR_PROTO__DATA_TYPE__INT32:
+    case TYPE (FLOAT):
+    case TYPE (INT32):
+    case TYPE (UINT32):
       return 4;
-    case ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT16:
-    case ONNX__TENSOR_PROTO__DATA_TYPE__BFLOAT16:
+    case TYPE (FLOAT16):
+    case TYPE (BFLOAT16):
+    case TYPE (INT16):
+    case TYPE (UINT16):
       return 2;
+    case TYPE (INT8):
+    case TYPE (UINT8):
+    case TYPE (BOOL):
+      return 1;
     default:
       return 0;
   }
@@ -204,11 +214,14 @@ static gsize
 tensor_count_typed (const Tensor *tensor)
 {
   switch (tensor->data_type) {
-    case ONNX__TENSOR_PROTO__DATA_TYPE__DOUBLE:
+    case TYPE (DOUBLE):
       return tensor->n_double_data;
-    case ONNX__TENSOR_PROTO__DATA_TYPE__INT64:
+    case TYPE (INT64):
       return tensor->n_int64_data;
-    case ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT:
+    case TYPE (UINT32):
+    case TYPE (UINT64):
+      return tensor->n_uint64_data;
+    case TYPE (FLOAT):
       return tensor->n_float_data;
     default:
       return tensor->n_int32_data;
@@ -277,12 +290,15 @@ tensor_get_bits (const Tensor *tensor, const Bytes *bytes, gsize i)
   if (bytes->data != NULL)
     return tensor_get_raw (bytes->data + i * width, width);
   switch (tensor->data_type) {
-    case ONNX__TENSOR_PROTO__DATA_TYPE__DOUBLE:
+    case TYPE (DOUBLE):
       memcpy (&bits, &tensor->double_data[i], 8);
       return bits;
-    case ONNX__TENSOR_PROTO__DATA_TYPE__INT64:
+    case TYPE (INT64):
       return tensor->int64_data[i];
-    case ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT:{
+    case TYPE (UINT32):
+    case TYPE (UINT64):
+      return tensor->uint64_data[i];
+    case TYPE (FLOAT):{
       guint32 half = 0;
 
       memcpy (&half, &tensor->float_data[i], 4);
@@ -293,27 +309,51 @@ tensor_get_bits (const Tensor *tensor, const Bytes *bytes, gsize i)
   }
 }
 
-static gfloat
+/* One beyond what int64 holds becomes the largest it does. */
+static gint64
+tensor_get_int (gint type, guint64 bits)
+{
+  switch (type) {
+    case TYPE (INT8):
+      return (gint8) bits;
+    case TYPE (UINT8):
+      return (guint8) bits;
+    case TYPE (BOOL):
+      return (guint8) bits != 0;
+    case TYPE (INT16):
+      return (gint16) bits;
+    case TYPE (UINT16):
+      return (guint16) bits;
+    case TYPE (INT32):
+      return (gint32) bits;
+    case TYPE (UINT32):
+      return (guint32) bits;
+    case TYPE (UINT64):
+      return MIN (bits, (guint64) G_MAXINT64);
+    default:
+      return bits;
+  }
+}
+
+static gdouble
 tensor_get_float (gint type, guint64 bits)
 {
-  const guint32 low = type == ONNX__TENSOR_PROTO__DATA_TYPE__BFLOAT16 ?
-      (guint32) bits << 16 : bits;
+  const guint32 low = type == TYPE (BFLOAT16) ? (guint32) bits << 16 : bits;
   gfloat single;
   gdouble wide;
 
   switch (type) {
-    case ONNX__TENSOR_PROTO__DATA_TYPE__DOUBLE:
+    case TYPE (DOUBLE):
       memcpy (&wide, &bits, 8);
       return wide;
-    case ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT16:
+    case TYPE (FLOAT16):
       return tensor_half (bits);
-    case ONNX__TENSOR_PROTO__DATA_TYPE__INT32:
-      return (gint32) bits;
-    case ONNX__TENSOR_PROTO__DATA_TYPE__INT64:
-      return (gint64) bits;
-    default:
+    case TYPE (FLOAT):
+    case TYPE (BFLOAT16):
       memcpy (&single, &low, 4);
       return single;
+    default:
+      return tensor_get_int (type, bits);
   }
 }
 
@@ -360,8 +400,7 @@ pt_onnx_tensor_get_ints (const OnnxImport *self, const Tensor *tensor,
   guint n_dims;
   Bytes bytes;
 
-  if (type != ONNX__TENSOR_PROTO__DATA_TYPE__INT64 &&
-      type != ONNX__TENSOR_PROTO__DATA_TYPE__INT32) {
+  if (type != TYPE (INT64) && type != TYPE (INT32)) {
     tensor_fail (self, tensor, error, "found data type %d, expected int32 or "
         "int64", type);
     return NULL;
@@ -372,12 +411,39 @@ pt_onnx_tensor_get_ints (const OnnxImport *self, const Tensor *tensor,
       (data = g_try_new (gint64, MAX (n, 1))) == NULL)
     tensor_fail (self, tensor, error, "no memory for %" G_GINT64_FORMAT
         " elements", n);
-  for (gint64 i = 0; data != NULL && i < n; i++) {
-    const guint64 bits = tensor_get_bits (tensor, &bytes, i);
-
-    data[i] = type == ONNX__TENSOR_PROTO__DATA_TYPE__INT32 ?
-        (gint32) bits : (gint64) bits;
-  }
+  for (gint64 i = 0; data != NULL && i < n; i++)
+    data[i] = tensor_get_int (type, tensor_get_bits (tensor, &bytes, i));
   g_free (bytes.owned);
   return data;
+}
+
+gboolean
+pt_onnx_array_read (const OnnxImport *self, const Tensor *tensor,
+    OnnxArray *array, GError **error)
+{
+  const gint type = tensor->data_type;
+  OnnxArray made = {.type = type };
+  Bytes bytes;
+
+  if (tensor_get_width (type) == 0)
+    return tensor_fail (self, tensor, error, "found data type %d, expected "
+        "numbers", type);
+  if (!pt_onnx_tensor_get_dims (self, tensor, made.dims, &made.rank, &made.n,
+          error))
+    return FALSE;
+  if (tensor_get_bytes (self, tensor, made.n, &bytes, error) &&
+      (made.cells = g_try_new (OnnxCell, MAX (made.n, 1))) == NULL)
+    tensor_fail (self, tensor, error, "no memory for %" G_GINT64_FORMAT
+        " elements", made.n);
+  for (gint64 i = 0; made.cells != NULL && i < made.n; i++) {
+    const guint64 bits = tensor_get_bits (tensor, &bytes, i);
+
+    if (pt_onnx_type_is_float (type))
+      made.cells[i].f = tensor_get_float (type, bits);
+    else
+      made.cells[i].i = tensor_get_int (type, bits);
+  }
+  g_free (bytes.owned);
+  *array = made;
+  return made.cells != NULL;
 }

@@ -71,7 +71,7 @@ static gboolean
 window_read (const OnnxImport *self, const OnnxValue *x, const gint64 *kernel,
     Window *window, GError **error)
 {
-  gint64 dims[4];
+  gint64 dims[PT_MAX_DIMS];
 
   *window = (Window) {
     .n = x->rank - 2,.kernel = {1, 1},.stride = {1, 1},.dilation = {1, 1}
@@ -161,7 +161,7 @@ static gboolean
 window_check_ceil (const OnnxImport *self, const OnnxValue *x,
     const Window *window, GError **error)
 {
-  gint64 dims[4];
+  gint64 dims[PT_MAX_DIMS];
 
   pt_onnx_get_dims (self, x, dims);
   for (guint i = 0; i < window->n; i++) {

@@ -41,6 +41,10 @@ static const PtParam config_network[] = {
       "what the rest is divided by"},
   {"resize", FIELD (ENUM, resize), "stretch", 0, 0, config_resizes,
       "how a frame of another size is fitted"},
+  {"input-shape", FIELD (STRING, input_shape), "", 0, 0, NULL,
+      "of an ONNX model, where it is open, such as 1;3;224;224"},
+  {"output", FIELD (STRING, output), "", 0, 0, NULL,
+      "which of an ONNX model's; without it the first"},
   {NULL}
 };
 

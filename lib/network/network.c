@@ -163,6 +163,20 @@ network_check_weights (PtNetwork *self, const gchar *where, const gchar *key,
   return TRUE;
 }
 
+/* They choose layers, so that it is too late once those are there. */
+static gboolean
+network_check_choice (const PtSettings *now, const PtSettings *before,
+    const gchar *where, GError **error)
+{
+  if (g_str_equal (now->input_shape, before->input_shape) &&
+      g_str_equal (now->output, before->output))
+    return TRUE;
+  g_set_error (error, PT_ERROR, PT_ERROR_CONFIG, "%s: found input-shape or "
+      "output, expected them only while an ONNX model is read: beside it, or "
+      "with --set", where);
+  return FALSE;
+}
+
 static gboolean
 network_set_setting (PtNetwork *self, const PtParam *table,
     const gchar *group, const gchar *key, const gchar *value, GError **error)
@@ -173,6 +187,7 @@ network_set_setting (PtNetwork *self, const PtParam *table,
   pt_settings_copy (&self->settings, &old);
   if (pt_params_set (table, &self->settings, key, value, where, error) &&
       pt_config_check_settings (&self->settings, self->origin, error) &&
+      network_check_choice (&self->settings, &old, where, error) &&
       pt_network_infer (self, error) &&
       network_check_weights (self, where, key, error)) {
     pt_settings_clear (&old);

@@ -24,6 +24,7 @@ typedef struct
   gint width, height, channels, frames;
   gdouble mean, std;
   gint resize;
+  gchar *input_shape, *output;  /* of an ONNX model, or "" */
   /* [learning]: texts are checked where they are used, by their owners */
   gchar *mode;                  /* "" : partime if there is a loss, else off */
   gchar *loss;

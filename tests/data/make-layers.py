@@ -281,10 +281,14 @@ def write(path):
             file.write(array.astype("<f4").tobytes())
 
 
-for line in LAYERS.split("\n"):
-    if line:
-        make_layer(line)
-for text in OPTIMIZERS:
-    make_optimizer(text)
-write(os.path.join(os.path.dirname(os.path.abspath(__file__)),
-                   "layers.safetensors"))
+def make(layers, name, optimizers=()):
+    for line in layers.split("\n"):
+        if line:
+            make_layer(line)
+    for text in optimizers:
+        make_optimizer(text)
+    write(os.path.join(os.path.dirname(os.path.abspath(__file__)), name))
+
+
+if __name__ == "__main__":
+    make(LAYERS, "layers.safetensors", OPTIMIZERS)

@@ -8,9 +8,10 @@
 
 #include "formats/safetensors.h"
 
-/* What PyTorch says: tests/data/make-layers.py, or make-losses.py. */
-#ifndef GOLDEN_FILE
-#define GOLDEN_FILE "layers.safetensors"
+/* What PyTorch says: tests/data/make-*.py. */
+#ifndef GOLDEN_FILES
+#define GOLDEN_FILES "layers.safetensors", "eltwise.safetensors", \
+    "structure.safetensors"
 #endif
 
 /* Of a file of tests/data; elsewhere than here, of $PARTIME_TEST_DATA. */
@@ -22,17 +23,22 @@ golden_path (const gchar *name)
   return g_build_filename (folder != NULL ? folder : TEST_DATA, name, NULL);
 }
 
+/* File @i of them; NULL: there are no more. */
 static inline PtTensorFile *
-golden_get (void)
+golden_get (guint i)
 {
-  static PtTensorFile *file;
-  g_autofree gchar *path = golden_path (GOLDEN_FILE);
+  static const gchar *const names[] = { GOLDEN_FILES };
+  static PtTensorFile *files[G_N_ELEMENTS (names)];
   g_autoptr (GError) error = NULL;
+  g_autofree gchar *path = NULL;
 
-  if (file == NULL)
-    file = pt_tensor_file_load (path, &error);
+  if (i >= G_N_ELEMENTS (names))
+    return NULL;
+  path = golden_path (names[i]);
+  if (files[i] == NULL)
+    files[i] = pt_tensor_file_load (path, &error);
   g_assert_no_error (error);
-  return file;
+  return files[i];
 }
 
 /* Lent; NULL if it is not there. */
@@ -41,13 +47,16 @@ static inline PtTensor *
 golden_find (const gchar *line, const gchar *format, ...)
 {
   g_autoptr (GString) name = g_string_new (line);
+  PtTensor *found = NULL;
   va_list args;
 
   g_string_append_c (name, ':');
   va_start (args, format);
   g_string_append_vprintf (name, format, args);
   va_end (args);
-  return pt_tensor_file_get (golden_get (), name->str);
+  for (guint i = 0; found == NULL && golden_get (i) != NULL; i++)
+    found = pt_tensor_file_get (golden_get (i), name->str);
+  return found;
 }
 
 /* ||a - b|| / ||b||, of row-major tensors. */

@@ -1,7 +1,7 @@
 /* SPDX-FileCopyrightText: partimefilter contributors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-#define GOLDEN_FILE "losses.safetensors"
+#define GOLDEN_FILES "losses.safetensors"
 
 #include "device/backend.h"
 #include "golden.h"
@@ -15,8 +15,8 @@ list_lines (void)
 {
   GPtrArray *lines = g_ptr_array_new_with_free_func (g_free);
 
-  for (guint i = 0; i < pt_tensor_file_get_n_tensors (golden_get ()); i++) {
-    const gchar *name = pt_tensor_file_get_name (golden_get (), i);
+  for (guint i = 0; i < pt_tensor_file_get_n_tensors (golden_get (0)); i++) {
+    const gchar *name = pt_tensor_file_get_name (golden_get (0), i);
 
     if (g_str_has_suffix (name, ":x"))
       g_ptr_array_add (lines, g_strndup (name, strlen (name) - 2));

@@ -133,8 +133,19 @@ made_parse (Made *made, const gchar *path, GError **error)
 
 /* Nodes, separated by "; ", that must be refused. */
 static const BadCase bad_nodes[] = {
-  {"no operator", "LSTM x > y", PT_ERROR_UNSUPPORTED,
-      {"net.onnx: node 0 \"y\"", "\"LSTM\"", "Relu", "network file"}},
+  {"no operator", "Shine x > y", PT_ERROR_UNSUPPORTED,
+      {"net.onnx: node 0 \"y\"", "\"Shine\"", "Relu", "network file"}},
+  {"recurrent", "LSTM x > y", PT_ERROR_UNSUPPORTED,
+      {"\"LSTM\"", "recurrent", "network.frames"}},
+  {"quantised", "QuantizeLinear x w > y", PT_ERROR_UNSUPPORTED,
+      {"\"QuantizeLinear\"", "before it was quantised"}},
+  {"a loop", "Loop x > y", PT_ERROR_UNSUPPORTED, {"control flow"}},
+  {"by zero", "Shape x > s; Sub s s > z; Div s z > d; Reshape x d > y",
+      PT_ERROR_UNSUPPORTED, {"node 2 \"d\"", "\"Div\"", "element 0", "fits"}},
+  {"too large", "Shape x > s; Mul s s > a; Mul a a > b; Mul b b > c; "
+      "ConstantOfShape c > d; Relu d > y", PT_ERROR_UNSUPPORTED,
+      {"\"ConstantOfShape\"", "elements in all"}},
+  {"constant", "Shape x > y", PT_ERROR_UNSUPPORTED, {"\"y\"", "constant"}},
   {"nothing makes it", "Relu z > y", PT_ERROR_UNSUPPORTED,
       {"input \"z\"", "cycles"}},
   {"a cycle", "Relu b > a; Relu a > b; Relu b > y", PT_ERROR_UNSUPPORTED,

@@ -5,7 +5,7 @@
 
 #include "device/cuda/cuda.h"
 
-/* Numbers that are known while planning, as floats in the GPU's memory. They
+/* What is known while planning, floats or else, in the GPU's memory. It
  * may outlive the workspace, whose device is not asked when they go. */
 typedef struct
 {
@@ -15,14 +15,9 @@ typedef struct
 } PtCudaTable;
 
 static inline gboolean
-pt_cuda_table_init (PtCudaTable *self, PtDevice *device,
-    const gdouble *values, guint n, GError **error)
+pt_cuda_table_init_bytes (PtCudaTable *self, PtDevice *device,
+    gconstpointer data, gsize bytes, GError **error)
 {
-  g_autofree gfloat *floats = g_new (gfloat, n);
-  gsize bytes = n * sizeof *floats;
-
-  for (guint i = 0; i < n; i++)
-    floats[i] = values[i];
   self->cuda = (PtCuda *) device->priv;
   self->generation = self->cuda->generation;
   self->values = (gfloat *) pt_backend_cuda.alloc (device, bytes);
@@ -31,7 +26,19 @@ pt_cuda_table_init (PtCudaTable *self, PtDevice *device,
         "device %s has no %" G_GSIZE_FORMAT " bytes", device->name, bytes);
     return FALSE;
   }
-  return pt_backend_cuda.upload (device, self->values, floats, bytes, error);
+  return pt_backend_cuda.upload (device, self->values, data, bytes, error);
+}
+
+static inline gboolean
+pt_cuda_table_init (PtCudaTable *self, PtDevice *device,
+    const gdouble *values, guint n, GError **error)
+{
+  g_autofree gfloat *floats = g_new (gfloat, n);
+
+  for (guint i = 0; i < n; i++)
+    floats[i] = values[i];
+  return pt_cuda_table_init_bytes (self, device, floats, n * sizeof *floats,
+      error);
 }
 
 static inline void
