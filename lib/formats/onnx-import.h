@@ -193,6 +193,7 @@ gboolean pt_onnx_take_options (PtNetwork *network,
 /* -- operators, by file; each ends with a row whose name is NULL -- */
 
 extern const OnnxOperator pt_onnx_ops[], pt_onnx_ops_window[],
-    pt_onnx_ops_join[];
+    pt_onnx_ops_join[], pt_onnx_ops_part[], pt_onnx_ops_resize[],
+    pt_onnx_ops_structure[];
 
 G_END_DECLS

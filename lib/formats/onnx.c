@@ -17,7 +17,8 @@
 #define MODEL_MIN_FOLDS (1 << 24)
 
 static const OnnxOperator *const model_tables[] = {
-  pt_onnx_ops, pt_onnx_ops_window, pt_onnx_ops_join, NULL
+  pt_onnx_ops, pt_onnx_ops_window, pt_onnx_ops_join, pt_onnx_ops_part,
+  pt_onnx_ops_resize, pt_onnx_ops_structure, NULL
 };
 
 gboolean
