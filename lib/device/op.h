@@ -17,7 +17,8 @@ typedef enum
   PT_OP_CONV,                   /* x w [b] -> y, with activation */
   PT_OP_CONV_DATA,              /* dy w -> dx */
   PT_OP_CONV_WEIGHTS,           /* x dy -> dw [db] */
-  PT_OP_LINEAR,                 /* x w [b] -> y, with activation */
+  PT_OP_LINEAR,                 /* x w [b] -> y over the last axis, with
+                                 * activation */
   PT_OP_LINEAR_DATA,            /* dy w -> dx */
   PT_OP_LINEAR_WEIGHTS,         /* x dy -> dw [db] */
   PT_OP_ACTIVATION,             /* x -> y; x may be y */
@@ -31,8 +32,13 @@ typedef enum
                                  * mean and variance when update_running */
   PT_OP_BATCH_NORM_BACKWARD,    /* x w dy saved_mean saved_variance
                                  * -> dx dw db */
-  PT_OP_SOFTMAX,                /* x -> y, over C */
+  PT_OP_SOFTMAX,                /* x -> y, of any shape, over one axis */
   PT_OP_SOFTMAX_BACKWARD,       /* y dy -> dx */
+  PT_OP_MATMUL,                 /* xs[0] xs[1] -> y, of any shapes: what comes
+                                 * before the matrices is broadcast; where y
+                                 * has 1 and they have more, it is a sum */
+  PT_OP_REDUCE,                 /* x -> y, of any shape */
+  PT_OP_REDUCE_BACKWARD,        /* dy, x and y where used -> dx */
   PT_OP_ADD,                    /* xs -> y; y may be one of xs */
   PT_OP_CONCAT,                 /* xs -> y, along C; NULL ones are zeros */
   PT_OP_SPLIT,                  /* dy -> dxs, along C; NULL ones are left out */
@@ -168,6 +174,52 @@ typedef enum
 
 #define PT_UPDATE_MAX_SLOTS 3
 
+/* What a shape says: matrices in its last two axes; or one row each, or one
+ * column, in its last. */
+typedef enum
+{
+  PT_MATRIX,
+  PT_MATRIX_ROW,
+  PT_MATRIX_COLUMN,
+} PtMatrixForm;
+
+typedef enum
+{
+  PT_REDUCE_SUM,
+  PT_REDUCE_MEAN,
+  PT_REDUCE_MAX,                /* those that share it share the gradient */
+  PT_REDUCE_MIN,
+  PT_REDUCE_PROD,
+  PT_REDUCE_L1,                 /* sum |x| */
+  PT_REDUCE_L2,                 /* sqrt (sum x^2) */
+  PT_REDUCE_SUM_SQUARE,
+  PT_REDUCE_LOG_SUM,
+  PT_REDUCE_LOG_SUM_EXP,
+  PT_REDUCE_ARGMAX,             /* the index as a float, along one axis; no */
+  PT_REDUCE_ARGMIN,             /* gradient */
+} PtReduceKind;
+
+static inline gboolean
+pt_reduce_is_arg (PtReduceKind kind)
+{
+  return kind == PT_REDUCE_ARGMAX || kind == PT_REDUCE_ARGMIN;
+}
+
+/* What the gradient hangs on besides dy. */
+static inline gboolean
+pt_reduce_uses_x (PtReduceKind kind)
+{
+  return kind != PT_REDUCE_SUM && kind != PT_REDUCE_MEAN
+      && kind != PT_REDUCE_LOG_SUM && !pt_reduce_is_arg (kind);
+}
+
+static inline gboolean
+pt_reduce_uses_y (PtReduceKind kind)
+{
+  return kind == PT_REDUCE_LOG_SUM || (pt_reduce_uses_x (kind)
+      && kind != PT_REDUCE_L1 && kind != PT_REDUCE_SUM_SQUARE);
+}
+
 /* Pairs are height, width. */
 typedef struct
 {
@@ -215,6 +267,29 @@ typedef struct
 {
   PtUpsampleMode mode;
 } PtUpsampleDesc;
+
+/* y = alpha a b */
+typedef struct
+{
+  gboolean trans_a, trans_b;
+  PtMatrixForm forms[3];        /* of a, b, y before they are transposed */
+  gfloat alpha;
+} PtMatmulDesc;
+
+typedef struct
+{
+  gint axis;
+  gboolean log;
+} PtSoftmaxDesc;
+
+typedef struct
+{
+  PtReduceKind kind;
+  guint axes;                   /* a bit for each; y has them as 1, or lacks
+                                 * them */
+  gboolean last;                /* of equal ones, argmax and argmin take the
+                                 * last */
+} PtReduceDesc;
 
 typedef struct
 {
@@ -326,7 +401,7 @@ typedef struct
   PtOpType type;
   PtShape x;                    /* of x, of dx for backward operations */
   PtShape y;                    /* of y, of dy for backward operations */
-  PtShape xs[PT_OP_MAX_INPUTS]; /* add, concat, split */
+  PtShape xs[PT_OP_MAX_INPUTS]; /* add, concat, split, matmul */
   guint n_xs;
   gboolean training;            /* its gradient will be asked for */
   union
@@ -338,6 +413,9 @@ typedef struct
     PtPoolDesc pool;
     PtUpsampleDesc upsample;
     PtBatchNormDesc batch_norm;
+    PtMatmulDesc matmul;
+    PtSoftmaxDesc softmax;
+    PtReduceDesc reduce;
     PtCombineDesc combine;
     PtDropoutDesc dropout;
     PtPointwiseLossDesc pointwise;

@@ -32,12 +32,17 @@ static gboolean
 linear_infer (PtLayer *layer, GError **error)
 {
   const LinearOptions *options = layer->options;
+  const PtShape *x = &layer->inputs[0];
   PtShape weight;
 
-  if (!pt_layer_check_rank (layer, 2, error))
+  if (x->n_dims < 2) {
+    g_set_error (error, PT_ERROR, PT_ERROR_SHAPE, "input of %u dimensions, "
+        "expected 2 or more, the last of them features", x->n_dims);
     return FALSE;
-  layer->output = PT_SHAPE (1, options->units);
-  weight = PT_SHAPE (options->units, layer->inputs[0].dims[1]);
+  }
+  layer->output = *x;
+  layer->output.dims[x->n_dims - 1] = options->units;
+  weight = PT_SHAPE (options->units, x->dims[x->n_dims - 1]);
   layer->lr_scale = options->lr_scale;
   pt_affine_infer (layer, &weight, options->bias, options->activation);
   return TRUE;
@@ -62,23 +67,32 @@ linear_plan (const PtLayer *layer, PtWorkspace *workspace, PtLayerPlan *plan,
 static gdouble
 linear_flops (const PtLayer *layer)
 {
-  return 2.0 * pt_shape_get_n_elements (&layer->weights[0].shape);
+  const PtShape *x = &layer->inputs[0];
+
+  return 2.0 * x->dims[x->n_dims - 1] *
+      pt_shape_get_n_elements (&layer->output);
 }
 
 static const gchar *const linear_samples[] = {
   "in=1x13 units=7",
   "in=1x8 units=5 bias=false activation=sigmoid",
   "in=1x6 units=9 activation=gelu-tanh",
+  "in=7x6 units=5",
+  "in=1x7x6 units=5 activation=relu",
+  "in=3x4x6 units=5 activation=gelu",
+  "in=1x3x4x6 units=5 activation=tanh",
+  "in=2x3x2x4x6 units=3 bias=false",
   NULL,
 };
 
 const PtLayerKind pt_layer_linear = {
   .name = "linear",
-  .summary = "every unit from every input, torch.nn.Linear",
+  .summary = "every unit from every feature, the last axis, torch.nn.Linear",
   .options_size = sizeof (LinearOptions),
   .params = linear_params,
   .min_inputs = 1,
   .max_inputs = 1,
+  .any_shape = TRUE,
   .samples = linear_samples,
   .infer = linear_infer,
   .init = pt_affine_init,

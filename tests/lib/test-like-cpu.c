@@ -21,6 +21,15 @@ typedef struct
 
 #define IMAGE(c, h, w) { 4, { 1, c, h, w } }
 #define ROW(n) { 2, { 1, n } }
+#define ROWS(n, c) { 2, { n, c } }
+#define REDUCE(name, kind) \
+    {"reduce-" name "-inside", FORWARD, {PT_OP_REDUCE, IMAGE (1000, 7, 9), \
+            IMAGE (1, 7, 9), .reduce = {PT_REDUCE_##kind, 2}}}, \
+    {"reduce-" name "-outside", FORWARD, {PT_OP_REDUCE, IMAGE (70, 60, 50), \
+            IMAGE (70, 1, 50), .reduce = {PT_REDUCE_##kind, 4}}}, \
+    {"reduce-" name "-backward", GRADIENT, {PT_OP_REDUCE_BACKWARD, \
+            IMAGE (70, 60, 50), IMAGE (70, 1, 50), \
+            .reduce = {PT_REDUCE_##kind, 4}}}
 #define SAME(c, h, w) .x = IMAGE (c, h, w), .y = IMAGE (c, h, w), \
     .training = TRUE
 #define POOL(kind, k, s, p, inside) \
@@ -49,13 +58,31 @@ static const Case cases[] = {
   {"multiply", 0, {PT_OP_MULTIPLY, SAME (5, 7, 9)}},
   {"dropout", 0, {PT_OP_DROPOUT, SAME (5, 70, 9), .dropout = {0.3f}}},
   {"dropout-all", 0, {PT_OP_DROPOUT, SAME (4, 7, 9), .dropout = {1}}},
-  {"softmax-1000", FORWARD, {PT_OP_SOFTMAX, SAME (1000, 1, 1)}},
-  {"softmax-pixels", FORWARD, {PT_OP_SOFTMAX, SAME (19, 60, 80)}},
-  {"softmax-one", FORWARD, {PT_OP_SOFTMAX, SAME (1, 60, 80)}},
+  {"softmax-1000", FORWARD, {PT_OP_SOFTMAX, SAME (1000, 1, 1), .softmax = {1}}},
+  {"softmax-pixels", FORWARD, {PT_OP_SOFTMAX, SAME (19, 60, 80),
+          .softmax = {1}}},
+  {"softmax-one", FORWARD, {PT_OP_SOFTMAX, SAME (1, 60, 80), .softmax = {1}}},
+  {"softmax-last", FORWARD, {PT_OP_SOFTMAX, SAME (19, 60, 80),
+          .softmax = {3}}},
+  {"log-softmax-last", FORWARD, {PT_OP_SOFTMAX, SAME (19, 60, 80),
+          .softmax = {3, TRUE}}},
   {"softmax-1000-backward", GRADIENT, {PT_OP_SOFTMAX_BACKWARD,
-          SAME (1000, 1, 1)}},
+          SAME (1000, 1, 1), .softmax = {1}}},
   {"softmax-pixels-backward", GRADIENT, {PT_OP_SOFTMAX_BACKWARD,
-          SAME (19, 60, 80)}},
+          SAME (19, 60, 80), .softmax = {1}}},
+  {"matmul", FORWARD, {PT_OP_MATMUL, ROW (1), IMAGE (8, 196, 196), .n_xs = 2,
+          .xs = {IMAGE (8, 196, 64), IMAGE (8, 196, 64)},
+          .matmul = {FALSE, TRUE, {0}, 0.125f}}},
+  {"matmul-long", FORWARD, {PT_OP_MATMUL, ROW (1), ROWS (30, 40), .n_xs = 2,
+          .xs = {ROWS (3000, 30), ROWS (3000, 40)},
+          .matmul = {TRUE, FALSE, {0}, 1}}},
+  {"matmul-sum", FORWARD, {PT_OP_MATMUL, ROW (1), ROWS (70, 90), .n_xs = 2,
+          .xs = {IMAGE (9, 70, 31), IMAGE (9, 31, 90)},
+          .matmul = {FALSE, FALSE, {0}, 1}}},
+  REDUCE ("sum", SUM), REDUCE ("max", MAX), REDUCE ("l2", L2),
+  REDUCE ("log-sum-exp", LOG_SUM_EXP), REDUCE ("argmax", ARGMAX),
+  {"reduce-all", FORWARD, {PT_OP_REDUCE, IMAGE (70, 60, 60), ROW (1),
+          .reduce = {PT_REDUCE_SUM_SQUARE, 15}}},
   {"nearest", 0, {PT_OP_UPSAMPLE, IMAGE (6, 9, 7), IMAGE (6, 27, 35),
           .upsample = {PT_UPSAMPLE_NEAREST}}},
   {"nearest-backward", FORWARD, {PT_OP_UPSAMPLE_BACKWARD, IMAGE (8, 9, 7),
@@ -106,6 +133,12 @@ static const Case cases[] = {
           IMAGE (24, 31, 40), CONV (3, 3, 2, 1, 1, 24, FALSE)}},
   {"linear", FORWARD, {PT_OP_LINEAR, ROW (4096), ROW (70),
           .linear = {TRUE, PT_ACTIVATION_TANH}}},
+  {"linear-rows", FORWARD, {PT_OP_LINEAR, ROWS (196, 64), ROWS (196, 130),
+          .linear = {TRUE, PT_ACTIVATION_TANH}}},
+  {"linear-rows-data", GRADIENT, {PT_OP_LINEAR_DATA, ROWS (196, 64),
+          ROWS (196, 130)}},
+  {"linear-rows-weights", GRADIENT, {PT_OP_LINEAR_WEIGHTS, ROWS (196, 64),
+          ROWS (196, 130), .linear = {TRUE}}},
   {"linear-data", GRADIENT, {PT_OP_LINEAR_DATA, ROW (70), ROW (4096)}},
   {"linear-weights", GRADIENT, {PT_OP_LINEAR_WEIGHTS, ROW (70), ROW (512),
           .linear = {TRUE}}},

@@ -64,7 +64,8 @@ pt_cuda_launched (const PtCudaLaunch *launch, GError **error)
 }
 
 /* The threads that share one item: each takes the terms number rank, rank +
- * size and so on. What each gives to sum() or max(), all get back as one. */
+ * size and so on. What each gives to sum(), product() or max(), all get back
+ * as one. */
 template < guint Size > struct PtTeam
 {
   static constexpr guint size = Size;
@@ -74,6 +75,13 @@ template < guint Size > struct PtTeam
   {
     return reduce (value,[](gdouble a, gdouble b) {
           return a + b;
+        });
+  }
+
+  PT_HD gdouble product (gdouble value) const
+  {
+    return reduce (value,[](gdouble a, gdouble b) {
+          return a * b;
         });
   }
 

@@ -3,10 +3,12 @@
 
 #include "device/cuda/activation.h"
 #include "device/cuda/conv-direct.h"
+#include "device/cuda/matmul.h"
 #include "device/cuda/vec.h"
 
 /* One row times a matrix is bound by reading the matrix once; it lies as
- * PyTorch's, row-major (out, in): nothing to pack. */
+ * PyTorch's, row-major (out, in): nothing to pack. Several rows are a product
+ * of matrices. */
 
 namespace
 {
@@ -90,42 +92,75 @@ template < int N > struct Weights
 static guint
 linear_get_in (const PtOp *op)
 {
-  return pt_shape_get_n_elements (&op->desc.x);
+  return op->desc.x.dims[op->desc.x.n_dims - 1];
 }
 
 static guint
 linear_get_out (const PtOp *op)
 {
-  return pt_shape_get_n_elements (&op->desc.y);
+  return op->desc.y.dims[op->desc.y.n_dims - 1];
+}
+
+static gboolean
+linear_has_rows (const PtOp *op)
+{
+  return pt_shape_get_n_elements (&op->desc.x) > linear_get_in (op);
+}
+
+/* The sum of dy over its rows. */
+static PtOpDesc
+linear_describe_bias (const PtOp *op)
+{
+  PtOpDesc desc = { PT_OP_REDUCE, op->desc.y };
+
+  desc.y.n_dims = 1;
+  desc.y.dims[0] = linear_get_out (op);
+  desc.reduce.axes = (1u << (op->desc.y.n_dims - 1)) - 1;
+  return desc;
 }
 
 static gboolean
 linear_plan (PtOp *op, GError **error)
 {
-  gint64 batch = pt_shape_get_dim (&op->desc.x, 0);
+  PtOpDesc product, bias = linear_describe_bias (op);
 
   op->weights_size = (gsize) linear_get_in (op) * linear_get_out (op)
       * sizeof (gfloat);
-  if (batch == 1)
+  if (!linear_has_rows (op))
     return TRUE;
-  g_set_error (error, PT_ERROR, PT_ERROR_UNSUPPORTED, "a batch of %"
-      G_GINT64_FORMAT ", expected 1", batch);
-  return FALSE;
+  pt_linear_as_matmul (&op->desc, &product);
+  op->scratch_size = MAX (pt_cuda_matmul_scratch (&product),
+      pt_cuda_reduce_scratch (&bias));
+  return TRUE;
+}
+
+static gboolean
+linear_run_rows (PtOp *op, const PtTensor *a, const PtTensor *b,
+    const PtCudaEpilogue *epilogue, PtTensor *y, GError **error)
+{
+  PtOpDesc product;
+
+  pt_linear_as_matmul (&op->desc, &product);
+  return pt_cuda_matmul_run (op, &product, a, b, epilogue, y, error);
 }
 
 static gboolean
 linear_run (PtOp *op, const PtOpArgs *args, GError **error)
 {
   const PtLinearDesc *desc = &op->desc.linear;
+  const PtTensor *bias = desc->bias ? args->b : NULL;
+  PtCudaEpilogue epilogue = { bias, desc->activation, desc->alpha };
   guint in = linear_get_in (op);
   PtCudaLaunch launch;
 
+  if (linear_has_rows (op))
+    return linear_run_rows (op, args->x, args->w, &epilogue, args->y, error);
   if (!pt_cuda_launch_init (&launch, op, error))
     return FALSE;
   return pt_cuda_vec (in,[&] < int N > () {
         typedef PtVec < N > Vec;
         Forward < N > job = { in / N, pt_data < Vec > (args->x),
-          pt_data < Vec > (args->w), desc->bias ? pt_data (args->b) : NULL,
+          pt_data < Vec > (args->w), pt_data (bias),
           pt_data (args->y), desc->activation, desc->alpha };
 
         return pt_cuda_teams (&launch, linear_get_out (op), job.in, job,
@@ -136,21 +171,38 @@ linear_run (PtOp *op, const PtOpArgs *args, GError **error)
 static gboolean
 linear_plan_data (PtOp *op, GError **error)
 {
-  op->scratch_size = pt_cuda_sum_scratch (linear_get_in (op),
-      linear_get_out (op), 1);
-  return linear_plan (op, error);
+  if (!linear_plan (op, error))
+    return FALSE;
+  if (!linear_has_rows (op))
+    op->scratch_size = pt_cuda_sum_scratch (linear_get_in (op),
+        linear_get_out (op), 1);
+  return TRUE;
 }
 
 static gboolean
 linear_run_data (PtOp *op, const PtOpArgs *args, GError **error)
 {
+  static const PtCudaEpilogue nothing = { };
   guint in = linear_get_in (op);
   PtCudaLaunch launch;
 
+  if (linear_has_rows (op))
+    return linear_run_rows (op, args->dy, args->w, &nothing, args->dx, error);
   return pt_cuda_launch_init (&launch, op, error)
       && pt_cuda_sum < gfloat, 1 > (&launch, in, linear_get_out (op),
       launch.scratch, Data { in, pt_data (args->dy), pt_data (args->w) },
       StoreData { pt_data (args->dx) }, error);
+}
+
+static gboolean
+linear_run_weights_rows (PtOp *op, const PtOpArgs *args, GError **error)
+{
+  static const PtCudaEpilogue nothing = { };
+  PtOpDesc bias = linear_describe_bias (op);
+
+  return linear_run_rows (op, args->dy, args->x, &nothing, args->dw, error)
+      && (!op->desc.linear.bias
+      || pt_cuda_reduce_run (op, &bias, args->dy, args->db, error));
 }
 
 static gboolean
@@ -160,6 +212,8 @@ linear_run_weights (PtOp *op, const PtOpArgs *args, GError **error)
   guint biases = op->desc.linear.bias ? out : 0;
   PtCudaLaunch launch;
 
+  if (linear_has_rows (op))
+    return linear_run_weights_rows (op, args, error);
   if (!pt_cuda_launch_init (&launch, op, error))
     return FALSE;
   return pt_cuda_vec (in,[&] < int N > () {

@@ -80,10 +80,13 @@ static gboolean
 sim_plan (PtOp *op, GError **error)
 {
   const PtConvDesc *conv = &op->desc.conv;
-  gint64 n = pt_shape_c (&op->desc.x) * pt_shape_c (&op->desc.y);
+  const PtShape *x = &op->desc.x, *y = &op->desc.y;
+  gint64 n = pt_shape_get_dim (x, x->n_dims - 1) *
+      pt_shape_get_dim (y, y->n_dims - 1);
 
   if (op->desc.type <= PT_OP_CONV_WEIGHTS)
-    n = n / conv->groups * conv->kernel[0] * conv->kernel[1];
+    n = pt_shape_c (x) * pt_shape_c (y) / conv->groups * conv->kernel[0] *
+        conv->kernel[1];
   if (op->desc.type <= PT_OP_LINEAR_WEIGHTS)
     op->weights_size = n * sizeof (gfloat);
   return TRUE;
