@@ -77,9 +77,9 @@ pt_onnx_write (OnnxExport *self, const gchar *operator, ...)
   node->output = pt_onnx_make (self, sizeof *node->output);
   node->output[0] = node_make_name (self, "/", operator);
   node->n_output = 1;
-  /* the first is what the layer is known by when it is read again */
-  node->name = self->n_layer_nodes++ == 0 ?
-      pt_onnx_make_text (self, self->layer->name) : node->output[0];
+  node->name = node->output[0];
+  if (self->main == NULL)
+    self->main = node;
   g_ptr_array_add (self->nodes, node);
   self->last = node->output[0];
   return node;
@@ -215,8 +215,8 @@ pt_onnx_has_option (const OnnxExport *self, const gchar *key)
 }
 
 guint
-pt_onnx_option_list (const OnnxExport *self, const gchar *key, gint64 *values,
-    guint most)
+pt_onnx_option_doubles (const OnnxExport *self, const gchar *key,
+    gdouble *values, guint most)
 {
   g_autofree gchar *text = pt_params_get (self->layer->kind->params,
       self->layer->options, key);
@@ -224,7 +224,19 @@ pt_onnx_option_list (const OnnxExport *self, const gchar *key, gint64 *values,
   guint n = 0;
 
   for (; words[n] != NULL && n < most; n++)
-    values[n] = g_ascii_strtoll (words[n], NULL, 10);
+    values[n] = g_ascii_strtod (words[n], NULL);
+  return n;
+}
+
+guint
+pt_onnx_option_list (const OnnxExport *self, const gchar *key, gint64 *values,
+    guint most)
+{
+  g_autofree gdouble *numbers = g_new (gdouble, most);
+  const guint n = pt_onnx_option_doubles (self, key, numbers, most);
+
+  for (guint i = 0; i < n; i++)
+    values[i] = numbers[i];
   return n;
 }
 
@@ -268,11 +280,15 @@ pt_onnx_option_is (const OnnxExport *self, const gchar *key,
 }
 
 gint64
+pt_onnx_get_positive (const OnnxExport *self, gint64 axis)
+{
+  return axis < 0 ? axis + self->layer->inputs[0].n_dims : axis;
+}
+
+gint64
 pt_onnx_option_axis (const OnnxExport *self, const gchar *key, gint64 missing)
 {
-  const gint64 axis = pt_onnx_option (self, key, missing);
-
-  return axis < 0 ? axis + self->layer->inputs[0].n_dims : axis;
+  return pt_onnx_get_positive (self, pt_onnx_option (self, key, missing));
 }
 
 gboolean

@@ -5,11 +5,11 @@
 
 #include <string.h>
 
-/* Layers as nodes. To add a kind: a function that writes its nodes, and a row
- * at the end. */
+/* Layers with a window or weights. To add a kind: a function that writes its
+ * nodes, and a row at the end of one of these files. */
 
-static Onnx__NodeProto *
-ops_write (OnnxExport *self, const gchar *operator)
+Onnx__NodeProto *
+pt_onnx_write_all (OnnxExport *self, const gchar *operator)
 {
   Onnx__NodeProto *node =
       pt_onnx_write (self, operator, self->inputs[0], NULL);
@@ -17,6 +17,13 @@ ops_write (OnnxExport *self, const gchar *operator)
   for (guint i = 1; i < self->layer->n_inputs; i++)
     pt_onnx_write_input (self, node, self->inputs[i]);
   return node;
+}
+
+gboolean
+pt_onnx_write_plain (OnnxExport *self, GError **error)
+{
+  pt_onnx_write_all (self, self->writer->operator);
+  return TRUE;
 }
 
 /* The weights in the layer's order. */
@@ -29,9 +36,8 @@ ops_read_weights (OnnxExport *self, Onnx__NodeProto *node)
 
 /* -- windows -- */
 
-/* Two numbers for height and width, from the one or two that are given. */
-static void
-ops_get_pair (const OnnxExport *self, const gchar *key, gint64 missing,
+void
+pt_onnx_get_pair (const OnnxExport *self, const gchar *key, gint64 missing,
     gint64 pair[2])
 {
   const guint n = pt_onnx_option_list (self, key, pair, 2);
@@ -47,15 +53,15 @@ ops_put_window (OnnxExport *self, Onnx__NodeProto *node)
 {
   gint64 kernel[2], stride[2], dilation[2], pads[4];
 
-  ops_get_pair (self, "kernel", 1, kernel);
-  ops_get_pair (self, "stride", 1, stride);
-  ops_get_pair (self, "dilation", 1, dilation);
+  pt_onnx_get_pair (self, "kernel", 1, kernel);
+  pt_onnx_get_pair (self, "stride", 1, stride);
+  pt_onnx_get_pair (self, "dilation", 1, dilation);
   for (guint i = 0; i < 2; i++)
     /* torch.nn's default of pools */
     stride[i] = stride[i] ? stride[i] : kernel[i];
   /* begins, then ends: top, left, bottom, right */
   if (pt_onnx_option_list (self, "padding", pads, 4) < 4) {
-    ops_get_pair (self, "padding", 0, pads);
+    pt_onnx_get_pair (self, "padding", 0, pads);
     memcpy (pads + 2, pads, 2 * sizeof *pads);
   }
   pt_onnx_put_ints (self, node, "kernel_shape", kernel, 2);
@@ -70,7 +76,7 @@ ops_put_window (OnnxExport *self, Onnx__NodeProto *node)
 static gboolean
 write_conv2d (OnnxExport *self, GError **error)
 {
-  Onnx__NodeProto *node = ops_write (self, "Conv");
+  Onnx__NodeProto *node = pt_onnx_write_all (self, "Conv");
 
   ops_read_weights (self, node);
   ops_put_window (self, node);
@@ -81,25 +87,18 @@ write_conv2d (OnnxExport *self, GError **error)
 static gboolean
 write_max_pool2d (OnnxExport *self, GError **error)
 {
-  ops_put_window (self, ops_write (self, "MaxPool"));
+  ops_put_window (self, pt_onnx_write_all (self, "MaxPool"));
   return TRUE;
 }
 
 static gboolean
 write_avg_pool2d (OnnxExport *self, GError **error)
 {
-  Onnx__NodeProto *node = ops_write (self, "AveragePool");
+  Onnx__NodeProto *node = pt_onnx_write_all (self, "AveragePool");
 
   ops_put_window (self, node);
   pt_onnx_put_int (self, node, "count_include_pad",
       pt_onnx_option (self, "count_include_pad", TRUE));
-  return TRUE;
-}
-
-static gboolean
-write_global_avg_pool (OnnxExport *self, GError **error)
-{
-  ops_write (self, "GlobalAveragePool");
   return TRUE;
 }
 
@@ -109,10 +108,22 @@ write_global_avg_pool (OnnxExport *self, GError **error)
 static gboolean
 write_linear (OnnxExport *self, GError **error)
 {
-  Onnx__NodeProto *node = ops_write (self, "Gemm");
+  const gboolean flat = self->layer->inputs[0].n_dims == 2;
+  const gchar *x = self->inputs[0], *w = self->weights[0];
+  const gint64 perm[] = { 1, 0 };
+  Onnx__NodeProto *node;
 
-  ops_read_weights (self, node);
-  pt_onnx_put_int (self, node, "transB", 1);
+  if (flat) {
+    node = pt_onnx_write (self, "Gemm", x, NULL);
+    ops_read_weights (self, node);
+    pt_onnx_put_int (self, node, "transB", 1);
+    return pt_onnx_write_activation (self, error);
+  }
+  node = pt_onnx_write (self, "Transpose", w, NULL);
+  pt_onnx_put_ints (self, node, "perm", perm, 2);
+  self->main = pt_onnx_write (self, "MatMul", x, self->last, NULL);
+  if (self->layer->n_weights > 1)
+    pt_onnx_write (self, "Add", self->last, self->weights[1], NULL);
   return pt_onnx_write_activation (self, error);
 }
 
@@ -122,7 +133,7 @@ write_batch_norm (OnnxExport *self, GError **error)
 {
   const gboolean running =
       pt_onnx_option_is (self, "statistics", "running");
-  Onnx__NodeProto *node = ops_write (self,
+  Onnx__NodeProto *node = pt_onnx_write_all (self,
       running ? "BatchNormalization" : "InstanceNormalization");
 
   for (guint i = 0; i < (running ? 4 : 2); i++)
@@ -132,13 +143,20 @@ write_batch_norm (OnnxExport *self, GError **error)
   return pt_onnx_write_activation (self, error);
 }
 
-/* -- over all of the input -- */
-
+/* Slopes of channels have the other axes, of size 1, behind them. */
 static gboolean
-write_softmax (OnnxExport *self, GError **error)
+write_prelu (OnnxExport *self, GError **error)
 {
-  pt_onnx_put_int (self, ops_write (self, "Softmax"), "axis",
-      pt_onnx_option_axis (self, "dim", 1));
+  PtShape *slopes = &self->weight_shapes[0];
+  const guint rank = self->layer->inputs[0].n_dims;
+
+  if (slopes->n_dims == 1 && slopes->dims[0] > 1 &&
+      pt_onnx_option (self, "num_parameters", 1) > 1) {
+    slopes->n_dims = MAX (rank, 2) - 1;
+    for (guint i = 1; i < slopes->n_dims; i++)
+      slopes->dims[i] = 1;
+  }
+  pt_onnx_write (self, "PRelu", self->inputs[0], self->weights[0], NULL);
   return TRUE;
 }
 
@@ -151,83 +169,15 @@ write_dropout (OnnxExport *self, GError **error)
   return TRUE;
 }
 
-/* -- which elements -- */
-
-static gboolean
-write_add (OnnxExport *self, GError **error)
-{
-  ops_write (self, self->layer->n_inputs == 2 ? "Add" : "Sum");
-  return pt_onnx_write_activation (self, error);
-}
-
-static gboolean
-write_concat (OnnxExport *self, GError **error)
-{
-  pt_onnx_put_int (self, ops_write (self, "Concat"), "axis",
-      pt_onnx_option_axis (self, "dim", 1));
-  return TRUE;
-}
-
-static gboolean
-write_flatten (OnnxExport *self, GError **error)
-{
-  pt_onnx_put_int (self, ops_write (self, "Flatten"), "axis", 1);
-  return TRUE;
-}
-
-static gboolean
-write_slice (OnnxExport *self, GError **error)
-{
-  const gint64 axis = 1, size = self->layer->inputs[0].dims[axis];
-  gint64 start = pt_onnx_option (self, "start", 0);
-  gint64 end = start + self->layer->output.dims[axis];
-
-  if (start < 0) {
-    start += size;
-    end += size;
-  }
-  pt_onnx_write (self, "Slice", self->inputs[0],
-      pt_onnx_make_ints (self, "starts", &start, 1),
-      pt_onnx_make_ints (self, "ends", &end, 1),
-      pt_onnx_make_ints (self, "axes", &axis, 1), NULL);
-  return TRUE;
-}
-
-/* torch.nn.Upsample: nearest from the pixel at floor (place / scale). */
-static gboolean
-write_upsample (OnnxExport *self, GError **error)
-{
-  const gboolean nearest = pt_onnx_option_is (self, "mode", "nearest");
-  gfloat scales[] = { 1, 1, 1, 1 };
-  Onnx__NodeProto *node;
-  gint64 pair[2];
-
-  ops_get_pair (self, "scale", 1, pair);
-  scales[2] = pair[0];
-  scales[3] = pair[1];
-  node = pt_onnx_write (self, "Resize", self->inputs[0], "",
-      pt_onnx_make_floats (self, "scales", scales, 4), NULL);
-  pt_onnx_put_text (self, node, "mode", nearest ? "nearest" : "linear");
-  pt_onnx_put_text (self, node, "coordinate_transformation_mode",
-      nearest ? "asymmetric" : "half_pixel");
-  if (nearest)
-    pt_onnx_put_text (self, node, "nearest_mode", "floor");
-  return TRUE;
-}
-
 const OnnxWriter pt_onnx_writers[] = {
-  {"add", write_add},
   {"avg-pool2d", write_avg_pool2d},
   {"batch-norm", write_batch_norm},
-  {"concat", write_concat},
   {"conv2d", write_conv2d},
   {"dropout", write_dropout},
-  {"flatten", write_flatten},
-  {"global-avg-pool", write_global_avg_pool},
+  {"global-avg-pool", pt_onnx_write_plain, "GlobalAveragePool"},
+  {"global-max-pool", pt_onnx_write_plain, "GlobalMaxPool"},
   {"linear", write_linear},
   {"max-pool2d", write_max_pool2d},
-  {"slice", write_slice},
-  {"softmax", write_softmax},
-  {"upsample", write_upsample},
+  {"prelu", write_prelu},
   {NULL}
 };

@@ -45,7 +45,8 @@ const OnnxWriter *
 pt_onnx_find_writer (const gchar *kind)
 {
   const OnnxWriter *const tables[] = {
-    pt_onnx_writers, pt_onnx_writers_activation
+    pt_onnx_writers, pt_onnx_writers_activation, pt_onnx_writers_shape,
+    pt_onnx_writers_math
   };
 
   for (guint i = 0; i < G_N_ELEMENTS (tables); i++)
@@ -124,16 +125,18 @@ pt_onnx_export_add_output (OnnxExport *self, const gchar *name,
 /* -- layers -- */
 
 static void
-export_add_weight (OnnxExport *self, const gchar *name, PtTensor *weight)
+export_add_weight (OnnxExport *self, guint i, PtTensor *weight)
 {
   Onnx__TensorProto *tensor = pt_onnx_make (self, sizeof *tensor);
 
   onnx__tensor_proto__init (tensor);
-  tensor->name = (gchar *) name;
+  tensor->name = (gchar *) self->weights[i];
   tensor->has_data_type = TRUE;
   tensor->data_type = ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT;
-  tensor->n_dims = weight->shape.n_dims;
-  tensor->dims = weight->shape.dims;
+  tensor->n_dims = self->weight_shapes[i].n_dims;
+  tensor->dims = pt_onnx_make (self, sizeof self->weight_shapes[i].dims);
+  memcpy (tensor->dims, self->weight_shapes[i].dims,
+      sizeof self->weight_shapes[i].dims);
   tensor->has_raw_data = TRUE;
   tensor->raw_data.len = weight->size;
   tensor->raw_data.data = weight->data;
@@ -163,7 +166,8 @@ pt_onnx_export_layer (OnnxExport *self, const PtLayer *layer,
   Onnx__NodeProto *last;
 
   self->layer = layer;
-  self->n_layer_nodes = 0;
+  self->writer = writer;
+  self->main = NULL;
   self->last = inputs[0];
   if (writer == NULL || writer->func == NULL) {
     pt_onnx_export_fail (self, error, "found a kind that %s",
@@ -176,12 +180,14 @@ pt_onnx_export_layer (OnnxExport *self, const PtLayer *layer,
         g_strdup_printf ("%s.%s", layer->name, layer->weights[i].name);
 
     self->weights[i] = pt_onnx_make_name (self, name);
+    self->weight_shapes[i] = layer->weights[i].shape;
   }
   if (!writer->func (self, error))
     return NULL;
   for (guint i = 0; i < layer->n_weights; i++)
     if (export_is_read (self, first, self->weights[i]))
-      export_add_weight (self, self->weights[i], weights[i]);
+      export_add_weight (self, i, weights[i]);
+  self->main->name = pt_onnx_make_text (self, layer->name);
   last = g_ptr_array_index (self->nodes, self->nodes->len - 1);
   last->output[0] = (gchar *) (output ? output :
       pt_onnx_make_name (self, layer->name));

@@ -19,7 +19,21 @@ G_BEGIN_DECLS
 /* Options of layers that ONNX has no place for and that change no output. */
 extern const gchar *const pt_onnx_layer_options[];
 
+typedef struct _OnnxExport OnnxExport;
+
+/* Writes the nodes of the layer at hand; FALSE with an error that says what
+ * ONNX has no word for. */
+typedef gboolean (*OnnxWriteFunc) (OnnxExport *self, GError **error);
+
 typedef struct
+{
+  const gchar *kind;            /* PtLayerKind.name, or an activation's */
+  OnnxWriteFunc func;           /* NULL: ONNX has nothing like it */
+  const gchar *operator;        /* for the func, if it asks */
+  const gchar *reason;          /* without one: "has no ..." */
+} OnnxWriter;
+
+struct _OnnxExport
 {
   const gchar *path;            /* for messages */
   Onnx__GraphProto graph;
@@ -30,20 +44,12 @@ typedef struct
   const PtLayer *layer;
   const gchar *inputs[PT_OP_MAX_INPUTS];
   const gchar *weights[PT_LAYER_MAX_WEIGHTS];
-  guint n_layer_nodes;
+  PtShape weight_shapes[PT_LAYER_MAX_WEIGHTS];  /* as they are written */
+  const OnnxWriter *writer;
+  Onnx__NodeProto *main;        /* which the layer is known by when it is read
+                                 * again: the first, or set by the writer */
   const gchar *last;            /* output of the newest node */
-} OnnxExport;
-
-/* Writes the nodes of the layer at hand; FALSE with an error that says what
- * ONNX has no word for. */
-typedef gboolean (*OnnxWriteFunc) (OnnxExport *self, GError **error);
-
-typedef struct
-{
-  const gchar *kind;            /* PtLayerKind.name */
-  OnnxWriteFunc func;           /* NULL: ONNX has nothing like it */
-  const gchar *reason;          /* for it: "of what there is no operator" */
-} OnnxWriter;
+};
 
 /* -- onnx-export.c -- */
 
@@ -105,6 +111,8 @@ gint64 pt_onnx_option (const OnnxExport *self, const gchar *key,
 /* Numbers between ";", at most @most; returns how many. */
 guint pt_onnx_option_list (const OnnxExport *self, const gchar *key,
     gint64 *values, guint most);
+guint pt_onnx_option_doubles (const OnnxExport *self, const gchar *key,
+    gdouble *values, guint most);
 gdouble pt_onnx_option_double (const OnnxExport *self, const gchar *key,
     gdouble missing);
 /* Of an enum or text. */
@@ -112,12 +120,29 @@ const gchar *pt_onnx_option_word (const OnnxExport *self, const gchar *key,
     const gchar *missing);
 gboolean pt_onnx_option_is (const OnnxExport *self, const gchar *key,
     const gchar *word);
-/* An axis as ONNX counts it, from an option that is PyTorch's dim. */
+/* From the start, of the first input. */
 gint64 pt_onnx_option_axis (const OnnxExport *self, const gchar *key,
     gint64 missing);
+gint64 pt_onnx_get_positive (const OnnxExport *self, gint64 axis);
 /* "PATH: cannot write layer [NAME] (KIND): ...", always FALSE. */
 gboolean pt_onnx_export_fail (const OnnxExport *self, GError **error,
     const gchar *format, ...) G_GNUC_PRINTF (3, 4);
+
+/* -- onnx-export-ops.c -- */
+
+/* A node that reads all inputs of the layer; and one that is self->writer's
+ * operator. */
+Onnx__NodeProto *pt_onnx_write_all (OnnxExport *self, const gchar *operator);
+gboolean pt_onnx_write_plain (OnnxExport *self, GError **error);
+/* Height and width, from the one or two that are given. */
+void pt_onnx_get_pair (const OnnxExport *self, const gchar *key,
+    gint64 missing, gint64 pair[2]);
+
+/* -- onnx-export-shape.c -- */
+
+/* self->last in the shape @dims, or that of the layer's output. */
+void pt_onnx_write_reshape (OnnxExport *self, const gint64 *dims, guint n);
+void pt_onnx_write_output_shape (OnnxExport *self);
 
 /* -- onnx-export-activations.c -- */
 
@@ -126,7 +151,8 @@ gboolean pt_onnx_write_activation (OnnxExport *self, GError **error);
 
 /* -- tables of writers; each ends with a row whose kind is NULL -- */
 
-extern const OnnxWriter pt_onnx_writers[], pt_onnx_writers_activation[];
+extern const OnnxWriter pt_onnx_writers[], pt_onnx_writers_activation[],
+    pt_onnx_writers_shape[], pt_onnx_writers_math[];
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (OnnxExport, pt_onnx_export_free)
 

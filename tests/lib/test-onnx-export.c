@@ -210,7 +210,7 @@ test_round (void)
     {"learning", "clip-norm"}, {"output", "kind"}, {"conv1", "activation"},
     {"conv2", "lr_scale"}, {"conv2", "negative_slope"}, {"sum", "inputs"},
     {"norm", "eps"}, {"norm", "statistics"}, {"part", "type"},
-    {"both", "inputs"}, {"flat", "type"}, {"head", "units"}
+    {"both", "inputs"}, {"head", "units"}
   };
   static const gchar *const given[] = { "network.mean=0.125", NULL };
   g_autoptr (GError) error = NULL;
