@@ -215,13 +215,13 @@ def check_onnx(tap, folder):
                 *stream)
         found[name] += [safetensors_io.load(out)["outputs"],
                         safetensors_io.load(folder + "/w.safetensors")]
-    same = np.array_equal(found["here"][0], found["back"][0])
-    tap.check(same, "learned, exported and read again: "
-              f"{'the same' if same else 'other'} outputs")
-    same = np.array_equal(found["here"][1], found["back"][1])
-    error = distance(found["back"][2], found["here"][2])
+    error = np.abs(found["here"][0] - found["back"][0]).max()
+    tap.check(error < 1e-5, "learned, exported and read again: outputs are "
+              f"{error:.1e} apart")
+    error = max(np.abs(found["here"][1] - found["back"][1]).max(),
+                distance(found["back"][2], found["here"][2]))
     moved = get_step(found["back"][2], safetensors_io.load(weights))
-    tap.check(same and error == 0 and moved > TOLERANCE,
+    tap.check(error < 1e-5 and moved > TOLERANCE,
               f"and learns on: weights moved by {moved:.2f}, {error:.1e} "
               "apart")
 

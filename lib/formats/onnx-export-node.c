@@ -154,18 +154,21 @@ pt_onnx_put_text (OnnxExport *self, Onnx__NodeProto *node, const gchar *name,
 
 static const gchar *
 node_make_constant (OnnxExport *self, const gchar *name, gint32 type,
-    gconstpointer values, gsize item, gint n)
+    gconstpointer values, gsize size, const gint64 *dims, guint n_dims)
 {
   Onnx__TensorProto *tensor = pt_onnx_make (self, sizeof *tensor);
-  const gsize size = item * (n < 0 ? 1 : n);
+
+  for (guint i = 0; i < n_dims; i++)
+    size *= dims[i];
 
   onnx__tensor_proto__init (tensor);
   tensor->name = node_make_name (self, ".", name);
   tensor->has_data_type = TRUE;
   tensor->data_type = type;
-  tensor->n_dims = n < 0 ? 0 : 1;
-  tensor->dims = pt_onnx_make (self, sizeof *tensor->dims);
-  tensor->dims[0] = n;
+  tensor->n_dims = n_dims;
+  tensor->dims = pt_onnx_make (self, n_dims * sizeof *dims);
+  if (n_dims > 0)
+    memcpy (tensor->dims, dims, n_dims * sizeof *dims);
   tensor->has_raw_data = TRUE;
   tensor->raw_data.len = size;
   tensor->raw_data.data = pt_onnx_make (self, size);
@@ -177,24 +180,24 @@ node_make_constant (OnnxExport *self, const gchar *name, gint32 type,
 
 const gchar *
 pt_onnx_make_ints (OnnxExport *self, const gchar *name, const gint64 *values,
-    gint n)
+    gint64 n)
 {
   return node_make_constant (self, name, ONNX__TENSOR_PROTO__DATA_TYPE__INT64,
-      values, sizeof *values, n);
+      values, sizeof *values, &n, 1);
 }
 
 const gchar *
 pt_onnx_make_floats (OnnxExport *self, const gchar *name,
-    const gfloat *values, gint n)
+    const gfloat *values, const gint64 *dims, guint n_dims)
 {
   return node_make_constant (self, name, ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT,
-      values, sizeof *values, n);
+      values, sizeof *values, dims, n_dims);
 }
 
 const gchar *
 pt_onnx_make_number (OnnxExport *self, const gchar *name, gdouble value)
 {
-  return pt_onnx_make_floats (self, name, &(gfloat) { value }, -1);
+  return pt_onnx_make_floats (self, name, &(gfloat) { value }, NULL, 0);
 }
 
 /* -- options -- */

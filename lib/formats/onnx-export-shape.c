@@ -194,7 +194,7 @@ write_upsample (OnnxExport *self, GError **error)
   scales[2] = pair[0];
   scales[3] = pair[1];
   node = pt_onnx_write (self, "Resize", self->inputs[0], "",
-      pt_onnx_make_floats (self, "scales", scales, 4), NULL);
+      pt_onnx_make_floats (self, "scales", scales, &(gint64) { 4 }, 1), NULL);
   pt_onnx_put_text (self, node, "mode", nearest ? "nearest" : "linear");
   pt_onnx_put_text (self, node, "coordinate_transformation_mode",
       nearest ? "asymmetric" : "half_pixel");
@@ -218,7 +218,7 @@ shape_make_scales (OnnxExport *self)
     if (floor (x->dims[i] * (gdouble) scales[i]) != y->dims[i])
       return NULL;
   return n == 0 ? NULL : pt_onnx_make_floats (self, "scales", scales,
-      x->n_dims);
+      &(gint64) { x->n_dims }, 1);
 }
 
 /* Where each axis begins, then where it ends. */
@@ -236,7 +236,8 @@ shape_make_region (OnnxExport *self)
     region[i] = i + n < rank ? 0 : given[i + n - rank];
     region[rank + i] = i + n < rank ? 1 : given[n + i + n - rank];
   }
-  return pt_onnx_make_floats (self, "roi", region, 2 * rank);
+  return pt_onnx_make_floats (self, "roi", region, &(gint64) { 2 * rank },
+      1);
 }
 
 static gboolean

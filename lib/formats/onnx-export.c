@@ -46,7 +46,7 @@ pt_onnx_find_writer (const gchar *kind)
 {
   const OnnxWriter *const tables[] = {
     pt_onnx_writers, pt_onnx_writers_activation, pt_onnx_writers_shape,
-    pt_onnx_writers_math
+    pt_onnx_writers_math, pt_onnx_writers_norm
   };
 
   for (guint i = 0; i < G_N_ELEMENTS (tables); i++)

@@ -96,11 +96,11 @@ void pt_onnx_put_float (OnnxExport *self, Onnx__NodeProto *node,
     const gchar *name, gdouble value);
 void pt_onnx_put_text (OnnxExport *self, Onnx__NodeProto *node,
     const gchar *name, const gchar *value);
-/* Constants, called "LAYER.name"; @n < 0: one without dimensions. */
+/* Constants, called "LAYER.name": a list, a tensor, a number. */
 const gchar *pt_onnx_make_ints (OnnxExport *self, const gchar *name,
-    const gint64 *values, gint n);
+    const gint64 *values, gint64 n);
 const gchar *pt_onnx_make_floats (OnnxExport *self, const gchar *name,
-    const gfloat *values, gint n);
+    const gfloat *values, const gint64 *dims, guint n_dims);
 const gchar *pt_onnx_make_number (OnnxExport *self, const gchar *name,
     gdouble value);
 /* Options of the layer at hand, by key; a key that the kind does not have is
@@ -152,7 +152,8 @@ gboolean pt_onnx_write_activation (OnnxExport *self, GError **error);
 /* -- tables of writers; each ends with a row whose kind is NULL -- */
 
 extern const OnnxWriter pt_onnx_writers[], pt_onnx_writers_activation[],
-    pt_onnx_writers_shape[], pt_onnx_writers_math[];
+    pt_onnx_writers_shape[], pt_onnx_writers_math[],
+    pt_onnx_writers_norm[];
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (OnnxExport, pt_onnx_export_free)
 
