@@ -270,13 +270,13 @@ arena_plan (PtArena *self, PtWorkspace *workspace, GError **error)
  * @plans ask for, with @n_stash further copies of the weights. */
 gboolean
 pt_arena_init (PtArena *self, PtNetwork *network, const PtSpan *span,
-    const PtLearning *learning, guint n_stash, PtLayerPlan *plans,
-    PtWorkspace *workspace, GError **error)
+    const PtLearning *learning, PtLayer *const *folds, guint n_stash,
+    PtLayerPlan *plans, PtWorkspace *workspace, GError **error)
 {
   gboolean learns = learning->mode != PT_MODE_OFF;
 
   *self = (PtArena) { .span = span, .network = network, .learning = learning,
-    .n_copies = 1 + n_stash };
+    .folds = folds, .n_copies = 1 + n_stash };
   arena_list (self, plans);
   arena_name_slots (self);
   if (!arena_allocate (self, n_stash, learns, error))
@@ -373,23 +373,40 @@ arena_unpack (PtArena *self, const PtParameter *p, PtTensor *base,
   return pt_device_download (self->span->device, host, view, error);
 }
 
+/* What the stage computes with: folded if that is asked for. */
+static PtTensor *
+arena_new_value (PtArena *self, const PtParameter *p, GError **error)
+{
+  const PtNode *node = &self->network->nodes[self->span->first + p->layer];
+
+  if (p->weight == 0 && self->folds != NULL && self->folds[p->layer] != NULL)
+    return pt_fold_new_weight (node, node + 1, error);
+  if (p->weight == 1 && pt_fold_is_absorbed (self->folds, p->layer))
+    return pt_fold_new_bias (node - 1, node, error);
+  return pt_tensor_ref (arena_get_host (self, p));
+}
+
 /* The network's weights into the arena. */
 gboolean
 pt_arena_import (PtArena *self, GError **error)
 {
-  for (guint i = 0; i < self->n_parameters; i++)
-    if (!arena_pack (self, &self->parameters[i], self->values,
-            arena_get_host (self, &self->parameters[i]), error))
+  for (guint i = 0; i < self->n_parameters; i++) {
+    const PtParameter *p = &self->parameters[i];
+    g_autoptr (PtTensor) value = arena_new_value (self, p, error);
+
+    if (value == NULL || !arena_pack (self, p, self->values, value, error))
       return FALSE;
+  }
   return pt_arena_trust (self, error);
 }
 
-/* The arena's weights into the network. */
+/* The arena's weights into the network, which still has those that were
+ * folded. */
 gboolean
 pt_arena_export (PtArena *self, GError **error)
 {
   for (guint i = 0; i < self->n_parameters; i++)
-    if (!pt_arena_export_value (self, i,
+    if (self->folds == NULL && !pt_arena_export_value (self, i,
             arena_get_host (self, &self->parameters[i]), error))
       return FALSE;
   return TRUE;
@@ -399,8 +416,12 @@ gboolean
 pt_arena_export_value (PtArena *self, guint parameter, PtTensor *host,
     GError **error)
 {
-  return arena_unpack (self, &self->parameters[parameter], self->values, host,
-      error);
+  const PtParameter *p = &self->parameters[parameter];
+
+  if (self->folds == NULL)
+    return arena_unpack (self, p, self->values, host, error);
+  memcpy (host->data, arena_get_host (self, p)->data, host->size);
+  return TRUE;
 }
 
 gboolean

@@ -13,13 +13,15 @@ static gboolean
 plan_layers (PtStage *self, GError **error)
 {
   self->plans = g_new0 (PtLayerPlan, self->span->n);
+  if (self->learning->mode == PT_MODE_OFF)
+    self->folds = pt_fold_new (self->wiring, self->span);
   for (guint k = 0; k < self->span->n; k++) {
-    const PtNode *node = &self->wiring->network->nodes[self->span->first + k];
+    const PtLayer *layer = pt_stage_get_layer (self, k);
 
-    if (!pt_layer_plan (node->layer, &self->workspace, &self->plans[k],
-            error)) {
+    if (!pt_fold_is_absorbed (self->folds, k) && !pt_layer_plan (layer,
+            &self->workspace, &self->plans[k], error)) {
       g_prefix_error (error, "%s: group [%s]: ",
-          self->wiring->network->origin, node->layer->name);
+          self->wiring->network->origin, layer->name);
       return FALSE;
     }
   }
@@ -43,16 +45,19 @@ plan_blocks (PtStage *self, guint *block_of)
 
   for (guint k = 0; k < self->span->n; k++) {
     guint node = self->span->first + k;
-    const PtWire *wire = &wiring->wires[1 + node];
+    guint made = k + pt_stage_folds (self, k);
+    const PtWire *wire = &wiring->wires[1 + self->span->first + made];
 
-    if (pt_wiring_is_local (wiring, 1 + node))
-      block_of[k] = pt_reuse_ask (blocks, plan_get_bytes (wire)
+    /* of two layers in one, the first makes the second's output */
+    if (pt_wiring_is_local (wiring, 1 + self->span->first + made)
+        && !pt_fold_is_absorbed (self->folds, k))
+      block_of[made] = pt_reuse_ask (blocks, plan_get_bytes (wire)
           * (reuse ? 1 : wire->n_slots));
     for (guint i = 0; reuse && i <= k; i++) {
       guint other = self->span->first + i;
 
       if (pt_wiring_is_local (wiring, 1 + other)
-          && wiring->wires[1 + other].last_node == (gint) node)
+          && !pt_stage_folds (self, i) && wiring->wires[1 + other].last_node == (gint) node)
         pt_reuse_give_back (blocks, block_of[i]);
     }
   }
@@ -79,7 +84,8 @@ plan_activations (PtStage *self, GError **error)
     PtWire *wire = &self->wiring->wires[1 + self->span->first + k];
     gsize bytes = plan_get_bytes (wire);
 
-    if (!pt_wiring_is_local (self->wiring, 1 + self->span->first + k))
+    if (!pt_wiring_is_local (self->wiring, 1 + self->span->first + k)
+        || pt_stage_folds (self, k))
       continue;
     wire->slots = g_new0 (PtTensor *, wire->n_slots);
     for (guint i = 0; i < wire->n_slots; i++)
@@ -179,7 +185,8 @@ pt_stage_plan (PtStage *self, GError **error)
     return FALSE;
   if (!plan_layers (self, error)
       || !pt_arena_init (&self->arena, self->wiring->network, self->span,
-          self->learning, n_stash, self->plans, &self->workspace, error)
+          self->learning, self->folds, n_stash, self->plans,
+          &self->workspace, error)
       || !plan_activations (self, error))
     return FALSE;
   if (learns && (!plan_saved (self, error)
@@ -218,5 +225,6 @@ pt_stage_clear_plan (PtStage *self)
   for (guint k = 0; self->plans != NULL && k < self->span->n; k++)
     pt_layer_plan_clear (&self->plans[k]);
   g_clear_pointer (&self->plans, g_free);
+  pt_fold_free (g_steal_pointer (&self->folds), self->span->n);
   pt_workspace_clear (&self->workspace);
 }

@@ -70,7 +70,8 @@ stage_fill (PtStage *self, guint k, guint64 sequence, PtLayerArgs *args)
   for (guint j = 0; j < node->layer->n_inputs; j++)
     args->x[j] = pt_wire_get_at (&wiring->wires[PT_WIRE_OF_INPUT
             (node->inputs[j])], self->index, sequence);
-  args->y = pt_wire_get (&wiring->wires[1 + self->span->first + k], sequence);
+  args->y = pt_wire_get (&wiring->wires[1 + self->span->first + k
+          + pt_stage_folds (self, k)], sequence);
   if (self->saved != NULL)
     for (guint i = 0; i < node->layer->n_saved; i++)
       args->saved[i] = pt_stage_get_saved (self, k, sequence)[i];
@@ -146,17 +147,20 @@ pt_stage_forward (PtStage *self, const PtMessage *message, const PtLive *seeds,
           error))
     return FALSE;
   for (guint k = 0; k < self->span->n; k++) {
-    const PtLayer *layer =
-        self->wiring->network->nodes[self->span->first + k].layer;
+    const PtLayer *layer = pt_stage_get_layer (self, k);
     PtTensor **w = pt_arena_get_w (&self->arena, 0, k);
     PtLayerArgs args = { .learning = message->learn };
     gint64 start = stage_start_layer (self, self->layer_forward);
 
+    if (pt_fold_is_absorbed (self->folds, k))
+      continue;
     stage_fill (self, k, message->sequence, &args);
     args.seed = pt_stage_get_seed (self, k, message);
     args.live = seeds != NULL ? &seeds[k] : NULL;
     for (guint i = 0; i < layer->n_weights; i++)
       args.w[i] = w[i];
+    if (pt_stage_folds (self, k))
+      args.w[1] = w[PT_LAYER_MAX_WEIGHTS + 1];
     if (!pt_layer_forward (layer, &self->plans[k], &args, error)) {
       g_prefix_error (error, "layer [%s]: ", layer->name);
       return FALSE;

@@ -88,6 +88,7 @@ struct _PtStage
 
   PtWorkspace workspace;
   PtLayerPlan *plans;           /* span->n */
+  PtLayer **folds;              /* pt_fold_new(); NULL while it learns */
   PtArena arena;
   PtGradients gradients;
   PtTensor **blocks;            /* of activations only this stage sees */
@@ -152,6 +153,21 @@ void pt_stage_clear_async (PtStage *self);
 gboolean pt_stage_step_async (PtStage *self, const PtMessage *message,
     GError **error);
 gboolean pt_stage_settle_async (PtStage *self, GError **error);
+
+/* Whether layer @k of the span does the next one's work too. */
+static inline gboolean
+pt_stage_folds (const PtStage *self, guint k)
+{
+  return self->folds != NULL && self->folds[k] != NULL;
+}
+
+/* What stands at @k of the span. */
+static inline const PtLayer *
+pt_stage_get_layer (const PtStage *self, guint k)
+{
+  return pt_stage_folds (self, k) ? self->folds[k] :
+      self->wiring->network->nodes[self->span->first + k].layer;
+}
 
 /* The saved tensors of @layer for frame @sequence. */
 static inline PtTensor **

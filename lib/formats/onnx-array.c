@@ -18,6 +18,8 @@ typedef struct
   gpointer data;
 } Made;
 
+const gchar pt_onnx_splat[] = "splat";
+
 gboolean
 pt_onnx_type_is_float (gint type)
 {

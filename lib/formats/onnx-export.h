@@ -74,6 +74,15 @@ GBytes *pt_onnx_export_network (PtNetwork *network, const gchar *path,
 /* The row of a kind; NULL if there is none. */
 const OnnxWriter *pt_onnx_find_writer (const gchar *kind);
 
+/* -- onnx-settings.c: what partime itself has written into a model -- */
+
+/* Settings of [network], [learning] and [output]. */
+gboolean pt_onnx_take_settings (PtNetwork *network,
+    const Onnx__ModelProto *model, const gchar *path, GError **error);
+/* Options of layers, once they are there. */
+gboolean pt_onnx_take_options (PtNetwork *network,
+    const Onnx__ModelProto *model, GError **error);
+
 /* -- onnx-export-node.c: for writers -- */
 
 gpointer pt_onnx_make (OnnxExport *self, gsize size);

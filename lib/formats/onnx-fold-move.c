@@ -401,34 +401,6 @@ move_concat (OnnxImport *self, const OnnxArray *in, guint n, OnnxArray *out,
 /* -- from numbers -- */
 
 static gboolean
-move_fill (OnnxImport *self, const OnnxArray *in, guint n, OnnxArray *out,
-    GError **error)
-{
-  const Onnx__AttributeProto *attribute = pt_onnx_find (self, "value");
-  gint64 dims[ONNX_MAX_DIMS];
-  OnnxArray value = {.type = TYPE (FLOAT) };
-  OnnxCell cell = { 0 };
-  guint rank;
-
-  if (!pt_onnx_fold_list (self, in, n, 0, "", 0, dims, &rank, error))
-    return FALSE;
-  if (attribute != NULL && attribute->t != NULL) {
-    if (!pt_onnx_array_read (self, attribute->t, &value, error))
-      return FALSE;
-    cell = value.n == 1 ? value.cells[0] : cell;
-    pt_onnx_array_clear (&value);
-    if (value.n != 1)
-      return pt_onnx_refuse (self, error, "found a value of %" G_GINT64_FORMAT
-          " elements, expected one", value.n);
-  }
-  if (!pt_onnx_array_init (self, out, value.type, dims, rank, error))
-    return FALSE;
-  for (gint64 i = 0; i < out->n; i++)
-    out->cells[i] = cell;
-  return TRUE;
-}
-
-static gboolean
 move_range (OnnxImport *self, const OnnxArray *in, guint n, OnnxArray *out,
     GError **error)
 {
@@ -462,7 +434,6 @@ move_range (OnnxImport *self, const OnnxArray *in, guint n, OnnxArray *out,
 
 const OnnxFold pt_onnx_folds_move[] = {
   {"Concat", 1, G_MAXUINT, move_concat, " axis "},
-  {"ConstantOfShape", 1, 1, move_fill, " value "},
   {"Expand", 2, 2, move_expand, " "},
   {"Flatten", 1, 1, move_flatten, " axis "},
   {"Gather", 2, 2, move_gather, " axis "},

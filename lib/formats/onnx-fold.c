@@ -9,6 +9,9 @@
 
 #define FOLD_MAX_INPUTS 64
 
+/* Elements of one ConstantOfShape, which takes no memory by itself. */
+#define FOLD_MAX_FILL (1 << 28)
+
 gboolean
 pt_onnx_fold_axis (const OnnxImport *self, guint rank, gint64 axis,
     guint *place, GError **error)
@@ -207,6 +210,42 @@ fold_constant (OnnxImport *self, GError **error)
       attribute->n_floats, error);
 }
 
+/* -- ConstantOfShape: one number, again and again -- */
+
+static gboolean
+fold_fill (OnnxImport *self, GError **error)
+{
+  const Onnx__AttributeProto *attribute = pt_onnx_find (self, "value");
+  gint64 dims[ONNX_MAX_DIMS], value_dims[ONNX_MAX_DIMS], n = 1, n_values;
+  static gfloat zero = 0;
+  Onnx__TensorProto tensor;
+  guint rank, value_rank;
+
+  onnx__tensor_proto__init (&tensor);
+  tensor.has_data_type = TRUE;
+  tensor.data_type = ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT;
+  tensor.n_float_data = 1;
+  tensor.float_data = &zero;
+  if (attribute != NULL && attribute->t != NULL)
+    tensor = *attribute->t;
+  if (!pt_onnx_need_ints (self, 0, dims, &rank, error) || (tensor.n_dims > 0 &&
+          !pt_onnx_tensor_get_dims (self, &tensor, value_dims, &value_rank,
+              &n_values, error)))
+    return FALSE;
+  if (tensor.n_dims > 0 && n_values != 1)
+    return pt_onnx_refuse (self, error, "found a value of %" G_GINT64_FORMAT
+        " elements, expected one", n_values);
+  for (guint i = 0; i < rank; i++) {
+    if (dims[i] < 0 || (dims[i] > 0 && n > FOLD_MAX_FILL / dims[i]))
+      return pt_onnx_refuse (self, error, "found %" G_GINT64_FORMAT " as "
+          "dimension %u, expected at least 0 and at most %d elements in all",
+          dims[i], i, FOLD_MAX_FILL);
+    n *= dims[i];
+  }
+  tensor.doc_string = (gchar *) pt_onnx_splat;
+  return pt_onnx_tensor_name (self, 0, &tensor, dims, rank, error);
+}
+
 gboolean
 pt_onnx_fold (OnnxImport *self, gboolean *done, GError **error)
 {
@@ -218,6 +257,9 @@ pt_onnx_fold (OnnxImport *self, gboolean *done, GError **error)
     return fold_constant (self, error);
   if (g_str_equal (type, "Shape") || g_str_equal (type, "Size"))
     return fold_measure (self, error);
+  if (g_str_equal (type, "ConstantOfShape") && fold_is_constant (self))
+    return pt_onnx_check_attributes (self, " value ", error) &&
+        fold_fill (self, error);
   fold = fold_is_constant (self) ? fold_find (type) : NULL;
   *done = fold != NULL;
   return fold == NULL || fold_run (self, fold, error);

@@ -38,6 +38,9 @@ typedef struct
   const gchar *attributes;      /* those it may have, between spaces */
 } OnnxFold;
 
+/* The doc_string, by address, of a tensor whose elements are all its first. */
+extern const gchar pt_onnx_splat[];
+
 /* -- onnx-array.c -- */
 
 gboolean pt_onnx_type_is_float (gint type);

@@ -4,6 +4,7 @@
 #include "formats/onnx-import.h"
 
 #include <string.h>
+#include <unistd.h>
 
 /* From nodes to layers. */
 
@@ -139,6 +140,19 @@ pt_onnx_add_unary (OnnxImport *self, const gchar *kind, const OnnxValue *x,
       error);
 }
 
+/* Weights that are one number again and again need no file of their size. */
+static gboolean
+graph_check_memory (OnnxImport *self, gsize size, GError **error)
+{
+  const gdouble memory =
+      (gdouble) sysconf (_SC_PHYS_PAGES) * sysconf (_SC_PAGESIZE);
+
+  self->weight_bytes += size;
+  return self->weight_bytes <= memory || pt_onnx_refuse (self, error, "found "
+      "%.0f bytes of weights, expected at most the %.0f of this machine",
+      self->weight_bytes, memory);
+}
+
 gboolean
 pt_onnx_set_weight (OnnxImport *self, gint layer, guint i, gfloat *data,
     GError **error)
@@ -146,7 +160,8 @@ pt_onnx_set_weight (OnnxImport *self, gint layer, guint i, gfloat *data,
   PtNode *node = &self->network->nodes[layer];
   const PtShape *shape = &node->layer->weights[i].shape;
   const gsize size = pt_shape_get_n_elements (shape) * sizeof (gfloat);
-  PtTensor *tensor = pt_tensor_new_shaped (PT_F32, shape, error);
+  PtTensor *tensor = graph_check_memory (self, size, error) ?
+      pt_tensor_new_shaped (PT_F32, shape, error) : NULL;
 
   g_clear_pointer (&node->weights[i], pt_tensor_unref);
   if (tensor != NULL)

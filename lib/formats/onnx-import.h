@@ -42,6 +42,7 @@ typedef struct
   GHashTable *reshaped;         /* "layer shape", owned -> layer + 1 */
   GPtrArray *made;              /* constants that were worked out, or NULL */
   gint64 fold_left;             /* elements that those to come may have */
+  gdouble weight_bytes;         /* of all layers */
   gboolean whole;               /* the batch is one frame */
   guint n_done;                 /* nodes */
   const Onnx__NodeProto *node;  /* at hand */
@@ -66,6 +67,13 @@ gboolean pt_onnx_fail (const OnnxImport *self, GError **error,
 /* -- onnx-input.c -- */
 
 gboolean pt_onnx_add_input (OnnxImport *self, GError **error);
+
+/* -- onnx-output.c -- */
+
+/* The name of the output that network.output names, or of the first. */
+const gchar *pt_onnx_find_output (OnnxImport *self, GError **error);
+/* Leaves the layers that output @name needs, which are a network then. */
+gboolean pt_onnx_finish (OnnxImport *self, const gchar *name, GError **error);
 
 /* -- onnx-guard.c -- */
 
@@ -181,19 +189,20 @@ gboolean pt_onnx_pass (OnnxImport *self, const OnnxValue *x, GError **error);
 gboolean pt_onnx_add_value (OnnxImport *self, const gchar *name,
     const OnnxValue *value, GError **error);
 
-/* -- onnx-settings.c: what partime itself has written into a model -- */
+/* -- onnx-eltwise.c -- */
 
-/* Settings of [network], [learning] and [output]. */
-gboolean pt_onnx_take_settings (PtNetwork *network,
-    const Onnx__ModelProto *model, const gchar *path, GError **error);
-/* Options of layers, once they are there. */
-gboolean pt_onnx_take_options (PtNetwork *network,
-    const Onnx__ModelProto *model, GError **error);
+/* Adds a layer that multiplies by @factor; its index, or ONNX_NO_LAYER. */
+gint pt_onnx_multiply (OnnxImport *self, gint layer, gdouble factor,
+    GError **error);
 
 /* -- operators, by file; each ends with a row whose name is NULL -- */
 
-extern const OnnxOperator pt_onnx_ops[], pt_onnx_ops_window[],
-    pt_onnx_ops_join[], pt_onnx_ops_part[], pt_onnx_ops_resize[],
-    pt_onnx_ops_structure[];
+extern const OnnxOperator pt_onnx_ops[];
+extern const OnnxOperator pt_onnx_ops_activation[];
+extern const OnnxOperator pt_onnx_ops_eltwise[];
+extern const OnnxOperator pt_onnx_ops_part[];
+extern const OnnxOperator pt_onnx_ops_resize[];
+extern const OnnxOperator pt_onnx_ops_structure[];
+extern const OnnxOperator pt_onnx_ops_window[];
 
 G_END_DECLS

@@ -5,76 +5,7 @@
 
 #include <string.h>
 
-/* Operators over all of their input, and activations. */
-
-/* An activation becomes an option of the layer above where nobody else reads
- * that: one pass over memory less. */
-static gboolean
-ops_activate (OnnxImport *self, const gchar *kind, const gchar *slope,
-    GError **error)
-{
-  const OnnxValue *x = pt_onnx_need_layer (self, 0, 1, 4, error);
-  g_autofree gchar *words = slope == NULL ? g_strdup ("") :
-      g_strconcat ("negative_slope=", slope, NULL);
-  g_autofree gchar *now = NULL;
-  const PtLayer *layer;
-
-  if (x == NULL)
-    return FALSE;
-  if (x->alone && x->layer != PT_NETWORK_INPUT) {
-    layer = self->network->nodes[x->layer].layer;
-    now = pt_params_get (layer->kind->params, layer->options, "activation");
-    if (now != NULL && g_str_equal (now, "none") &&
-        pt_onnx_set_option (self, x->layer, "activation", kind, NULL))
-      return (slope == NULL || pt_onnx_set_option (self, x->layer,
-              "negative_slope", slope, error)) &&
-          pt_onnx_pass (self, x, error);
-  }
-  return pt_onnx_add_unary (self, kind, x, words, error);
-}
-
-static gboolean
-ops_relu (OnnxImport *self, GError **error)
-{
-  return ops_activate (self, "relu", NULL, error);
-}
-
-static gboolean
-ops_leaky_relu (OnnxImport *self, GError **error)
-{
-  gchar slope[G_ASCII_DTOSTR_BUF_SIZE];
-
-  g_ascii_dtostr (slope, sizeof slope, pt_onnx_get_float (self, "alpha",
-          0.01));
-  return ops_activate (self, "leaky-relu", slope, error);
-}
-
-static gboolean
-ops_sigmoid (OnnxImport *self, GError **error)
-{
-  return ops_activate (self, "sigmoid", NULL, error);
-}
-
-static gboolean
-ops_tanh (OnnxImport *self, GError **error)
-{
-  return ops_activate (self, "tanh", NULL, error);
-}
-
-static gboolean
-ops_gelu (OnnxImport *self, GError **error)
-{
-  const OnnxValue *x = pt_onnx_need_layer (self, 0, 1, 4, error);
-
-  if (x == NULL)
-    return FALSE;
-  if (pt_onnx_is_text (self, "approximate", "none", "none"))
-    return ops_activate (self, "gelu", NULL, error);
-  if (!pt_onnx_is_text (self, "approximate", "tanh", "none"))
-    return pt_onnx_refuse (self, error, "found another approximation, "
-        "expected none or tanh");
-  return pt_onnx_add_unary (self, "gelu", x, "approximate=tanh", error);
-}
+/* Operators over all of their input. */
 
 /* Before opset 13 all axes from the given one on were one. */
 static gboolean
@@ -280,15 +211,10 @@ const OnnxOperator pt_onnx_ops[] = {
   {"BatchNormalization", ops_batch_norm,
       " epsilon momentum spatial training_mode is_test consumed_inputs "},
   {"Dropout", ops_dropout, " ratio seed is_test "},
-  {"Gelu", ops_gelu, " approximate "},
   {"Gemm", ops_gemm, " alpha beta transA transB broadcast "},
   {"GlobalAveragePool", ops_global_average, " "},
   {"Identity", ops_identity, " "},
-  {"LeakyRelu", ops_leaky_relu, " alpha consumed_inputs "},
   {"MatMul", ops_mat_mul, " "},
-  {"Relu", ops_relu, " consumed_inputs "},
-  {"Sigmoid", ops_sigmoid, " consumed_inputs "},
   {"Softmax", ops_softmax, " axis "},
-  {"Tanh", ops_tanh, " consumed_inputs "},
   {NULL}
 };

@@ -2,7 +2,6 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include "formats/onnx-export.h"
-#include "formats/onnx-import.h"
 
 #include <string.h>
 

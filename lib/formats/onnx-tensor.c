@@ -228,12 +228,19 @@ tensor_count_typed (const Tensor *tensor)
   }
 }
 
-/* Raw or external bytes, or none of both; exactly @n elements either way. */
 static gboolean
-tensor_get_bytes (const OnnxImport *self, const Tensor *tensor, gint64 n,
-    Bytes *bytes, GError **error)
+tensor_is_splat (const Tensor *tensor)
+{
+  return tensor->doc_string == pt_onnx_splat;
+}
+
+/* Raw or external bytes, or none of both; exactly @elements either way. */
+static gboolean
+tensor_get_bytes (const OnnxImport *self, const Tensor *tensor,
+    gint64 elements, Bytes *bytes, GError **error)
 {
   const gsize width = tensor_get_width (tensor->data_type);
+  const gint64 n = tensor_is_splat (tensor) ? 1 : elements;
 
   memset (bytes, 0, sizeof *bytes);
   if (tensor->segment != NULL)
@@ -282,9 +289,10 @@ tensor_get_raw (const guint8 *at, gsize width)
 
 /* The bits of element @i, or its typed field's. */
 static guint64
-tensor_get_bits (const Tensor *tensor, const Bytes *bytes, gsize i)
+tensor_get_bits (const Tensor *tensor, const Bytes *bytes, gsize place)
 {
   const gsize width = tensor_get_width (tensor->data_type);
+  const gsize i = tensor_is_splat (tensor) ? 0 : place;
   guint64 bits = 0;
 
   if (bytes->data != NULL)
@@ -431,6 +439,10 @@ pt_onnx_array_read (const OnnxImport *self, const Tensor *tensor,
   if (!pt_onnx_tensor_get_dims (self, tensor, made.dims, &made.rank, &made.n,
           error))
     return FALSE;
+  if (tensor_is_splat (tensor) && made.n > self->fold_left)
+    return tensor_fail (self, tensor, error, "found %" G_GINT64_FORMAT
+        " elements to work out, expected at most %" G_GINT64_FORMAT, made.n,
+        self->fold_left);
   if (tensor_get_bytes (self, tensor, made.n, &bytes, error) &&
       (made.cells = g_try_new (OnnxCell, MAX (made.n, 1))) == NULL)
     tensor_fail (self, tensor, error, "no memory for %" G_GINT64_FORMAT

@@ -1,6 +1,7 @@
 /* SPDX-FileCopyrightText: partimefilter contributors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include "formats/onnx-export.h"
 #include "formats/onnx-import.h"
 
 #include <errno.h>
@@ -17,8 +18,14 @@
 #define MODEL_MIN_FOLDS (1 << 24)
 
 static const OnnxOperator *const model_tables[] = {
-  pt_onnx_ops, pt_onnx_ops_window, pt_onnx_ops_join, pt_onnx_ops_part,
-  pt_onnx_ops_resize, pt_onnx_ops_structure, NULL
+  pt_onnx_ops,
+  pt_onnx_ops_activation,
+  pt_onnx_ops_eltwise,
+  pt_onnx_ops_part,
+  pt_onnx_ops_resize,
+  pt_onnx_ops_structure,
+  pt_onnx_ops_window,
+  NULL
 };
 
 gboolean
@@ -269,8 +276,9 @@ model_check_frames (OnnxImport *self, GError **error)
       "Ceil Celu Clip Concat Conv ConvTranspose Cos DepthToSpace Div Dropout "
       "Elu Erf Exp Flatten Floor Gelu Gemm GlobalAveragePool GlobalMaxPool "
       "GroupNormalization HardSigmoid HardSwish Identity "
-      "InstanceNormalization LRN LeakyRelu Log MatMul MaxPool Mish Mul Neg "
-      "PRelu Pow Reciprocal Relu Reshape Resize Round Selu Sigmoid Sign Sin "
+      "InstanceNormalization LRN LeakyRelu Log MatMul Max MaxPool Mean Min "
+      "Mish Mul Neg "
+      "PRelu Pow Reciprocal Relu Reshape Resize Round Selu Shrink Sigmoid Sign Sin "
       "Slice Softmax Softplus Softsign SpaceToDepth Sqrt Sub Sum Tanh "
       "ThresholdedRelu Upsample ";
   g_autofree gchar *word = g_strconcat (" ", self->node->op_type, " ", NULL);
@@ -332,95 +340,18 @@ model_add_graph (OnnxImport *self, const Onnx__GraphProto *graph,
   return TRUE;
 }
 
-/* -- output -- */
-
-/* The output that network.output names, or the first. */
-static const gchar *
-model_find_output (OnnxImport *self, GError **error)
-{
-  const gchar *wanted = self->network->settings.output;
-  g_autofree gchar *quoted = pt_params_quote (wanted);
-  GString *names;
-
-  if (self->graph->n_output == 0) {
-    pt_onnx_fail (self, error, "found no output, expected one");
-    return NULL;
-  }
-  if (*wanted == '\0')
-    return self->graph->output[0]->name;
-  for (gsize i = 0; i < self->graph->n_output; i++)
-    if (g_str_equal (self->graph->output[i]->name, wanted))
-      return wanted;
-  names = g_string_new (NULL);
-  for (gsize i = 0; i < self->graph->n_output; i++)
-    g_string_append_printf (names, "%s%.60s", i ? ", " : "",
-        self->graph->output[i]->name);
-  pt_onnx_fail (self, error, "found network.output=%s, expected one of the "
-      "model's outputs: %s", quoted, names->str);
-  g_string_free (names, TRUE);
-  return NULL;
-}
-
-/* Layers that @last does not need are taken out; it becomes the last. */
-static void
-model_prune (PtNetwork *network, gint last)
-{
-  g_autofree gint *places = g_new0 (gint, last + 1);
-  guint n = 0;
-
-  places[last] = 1;
-  for (gint i = last; i >= 0; i--)
-    for (guint j = 0; places[i] && j < network->nodes[i].layer->n_inputs; j++)
-      if (network->nodes[i].inputs[j] >= 0)
-        places[network->nodes[i].inputs[j]] = 1;
-  for (guint i = 0; i < network->n_nodes; i++) {
-    PtNode node = network->nodes[i];
-
-    if ((gint) i > last || !places[i]) {
-      for (guint j = 0; j < PT_LAYER_MAX_WEIGHTS; j++)
-        g_clear_pointer (&node.weights[j], pt_tensor_unref);
-      pt_layer_free (node.layer);
-      continue;
-    }
-    for (guint j = 0; j < node.layer->n_inputs; j++)
-      if (node.inputs[j] >= 0)
-        node.inputs[j] = places[node.inputs[j]];
-    places[i] = n;
-    network->nodes[n++] = node;
-  }
-  network->n_nodes = n;
-}
-
-static gboolean
-model_set_output (OnnxImport *self, const gchar *name, GError **error)
-{
-  const OnnxValue *value = g_hash_table_lookup (self->values, name);
-  g_autofree gchar *quoted = pt_params_quote (name);
-
-  if (value == NULL || value->constant != NULL || value->layer < 0)
-    return pt_onnx_fail (self, error, "found output %s that is %s, expected "
-        "the result of a layer", quoted, value == NULL ? "made by no node" :
-        value->constant != NULL ? "constant" : "the input");
-  model_prune (self->network, value->layer);
-  return TRUE;
-}
-
 static gboolean
 model_build (OnnxImport *self, GError **error)
 {
   const gchar *output;
 
   if (!model_check_texts (self, self->graph, error) ||
-      (output = model_find_output (self, error)) == NULL ||
+      (output = pt_onnx_find_output (self, error)) == NULL ||
       !model_add_given (self, error))
     return FALSE;
   model_count (self, output, 1);
-  if (!model_add_graph (self, self->graph, error) ||
-      !model_set_output (self, output, error) ||
-      !pt_network_infer (self->network, error))
-    return FALSE;
-  self->network->initialised = TRUE;
-  return TRUE;
+  return model_add_graph (self, self->graph, error) &&
+      pt_onnx_finish (self, output, error);
 }
 
 /* -- a file -- */
@@ -462,6 +393,7 @@ model_try (OnnxImport *self, const PtSettings *given, GError **error)
   self->reshaped =
       g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
   self->n_done = 0;
+  self->weight_bytes = 0;
   done = model_build (self, error);
   g_hash_table_unref (self->values);
   g_hash_table_unref (self->uses);

@@ -81,12 +81,10 @@ activation_infer (PtLayer *layer, GError **error)
   const ActivationOptions *options = layer->options;
   const PtActivation activation = activation_get (layer);
 
-  if ((activation == PT_ACTIVATION_CLIP ||
-          activation == PT_ACTIVATION_HARD_TANH) &&
+  if (activation == PT_ACTIVATION_HARD_TANH &&
       options->alpha > options->beta) {
-    g_set_error (error, PT_ERROR, PT_ERROR_CONFIG, "the least value is %g and "
-        "the largest %g, expected one that is not less", options->alpha,
-        options->beta);
+    g_set_error (error, PT_ERROR, PT_ERROR_CONFIG, "min_val=%g, expected at "
+        "most max_val=%g", options->alpha, options->beta);
     return FALSE;
   }
   layer->backward_uses_x = pt_activation_uses_x (activation);

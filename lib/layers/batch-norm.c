@@ -3,6 +3,8 @@
 
 #include "layers/layer.h"
 
+#include <math.h>
+
 enum
 {
   FORWARD,
@@ -178,6 +180,29 @@ batch_norm_backward (const PtLayer *layer, PtLayerPlan *plan,
   return pt_op_run (plan->ops[BACKWARD], &run, error);
 }
 
+/* y = weight (x - mean) / sqrt (variance + eps) + bias. */
+static gboolean
+batch_norm_get_scale (const PtLayer *layer, PtTensor *const *weights,
+    gfloat *scale, gfloat *shift)
+{
+  const BatchNormOptions *options = layer->options;
+  const gint64 n = pt_shape_get_n_elements (&layer->weights[WEIGHT].shape);
+  const gfloat *data[RUNNING_VAR + 1];
+
+  if (options->statistics != STATISTICS_RUNNING)
+    return FALSE;
+  for (guint i = 0; i <= RUNNING_VAR && scale != NULL; i++)
+    data[i] = weights[i]->data;
+  for (gint64 i = 0; i < n && scale != NULL; i++) {
+    const gdouble factor =
+        data[WEIGHT][i] / sqrt (data[RUNNING_VAR][i] + options->eps);
+
+    scale[i] = factor;
+    shift[i] = data[BIAS][i] - factor * data[RUNNING_MEAN][i];
+  }
+  return TRUE;
+}
+
 /* Two passes for the statistics, one to apply them. */
 static gdouble
 batch_norm_flops (const PtLayer *layer)
@@ -207,5 +232,6 @@ const PtLayerKind pt_layer_batch_norm = {
   .plan = batch_norm_plan,
   .forward = batch_norm_forward,
   .backward = batch_norm_backward,
+  .get_scale = batch_norm_get_scale,
   .flops = batch_norm_flops,
 };

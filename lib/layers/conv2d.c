@@ -114,6 +114,9 @@ static const gchar *const conv2d_samples[] = {
   "in=1x3x6x5 filters=4 kernel=1 activation=gelu",
   "in=1x3x6x5 filters=2 kernel=3 padding=1 activation=silu",
   "in=1x16x6x5 filters=16 kernel=3 padding=1 activation=tanh",
+  "in=1x3x6x5 filters=2 kernel=3 activation=hard-swish",
+  "in=1x16x6x5 filters=16 kernel=3 padding=1 activation=relu6",
+  "in=1x8x6x5 filters=16 kernel=1 activation=mish",
   NULL,
 };
 
@@ -130,5 +133,6 @@ const PtLayerKind pt_layer_conv2d = {
   .plan = conv2d_plan,
   .forward = pt_affine_forward,
   .backward = pt_affine_backward,
+  .rows_are_channels = TRUE,
   .flops = conv2d_flops,
 };

@@ -103,6 +103,13 @@ struct _PtLayerKind
       const PtLayerArgs *args, GError **error);
   gboolean (*backward) (const PtLayer *layer, PtLayerPlan *plan,
       const PtLayerArgs *args, GError **error);
+  /* For inference: whether y = scale x + shift for each channel, and both from
+   * the weights' values, unless @scale is NULL. Weights 0 and 1 then have a
+   * number per channel each. NULL: never. */
+  gboolean (*get_scale) (const PtLayer *layer, PtTensor *const *weights,
+      gfloat *scale, gfloat *shift);
+  gboolean rows_are_channels;   /* weight 0 has a row for each output channel;
+                                 * options bias and activation */
   /* Rough cost of the forward pass in floating-point operations; NULL: the
    * number of output elements. */
   gdouble (*flops) (const PtLayer *layer);

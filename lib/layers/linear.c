@@ -82,6 +82,9 @@ static const gchar *const linear_samples[] = {
   "in=3x4x6 units=5 activation=gelu",
   "in=1x3x4x6 units=5 activation=tanh",
   "in=2x3x2x4x6 units=3 bias=false",
+  "in=1x6 units=9 activation=relu6",
+  "in=1x6 units=9 activation=hard-swish",
+  "in=1x6 units=9 activation=mish",
   NULL,
 };
 

@@ -16,6 +16,12 @@ layers = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(layers)
 
 LAYERS = """
+linear in=1x6 units=9 activation=relu6
+linear in=1x6 units=9 activation=hard-swish
+linear in=1x6 units=9 activation=mish
+conv2d in=1x3x6x5 filters=2 kernel=3 activation=hard-swish
+conv2d in=1x16x6x5 filters=16 kernel=3 padding=1 activation=relu6
+conv2d in=1x8x6x5 filters=16 kernel=1 activation=mish
 relu in=3x1x2x3x5
 sigmoid in=3x1x2x3x5
 tanh in=3x1x2x3x5
@@ -249,6 +255,8 @@ def prelu(xs, o, weights):
 
 
 layers.KINDS = {
+    "linear": layers.linear,
+    "conv2d": layers.conv2d,
     **{kind: lambda xs, o, w, kind=kind: unary(kind, xs, o) for kind in UNARY},
     **{kind: lambda xs, o, w, kind=kind: binary(kind, xs, o, w)
        for kind in BINARY},

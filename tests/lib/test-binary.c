@@ -2,10 +2,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include "core/walk.h"
-#include "op-test.h"
-
-#include <math.h>
-#include <string.h>
+#include "layer-rig.h"
 
 /* Operations of two operands against plain loops over doubles, in shapes that
  * take each of the ways through memory. */
@@ -104,12 +101,12 @@ typedef struct
   PtShape shapes[2], y;
   gdouble *values[2], *dy;
   PtTensor *operands[2], *tensor_dy;
-} Rig;
+} Pair;
 
 /* @kind sets the range: no logarithm of less than 0, nothing divided by 0; a
  * tenth of the others ties. */
 static void
-rig_init (Rig *rig, PtBinary kind, const Shapes *item, gboolean swap,
+pair_init (Pair *rig, PtBinary kind, const Shapes *item, gboolean swap,
     const gchar *name)
 {
   g_autoptr (GError) error = NULL;
@@ -137,7 +134,7 @@ rig_init (Rig *rig, PtBinary kind, const Shapes *item, gboolean swap,
 }
 
 static void
-rig_clear (Rig *rig)
+pair_clear (Pair *rig)
 {
   for (guint k = 0; k < 2; k++) {
     pt_tensor_unref (rig->operands[k]);
@@ -150,7 +147,7 @@ rig_clear (Rig *rig)
 }
 
 static PtOp *
-rig_plan (Rig *rig, PtOpType type, PtBinary kind, guint wanted)
+pair_plan (Pair *rig, PtOpType type, PtBinary kind, guint wanted)
 {
   g_autoptr (GError) error = NULL;
   PtOpDesc desc = { type, rig->shapes[0], rig->y,
@@ -169,11 +166,11 @@ rig_plan (Rig *rig, PtOpType type, PtBinary kind, guint wanted)
 }
 
 static void
-check_forward (Rig *rig, PtBinary kind)
+check_forward (Pair *rig, PtBinary kind)
 {
   const gsize n = pt_shape_get_n_elements (&rig->y);
   g_autoptr (PtTensor) y = op_test_unset (rig->device, &rig->y);
-  g_autoptr (PtOp) op = rig_plan (rig, PT_OP_BINARY, kind, 0);
+  g_autoptr (PtOp) op = pair_plan (rig, PT_OP_BINARY, kind, 0);
   g_autofree gdouble *expected = g_new (gdouble, n);
   g_autofree gdouble *found = NULL;
 
@@ -188,13 +185,13 @@ check_forward (Rig *rig, PtBinary kind)
 }
 
 static void
-check_backward (Rig *rig, PtBinary kind, guint wanted)
+check_backward (Pair *rig, PtBinary kind, guint wanted)
 {
   const PtShape *shape = &rig->shapes[wanted];
   const gsize n = pt_shape_get_n_elements (shape);
   g_autoptr (PtTensor) dx = op_test_unset (rig->device, shape);
   g_autoptr (PtTensor) again = op_test_unset (rig->device, shape);
-  g_autoptr (PtOp) op = rig_plan (rig, PT_OP_BINARY_BACKWARD, kind, wanted);
+  g_autoptr (PtOp) op = pair_plan (rig, PT_OP_BINARY_BACKWARD, kind, wanted);
   g_autofree gdouble *expected = g_new0 (gdouble, n);
   g_autofree gdouble *found = NULL;
   PtOpArgs args = { .x = rig->operands[0], .w = rig->operands[1],
@@ -221,13 +218,13 @@ test_shapes (gconstpointer data)
   for (guint d = 0; op_test_devices ()[d] != NULL; d++)
     for (PtBinary kind = 0; kind < PT_N_BINARIES; kind++)
       for (guint swap = 0; swap < 2; swap++) {
-        Rig rig;
+        Pair rig;
 
-        rig_init (&rig, kind, item, swap, op_test_devices ()[d]);
+        pair_init (&rig, kind, item, swap, op_test_devices ()[d]);
         check_forward (&rig, kind);
         check_backward (&rig, kind, 0);
         check_backward (&rig, kind, 1);
-        rig_clear (&rig);
+        pair_clear (&rig);
       }
 }
 
@@ -240,10 +237,10 @@ test_in_place (gconstpointer data)
   const gsize n = pt_shape_get_n_elements (&item.a);
   g_autoptr (PtOp) op = NULL;
   g_autofree gdouble *found = NULL;
-  Rig rig;
+  Pair rig;
 
-  rig_init (&rig, PT_BINARY_SUB, &item, FALSE, NULL);
-  op = rig_plan (&rig, PT_OP_BINARY, PT_BINARY_SUB, 0);
+  pair_init (&rig, PT_BINARY_SUB, &item, FALSE, NULL);
+  op = pair_plan (&rig, PT_OP_BINARY, PT_BINARY_SUB, 0);
   op_test_run (op, &(PtOpArgs) { .x = rig.operands[0], .w = rig.operands[1],
       .y = rig.operands[place] });
   found = op_test_read (rig.device, rig.operands[place]);
@@ -251,7 +248,7 @@ test_in_place (gconstpointer data)
     g_assert_cmpfloat (found[i], ==, (gfloat) rig.values[0][i] -
         (gfloat) rig.values[1][i]);
   g_clear_pointer (&op, pt_op_free);
-  rig_clear (&rig);
+  pair_clear (&rig);
 }
 
 /* What torch.minimum, torch.maximum and torch.pow of PyTorch 1.13 give: y, da
@@ -284,10 +281,10 @@ static const struct
 };
 
 static gfloat
-run_one (Rig *rig, PtOpType type, PtBinary kind, guint wanted)
+run_one (Pair *rig, PtOpType type, PtBinary kind, guint wanted)
 {
   g_autoptr (PtTensor) out = op_test_unset (rig->device, &rig->y);
-  g_autoptr (PtOp) op = rig_plan (rig, type, kind, wanted);
+  g_autoptr (PtOp) op = pair_plan (rig, type, kind, wanted);
   g_autofree gdouble *found = NULL;
 
   op_test_run (op, &(PtOpArgs) { .x = rig->operands[0],
@@ -315,17 +312,86 @@ test_odd (void)
 
   for (guint i = 0; i < G_N_ELEMENTS (odd); i++) {
     const PtBinary kind = odd[i].kind;
-    Rig rig;
+    Pair rig;
 
     g_test_message ("%s of %g, %g", kind_names[kind], odd[i].a, odd[i].b);
-    rig_init (&rig, kind, &item, FALSE, NULL);
+    pair_init (&rig, kind, &item, FALSE, NULL);
     op_test_write_bytes (rig.device, rig.operands[0], &odd[i].a);
     op_test_write_bytes (rig.device, rig.operands[1], &odd[i].b);
     op_test_write_bytes (rig.device, rig.tensor_dy, &one);
     assert_like (run_one (&rig, PT_OP_BINARY, kind, 0), odd[i].y);
     assert_like (run_one (&rig, PT_OP_BINARY_BACKWARD, kind, 0), odd[i].da);
     assert_like (run_one (&rig, PT_OP_BINARY_BACKWARD, kind, 1), odd[i].db);
-    rig_clear (&rig);
+    pair_clear (&rig);
+  }
+}
+
+/* -- layers -- */
+
+static const struct
+{
+  const gchar *kind;
+  const gchar *sample;
+  PtError code;
+  const gchar *words;           /* parts of the message, between | */
+} bad[] = {
+  {"add", "in=1x3x4x4,1x3x4x4,1x3x1x1", PT_ERROR_SHAPE,
+      "input 2 has shape 1x3x1x1|1x3x4x4"},
+  {"add", "in=1x3x4x4,1x3x4", PT_ERROR_SHAPE, "1x3x4x4|1x3x4|or 1"},
+  {"mul", "in=1x3x4x4 other=2;1;1", PT_ERROR_SHAPE, "1x3x4x4|2x1x1"},
+  {"mul", "in=1x3x4x4 other=1;1;1;1;1;1;3", PT_ERROR_CONFIG,
+      "other has 7 numbers|1 to 6"},
+  {"mul", "in=1x3x4x4 other=1.5", PT_ERROR_CONFIG, "1.5|whole"},
+  {"mul", "in=1x3x4x4 other=0", PT_ERROR_CONFIG, "other|0"},
+  {"mul", "in=1x3x4x4 other=", PT_ERROR_CONFIG, "other has 0 numbers"},
+  {"mul", "in=1x3x4x4 other=1e9;1e9", PT_ERROR_SHAPE, "1000000000"},
+  {"mul", "in=65536x1x1x1 other=65536;1", PT_ERROR_SHAPE,
+      "output|65536x1x65536x1"},
+  {"pow", "in=1x3,1x3,1x3", PT_ERROR_CONFIG, "3 inputs|expected 1 to 2"},
+  {"prelu", "in=1x3x4x4 num_parameters=4", PT_ERROR_SHAPE,
+      "num_parameters=4|3 channels"},
+  {"prelu", "in=1x3x4x1 shape=5", PT_ERROR_SHAPE, "5|1x3x4x1"},
+  {"hard-tanh", "in=1x9 min_val=2", PT_ERROR_CONFIG,
+      "min_val=2|max_val=1"},
+  {"threshold", "in=1x9", PT_ERROR_CONFIG, "threshold"},
+  {"celu", "in=1x9 alpha=0", PT_ERROR_CONFIG, "alpha|0"},
+};
+
+static void
+test_bad_layers (void)
+{
+  for (guint i = 0; i < G_N_ELEMENTS (bad); i++) {
+    g_autoptr (GError) error = NULL;
+    g_autoptr (PtLayer) layer = layer_from_sample (pt_layer_kind_find
+        (bad[i].kind), bad[i].sample, &error);
+
+    if (layer != NULL)
+      g_assert_false (pt_layer_infer (layer, &error));
+    g_assert_error (error, PT_ERROR, (gint) bad[i].code);
+    assert_says (error->message, bad[i].words);
+  }
+}
+
+/* Which of them learn, unless told. */
+static void
+test_learned (void)
+{
+  static const struct
+  {
+    const gchar *sample;
+    gboolean learned;
+  } rows[] = {
+    {"in=1x3x4x4", FALSE}, {"in=1x3x4x4 learned=true", TRUE},
+    {"in=1x3x4x4 other=3;1;1", TRUE},
+    {"in=1x3x4x4 other=3;1;1 learned=false", FALSE},
+  };
+
+  for (guint i = 0; i < G_N_ELEMENTS (rows); i++) {
+    g_autoptr (PtLayer) layer = layer_from_sample (pt_layer_kind_find ("mul"),
+        rows[i].sample, NULL);
+
+    g_assert_true (pt_layer_infer (layer, NULL));
+    g_assert_cmpint (layer->weights[0].learned, ==, rows[i].learned);
   }
 }
 
@@ -346,5 +412,7 @@ main (int argc, char **argv)
   g_test_add_data_func ("/binary/in-place/second", GUINT_TO_POINTER (1),
       test_in_place);
   g_test_add_func ("/binary/odd", test_odd);
+  g_test_add_func ("/binary/layers/bad", test_bad_layers);
+  g_test_add_func ("/binary/layers/learned", test_learned);
   return g_test_run ();
 }

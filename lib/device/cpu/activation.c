@@ -153,9 +153,9 @@ activation_expm1 (gfloat x)
   return (p * r * r + r) * a.f + (a.f - 1.f);
 }
 
-/* x = 2^k (1 + f) with 1 + f from sqrt (1/2) to sqrt (2). */
+/* Of a normal number, x = 2^k (1 + f) with 1 + f from sqrt (1/2) to sqrt (2). */
 PT_INLINE gfloat
-activation_log (gfloat x)
+activation_log_normal (gfloat x)
 {
   union { gfloat f; guint32 u; } t, m;
   gfloat k, f, p;
@@ -176,7 +176,14 @@ activation_log (gfloat x)
   p = p * f - 2.4999993993e-1f;
   p = p * f + 3.3333331174e-1f;
   p = p * f * f * f - k * 2.12194440e-4f - 0.5f * f * f + f;
-  p += k * 0.693359375f;
+  return p + k * 0.693359375f;
+}
+
+PT_INLINE gfloat
+activation_log (gfloat x)
+{
+  gfloat p = activation_log_normal (x);
+
   p = x > FLT_MAX ? x : p;
   p = x < FLT_MIN ? -INFINITY : p;
   return x < 0.f || x != x ? NAN : p;
@@ -188,7 +195,7 @@ activation_log1p (gfloat t)
 {
   gfloat u = 1.f + t;
 
-  return activation_log (u) + (t - (u - 1.f)) / u;
+  return activation_log_normal (u) + (t - (u - 1.f)) / u;
 }
 
 PT_INLINE gfloat
@@ -218,7 +225,7 @@ activation_mish_slope (gfloat x)
   return w + x * e / (1.f + e) * 4.f * (n + 1.f) * d * d;
 }
 
-/* NaN stays. */
+/* NaN stays; where low > high it is high, as in torch.clamp(). */
 PT_INLINE gfloat
 activation_clip (gfloat x, gfloat low, gfloat high)
 {

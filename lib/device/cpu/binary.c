@@ -250,19 +250,18 @@ binary_seek (const Binary *self, BinaryCursor *cursor, guint from, guint end,
     }
 }
 
-/* One on, over those that are added up. */
+/* One on. */
 static void
-binary_step (const Binary *self, BinaryCursor *cursor)
+binary_step (const Binary *self, BinaryCursor *cursor, guint from, guint end)
 {
   const PtWalk *w = &self->walk;
 
-  for (guint d = w->n_dims; d-- > w->n_kept;) {
-    const gboolean carry = ++cursor->index[d] == w->dims[d];
+  for (guint d = end; d-- > from;) {
+    gboolean carry;
 
-    if (d == self->inner) {
-      cursor->index[d] = 0;
+    if (d == self->inner)
       continue;
-    }
+    carry = ++cursor->index[d] == w->dims[d];
     for (guint k = 0; k < PT_WALK_N; k++)
       cursor->at[k] += w->strides[k][d] * (carry ? 1 - w->dims[d] : 1);
     if (!carry)
@@ -371,7 +370,7 @@ binary_items (gconstpointer data, gint64 begin, gint64 end)
       else
         sums[0] += binary_sum (values, n);
       if (piece + 1 == self->added_segments && t + 1 < stop)
-        binary_step (self, &cursor);
+        binary_step (self, &cursor, self->walk.n_kept, self->walk.n_dims);
     }
     if (job->parts != NULL)
       memcpy (job->parts + item * width, sums, width * sizeof *sums);
@@ -386,16 +385,18 @@ binary_plain_items (gconstpointer data, gint64 begin, gint64 end)
 {
   const BinaryJob *job = data;
   const Binary *self = job->self;
+  const guint n_kept = self->period > 0 ? 0 : self->walk.n_kept;
+  gint64 segment = begin % self->kept_segments;
+  BinaryCursor cursor = { { 0 } };
 
+  binary_seek (self, &cursor, 0, n_kept, begin / self->kept_segments);
   for (gint64 item = begin; item < end; item++) {
-    const gint64 segment = item % self->kept_segments;
-    BinaryCursor cursor = { { 0 } };
-
-    if (self->period == 0)
-      binary_seek (self, &cursor, 0, self->walk.n_kept,
-          item / self->kept_segments);
     binary_run_segment (job, &cursor, segment, job->out +
         cursor.at[self->target] + segment * self->segment);
+    if (++segment == self->kept_segments) {
+      segment = 0;
+      binary_step (self, &cursor, 0, n_kept);
+    }
   }
 }
 

@@ -21,11 +21,12 @@
 #define PT_SELU_SCALE 1.05070099f
 #define PT_SELU_ALPHA 1.75809934f       /* times the scale */
 
-/* NaN stays. */
+/* NaN stays; where low > high it is high, as in torch.clamp(). */
 static PT_HD gfloat
 pt_clip (gfloat x, gfloat low, gfloat high)
 {
-  return x < low ? low : x > high ? high : x;
+  x = x < low ? low : x;
+  return x > high ? high : x;
 }
 
 /* n = e^x (e^x + 2): mish is x n / (n + 2). */

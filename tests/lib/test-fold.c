@@ -1,0 +1,244 @@
+/* SPDX-FileCopyrightText: partimefilter contributors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "engine/pipeline.h"
+
+#include <glib/gstdio.h>
+#include <math.h>
+#include <string.h>
+
+/* Where nothing learns, a convolution takes the batch-norm behind it in: the
+ * same results as layer by layer, in fewer steps, and the weights stay. */
+
+#define SIZE 9
+#define FRAMES 4
+
+static const gchar head[] = "[network]\nwidth=9\nheight=9\nchannels=3\n"
+    "[learning]\nloss=mse\ntarget=labels\nmode=off\n"
+    "[pipeline]\ndevices=cpu:0\nstages=1\n[output]\nkind=raw\n";
+
+#define CONV(name, more) \
+  "[" name "]\ntype=conv2d\nfilters=4\nkernel=3\npadding=1\n" more
+#define NORM(name, more) \
+  "[" name "]\ntype=batch-norm\nstatistics=running\n" more
+
+/* Layers, and how many are taken in. */
+static const struct
+{
+  const gchar *about, *layers;
+  guint n;
+} cases[] = {
+  {"plain", CONV ("c", "bias=false\n") NORM ("n", ""), 1},
+  {"biased", CONV ("c", "") NORM ("n", "activation=relu\neps=1e-2\n"), 1},
+  {"grouped", CONV ("a", "") CONV ("c", "groups=4\n") NORM ("n", ""), 1},
+  {"in a row", CONV ("a", "bias=false\n") NORM ("m", "activation=relu\n")
+        CONV ("c", "stride=2\n") NORM ("n", "") CONV ("d", ""), 2},
+  {"a residual", CONV ("a", "") NORM ("m", "activation=relu\n")
+        CONV ("c", "") NORM ("n", "") "[s]\ntype=add\ninputs=m;n\n"
+        CONV ("d", "bias=false\n") NORM ("o", "activation=relu\n"), 3},
+  {"activated", CONV ("c", "activation=relu\n") NORM ("n", ""), 0},
+  {"read twice", CONV ("c", "") NORM ("n", "") "[s]\ntype=add\ninputs=c;n\n",
+      0},
+  {"its own statistics", CONV ("c", "")
+        "[n]\ntype=batch-norm\nstatistics=batch\n", 0},
+};
+
+/* Weights that are not what they start as. */
+static PtNetwork *
+make_network (const gchar *layers)
+{
+  g_autofree gchar *text = g_strconcat (head, layers, NULL);
+  g_autoptr (GError) error = NULL;
+  PtNetwork *network =
+      pt_network_new_from_data (text, -1, "fold.cfg", &error);
+  GRand *rand = g_rand_new_with_seed (5);
+
+  g_assert_no_error (error);
+  pt_network_init_weights (network, 7);
+  for (guint i = 0; i < network->n_nodes; i++)
+    for (guint j = 0; j < network->nodes[i].layer->n_weights; j++) {
+      const PtTensor *weight = network->nodes[i].weights[j];
+      gfloat *data = weight->data;
+
+      for (gsize k = 0; k < weight->size / sizeof (gfloat); k++)
+        data[k] = j == 3 ? g_rand_double_range (rand, 0.2, 3) :
+            g_rand_double_range (rand, -1, 1);
+    }
+  g_rand_free (rand);
+  return network;
+}
+
+static guint
+count_folds (const PtPipeline *pipeline)
+{
+  guint n = 0;
+
+  for (guint i = 0; i < pipeline->n_stages; i++)
+    for (guint k = 0; k < pipeline->stages[i]->span->n; k++)
+      n += pt_stage_folds (pipeline->stages[i], k);
+  return n;
+}
+
+/* Outputs of some frames, one behind the other. */
+static GArray *
+run (PtPipeline *pipeline)
+{
+  GArray *outputs = g_array_new (FALSE, FALSE, sizeof (gfloat));
+  GRand *rand = g_rand_new_with_seed (6);
+
+  for (guint f = 0; f < FRAMES; f++) {
+    g_autoptr (PtTensor) frame = pt_tensor_new (PT_F32,
+        (gint64[]) { 3, SIZE, SIZE }, 3, NULL);
+    g_autoptr (PtResult) result = NULL;
+    gfloat *data = frame->data;
+
+    for (guint i = 0; i < 3 * SIZE * SIZE; i++)
+      data[i] = g_rand_double_range (rand, -1, 1);
+    g_assert_cmpint (pt_pipeline_push (pipeline, frame, NULL, PT_PUSH_NONE,
+            NULL), ==, PT_FLOW_OK);
+    g_assert_cmpint (pt_pipeline_pull (pipeline, &result, NULL), ==,
+        PT_FLOW_OK);
+    g_array_append_vals (outputs, pt_tensor_get_data (result->output),
+        pt_shape_get_n_elements (&result->output->shape));
+  }
+  g_rand_free (rand);
+  return outputs;
+}
+
+static GArray *
+run_mode (PtNetwork *network, const gchar *mode, const gchar *stages,
+    guint *folds)
+{
+  g_autoptr (PtPipeline) pipeline = NULL;
+  g_autoptr (GError) error = NULL;
+
+  g_assert_true (pt_network_set (network, "learning", "mode", mode, &error));
+  g_assert_true (pt_network_set (network, "pipeline", "stages", stages,
+          &error));
+  pipeline = pt_pipeline_new (network, &error);
+  g_assert_no_error (error);
+  pt_pipeline_set_learn (pipeline, FALSE);
+  pt_pipeline_start (pipeline, &error);
+  g_assert_no_error (error);
+  *folds = count_folds (pipeline);
+  return run (pipeline);
+}
+
+static gdouble
+get_distance (const GArray *found, const GArray *expected)
+{
+  gdouble difference = 0, size = 0;
+
+  g_assert_cmpuint (found->len, ==, expected->len);
+  for (guint i = 0; i < found->len; i++) {
+    const gdouble a = g_array_index (found, gfloat, i);
+    const gdouble b = g_array_index (expected, gfloat, i);
+
+    difference += (a - b) * (a - b);
+    size += b * b;
+  }
+  return sqrt (difference / size);
+}
+
+static void
+test_results (void)
+{
+  for (guint i = 0; i < G_N_ELEMENTS (cases); i++) {
+    g_autoptr (PtNetwork) network = make_network (cases[i].layers);
+    g_autoptr (GArray) expected = NULL;
+    g_autoptr (GArray) found = NULL;
+    guint folds;
+
+    expected = run_mode (network, "exact", "1", &folds);
+    g_assert_cmpuint (folds, ==, 0);
+    found = run_mode (network, "off", "1", &folds);
+    g_test_message ("%s: off by %.1e", cases[i].about, get_distance (found,
+            expected));
+    g_assert_cmpuint (folds, ==, cases[i].n);
+    g_assert_cmpfloat (get_distance (found, expected), <, 1e-6);
+    g_assert_cmpfloat (get_distance (expected, found), <, 1e-6);
+  }
+}
+
+/* A cut between the two keeps them apart. */
+static void
+test_cut (void)
+{
+  g_autoptr (PtNetwork) network = make_network (cases[3].layers);
+  guint folds;
+  g_autoptr (GArray) expected = run_mode (network, "exact", "1", &folds);
+  g_autoptr (GArray) apart = NULL;
+  g_autoptr (GArray) found = NULL;
+
+  g_assert_true (pt_network_set (network, "pipeline", "devices",
+          "cpu:0,cpu:0", NULL));
+  apart = run_mode (network, "off", "1,-1", &folds);
+  g_assert_cmpuint (folds, ==, 1);
+  g_assert_cmpfloat (get_distance (apart, expected), <, 1e-6);
+  found = run_mode (network, "off", "2,-1", &folds);
+  g_assert_cmpuint (folds, ==, 2);
+  g_assert_cmpfloat (get_distance (found, expected), <, 1e-6);
+}
+
+static GBytes *
+copy_weights (const PtNetwork *network)
+{
+  GByteArray *bytes = g_byte_array_new ();
+
+  for (guint i = 0; i < network->n_nodes; i++)
+    for (guint j = 0; j < network->nodes[i].layer->n_weights; j++)
+      g_byte_array_append (bytes, network->nodes[i].weights[j]->data,
+          network->nodes[i].weights[j]->size);
+  return g_byte_array_free_to_bytes (bytes);
+}
+
+/* Neither the network's nor a checkpoint's are folded; what is loaded is. */
+static void
+test_weights (void)
+{
+  g_autoptr (PtNetwork) network = make_network (cases[1].layers);
+  g_autoptr (PtNetwork) other = make_network (cases[1].layers);
+  g_autoptr (PtPipeline) pipeline = pt_pipeline_new (network, NULL);
+  g_autoptr (GBytes) before = copy_weights (network);
+  g_autoptr (GBytes) after = NULL;
+  g_autoptr (GBytes) loaded = NULL;
+  g_autoptr (GArray) first = NULL;
+  g_autoptr (GArray) second = NULL;
+  g_autoptr (GArray) third = NULL;
+  g_autofree gchar *folder = g_dir_make_tmp ("test-fold-XXXXXX", NULL);
+  g_autofree gchar *path = g_build_filename (folder, "w", NULL);
+  g_autoptr (GError) error = NULL;
+
+  pt_pipeline_start (pipeline, &error);
+  g_assert_no_error (error);
+  g_assert_cmpuint (count_folds (pipeline), ==, 1);
+  first = run (pipeline);
+  pt_pipeline_save (pipeline, path, &error);
+  g_assert_no_error (error);
+  pt_network_init_weights (other, 8);
+  g_assert_true (pt_network_load_weights (other, path, &error));
+  loaded = copy_weights (other);
+  g_assert_true (g_bytes_equal (loaded, before));
+  g_assert_true (pt_pipeline_reset (pipeline, &error));
+  second = run (pipeline);
+  g_assert_cmpfloat (get_distance (second, first), >, 0.01);
+  g_assert_true (pt_pipeline_load (pipeline, path, &error));
+  third = run (pipeline);
+  g_assert_cmpmem (third->data, third->len * sizeof (gfloat), first->data,
+      first->len * sizeof (gfloat));
+  pt_pipeline_stop (pipeline);
+  after = copy_weights (network);
+  g_assert_true (g_bytes_equal (after, before));
+  g_unlink (path);
+  g_rmdir (folder);
+}
+
+gint
+main (gint argc, gchar **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+  g_test_add_func ("/fold/results", test_results);
+  g_test_add_func ("/fold/cut", test_cut);
+  g_test_add_func ("/fold/weights", test_weights);
+  return g_test_run ();
+}
