@@ -180,9 +180,12 @@ eltwise_binary (OnnxImport *self, GError **error)
   g_autofree gchar *kind = g_ascii_strdown (self->node->op_type, -1);
   OnnxValue y;
 
-  return pt_onnx_count_inputs (self, 2, 2, error) && eltwise_join (self, kind,
-      pt_onnx_get_input (self, 0), pt_onnx_get_input (self, 1), &y, error) &&
-      pt_onnx_set_output (self, y.layer, y.rank, error);
+  if (!pt_onnx_count_inputs (self, 2, 2, error) || !eltwise_join (self, kind,
+          pt_onnx_get_input (self, 0), pt_onnx_get_input (self, 1), &y, error))
+    return FALSE;
+  y.layer = pt_onnx_fuse (self, y.layer, error);
+  return y.layer != ONNX_NO_LAYER && pt_onnx_set_output (self, y.layer,
+      y.rank, error);
 }
 
 gint

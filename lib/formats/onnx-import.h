@@ -195,6 +195,12 @@ gboolean pt_onnx_add_value (OnnxImport *self, const gchar *name,
 gint pt_onnx_multiply (OnnxImport *self, gint layer, gdouble factor,
     GError **error);
 
+/* -- onnx-fuse.c -- */
+
+/* A layer that computes what those that end with @layer do together, or
+ * @layer itself; ONNX_NO_LAYER with an error. */
+gint pt_onnx_fuse (OnnxImport *self, gint layer, GError **error);
+
 /* -- operators, by file; each ends with a row whose name is NULL -- */
 
 extern const OnnxOperator pt_onnx_ops[];

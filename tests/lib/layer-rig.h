@@ -272,5 +272,6 @@ rig_gradients (Rig *rig)
 static inline gboolean
 bytes_equal (const GByteArray *a, const GByteArray *b)
 {
-  return a->len == b->len && memcmp (a->data, b->data, a->len) == 0;
+  return a->len == b->len
+      && (a->len == 0 || memcmp (a->data, b->data, a->len) == 0);
 }

@@ -9,7 +9,7 @@
 
 /* Models made here: x (1, 2, 3, 4) to y, with the nodes of a test. */
 
-#define MAX_PARTS 8
+#define MAX_PARTS 10
 
 typedef struct
 {

@@ -4,7 +4,8 @@
 #include "onnx-made.h"
 
 /* Elementwise nodes and the layers they become: kinds with some of their
- * options. w is (1,2,1,1), s (2,1,1), b (1,1,1), k (), lo 0 and hi 6. */
+ * options. w is (1,2,1,1), s (2,1,1), b (1,1,1), k (), lo 0, hi 6, t 3, half
+ * 1/2 and root that of 2. */
 static const struct
 {
   gint64 opset;
@@ -26,6 +27,26 @@ static const struct
   {13, "Sub x k > y", "sub other=1 learned=false reverse=false"},
   {13, "Add x s > y", "add other=2;1;1 learned=true"},
   {13, "Relu x > a; Mul a x > y", "relu|mul"},
+  {13, "Conv x w > a; Sigmoid a > c; Mul a c > y", "conv2d activation=silu"},
+  {13, "Sigmoid x > c; Mul c x > y", "silu"},
+  {13, "HardSigmoid x > c; Mul c x > y", "hard-sigmoid|mul"},
+  {13, "Add x t > p; Clip p lo hi > r; Mul x r > m; Div m hi > y",
+      "hard-swish"},
+  {13, "Add x t > p; Clip p lo hi > r; Mul x r > m; Div hi m > y",
+      "add|relu6|mul|div"},
+  {13, "Conv x w > c; Add t c > p; Clip p lo hi > r; Mul r c > m; Div m hi > y",
+      "conv2d activation=hard-swish"},
+  {13, "Conv x w > c; Add b c > d; Add t d > p; Clip p lo hi > r; Mul r d > m; "
+      "Div m hi > y", "conv2d bias=true activation=hard-swish"},
+  {13, "Conv x w > c; Add t c > p; Clip p lo hi > r; Mul r c > m; "
+      "Div m hi > h; Mul h p > y",
+      "conv2d activation=none|add|hard-swish|mul"},
+  {13, "Conv x w > c; Sigmoid c > p; Mul p c > h; Mul h c > y",
+      "conv2d activation=none|silu|mul"},
+  {13, "Div x root > c; Erf c > e; Add e k > p; Mul x p > m; Mul m half > y",
+      "gelu"},
+  {13, "Mul x root > c; Erf c > e; Add e k > p; Mul x p > m; Mul m half > y",
+      "mul|erf|add|mul|mul"},
   {13, "Abs x > a; Neg x > c; Sum a c x > y", "abs|neg|add"},
   {13, "Abs x > a; Max a x k > y", "abs|max|max other=1"},
   {13, "Abs x > a; Mean a x > y", "abs|add|mul other=1 learned=auto"},
@@ -60,7 +81,8 @@ check_layers (const PtNetwork *network, const gchar *layers)
 static void
 test_eltwise (void)
 {
-  gfloat floats[] = { 1, 2 }, low = 0, high = 6;
+  gfloat floats[] = { 1, 2 }, low = 0, high = 6, three = 3, half = 0.5f;
+  gfloat root = G_SQRT2;
 
   for (guint i = 0; i < G_N_ELEMENTS (eltwise_rows); i++) {
     struct
@@ -73,6 +95,8 @@ test_eltwise (void)
       {"w", 4, {1, 2, 1, 1}, floats}, {"s", 3, {2, 1, 1}, floats},
       {"b", 3, {1, 1, 1}, floats}, {"k", 0, {0}, floats},
       {"lo", 0, {0}, &low}, {"hi", 0, {0}, &high},
+      {"t", 0, {0}, &three}, {"half", 0, {0}, &half},
+      {"root", 0, {0}, &root},
     };
     g_autoptr (GError) error = NULL;
     g_autoptr (PtNetwork) network = NULL;
