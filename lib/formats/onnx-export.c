@@ -13,7 +13,7 @@
 /* That of opset 20. */
 #define EXPORT_IR_VERSION 9
 
-const gchar *const pt_onnx_layer_options[] = { "lr_scale", NULL };
+const gchar *const pt_onnx_layer_options[] = { "lr_scale", "learned", NULL };
 
 OnnxExport *
 pt_onnx_export_new (const gchar *path)

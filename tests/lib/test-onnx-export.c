@@ -193,6 +193,7 @@ static const gchar round_text[] =
     "activation=leaky-relu\nnegative_slope=0.2\n"
     "[sum]\ntype=add\ninputs=conv2;conv1\n"
     "[norm]\ntype=batch-norm\nstatistics=running\neps=1e-3\n"
+    "[times]\ntype=mul\nother=4;1;1\nlearned=false\n"
     "[part]\ntype=slice\nstart=-3\nlength=2\n"
     "[both]\ntype=concat\ninputs=part;input\n"
     "[flat]\ntype=flatten\n[head]\ntype=linear\nunits=3\n"
@@ -209,7 +210,7 @@ test_round (void)
     {"learning", "loss"}, {"learning", "optimizer"},
     {"learning", "clip-norm"}, {"output", "kind"}, {"conv1", "activation"},
     {"conv2", "lr_scale"}, {"conv2", "negative_slope"}, {"sum", "inputs"},
-    {"norm", "eps"}, {"norm", "statistics"}, {"part", "type"},
+    {"times", "learned"}, {"times", "other"}, {"norm", "eps"}, {"norm", "statistics"}, {"part", "type"},
     {"both", "inputs"}, {"head", "units"}
   };
   static const gchar *const given[] = { "network.mean=0.125", NULL };
