@@ -194,11 +194,17 @@ write_lrn (OnnxExport *self, GError **error)
   return TRUE;
 }
 
+/* The grid is an input or a weight, (H, W, 2) of one picture. */
 static gboolean
 write_grid_sample (OnnxExport *self, GError **error)
 {
   Onnx__NodeProto *node = pt_onnx_write_all (self, "GridSample");
+  PtShape *grid = &self->weight_shapes[0];
 
+  if (self->layer->n_inputs == 1) {
+    *grid = PT_SHAPE (1, grid->dims[0], grid->dims[1], 2);
+    pt_onnx_write_input (self, node, self->weights[0]);
+  }
   pt_onnx_put_text (self, node, "mode",
       pt_onnx_option_is (self, "mode", "bilinear") ? "linear" :
       pt_onnx_option_is (self, "mode", "bicubic") ? "cubic" : "nearest");
