@@ -25,8 +25,6 @@ typedef enum
   PT_OP_ACTIVATION_BACKWARD,    /* dy, y or x -> dx; dy may be dx */
   PT_OP_POOL,                   /* x -> y [indices] */
   PT_OP_POOL_BACKWARD,          /* dy [indices] -> dx */
-  PT_OP_UPSAMPLE,               /* x -> y */
-  PT_OP_UPSAMPLE_BACKWARD,      /* dy -> dx */
   PT_OP_BATCH_NORM,             /* x w b mean variance -> y saved_mean
                                  * saved_variance, with batch statistics also
                                  * mean and variance when update_running */
@@ -42,8 +40,6 @@ typedef enum
   PT_OP_ADD,                    /* xs -> y; y may be one of xs */
   PT_OP_CONCAT,                 /* xs -> y, along C; NULL ones are zeros */
   PT_OP_SPLIT,                  /* dy -> dxs, along C; NULL ones are left out */
-  PT_OP_FLATTEN,                /* x (1,C,H,W) -> y (1,CHW), PyTorch's order */
-  PT_OP_UNFLATTEN,              /* dy (1,CHW) -> dx (1,C,H,W) */
   PT_OP_COMBINE,                /* x -> y: elements from elsewhere, or weighted
                                  * sums of them */
   PT_OP_DROPOUT,                /* x seed -> y mask */
@@ -153,12 +149,6 @@ typedef enum
 
 typedef enum
 {
-  PT_UPSAMPLE_NEAREST,
-  PT_UPSAMPLE_BILINEAR,         /* align_corners = FALSE */
-} PtUpsampleMode;
-
-typedef enum
-{
   PT_POINTWISE_MSE,             /* mean (x - t)^2 */
   PT_POINTWISE_L1,              /* mean |x - t|, derivative 0 at 0 */
   PT_POINTWISE_CHARBONNIER,     /* mean sqrt ((x - t)^2 + eps^2) */
@@ -262,11 +252,6 @@ typedef struct
   gint padding[2];
   gboolean count_include_pad;   /* avg only, PyTorch's default is TRUE */
 } PtPoolDesc;
-
-typedef struct
-{
-  PtUpsampleMode mode;
-} PtUpsampleDesc;
 
 /* y = alpha a b */
 typedef struct
@@ -411,7 +396,6 @@ typedef struct
     PtActivationDesc activation;
     PtBinaryDesc elementwise;
     PtPoolDesc pool;
-    PtUpsampleDesc upsample;
     PtBatchNormDesc batch_norm;
     PtMatmulDesc matmul;
     PtSoftmaxDesc softmax;

@@ -33,34 +33,48 @@ write_add (OnnxExport *self, GError **error)
   return pt_onnx_write_activation (self, error);
 }
 
-/* The name of input @i, its last two axes swapped if @key says so. */
+/* The matrix @name of that shape, its last two axes swapped if @key says so. */
 static const gchar *
-math_get_matrix (OnnxExport *self, guint i, const gchar *key)
+math_get_matrix (OnnxExport *self, const gchar *name, const PtShape *shape,
+    const gchar *key)
 {
-  const guint rank = self->layer->inputs[i].n_dims;
+  const guint rank = shape->n_dims;
   gint64 perm[PT_MAX_DIMS];
 
   if (rank < 2 || !pt_onnx_option (self, key, FALSE))
-    return self->inputs[i];
+    return name;
   for (guint k = 0; k < rank; k++)
     perm[k] = k < rank - 2 ? k : k == rank - 2 ? rank - 1 : rank - 2;
-  pt_onnx_put_ints (self, pt_onnx_write (self, "Transpose", self->inputs[i],
-          NULL), "perm", perm, rank);
+  pt_onnx_put_ints (self, pt_onnx_write (self, "Transpose", name, NULL),
+      "perm", perm, rank);
   return self->last;
 }
 
+/* Of two inputs, or of one and a weight. */
 static gboolean
 write_matmul (OnnxExport *self, GError **error)
 {
+  const PtLayer *layer = self->layer;
+  const gboolean alone = layer->n_inputs == 1;
+  const guint first = alone && pt_onnx_option (self, "reverse", FALSE);
+  const gchar *names[] = { self->inputs[0],
+    alone ? self->weights[0] : self->inputs[1]
+  };
+  const PtShape *shapes[] = { &layer->inputs[0],
+    alone ? &layer->weights[0].shape : &layer->inputs[1]
+  };
   const gdouble alpha = pt_onnx_option_double (self, "alpha", 1);
-  const gchar *a = math_get_matrix (self, 0, "trans_a");
-  const gchar *b = math_get_matrix (self, 1, "trans_b");
+  const gchar *a =
+      math_get_matrix (self, names[first], shapes[first], "trans_a");
+  const gchar *b =
+      math_get_matrix (self, names[1 - first], shapes[1 - first], "trans_b");
 
   self->main = pt_onnx_write (self, "MatMul", a, b, NULL);
   if (alpha != 1)
     pt_onnx_write (self, "Mul", self->last, pt_onnx_make_number (self,
             "alpha", alpha), NULL);
-  if (self->layer->inputs[0].n_dims == 1 && self->layer->inputs[1].n_dims == 1)
+  /* a number is one of one dimension here */
+  if (shapes[0]->n_dims == 1 && shapes[1]->n_dims == 1)
     pt_onnx_write_output_shape (self);
   return TRUE;
 }

@@ -283,6 +283,14 @@ write_prelu (OnnxExport *self, GError **error)
   return TRUE;
 }
 
+/* It does not read its input. */
+static gboolean
+write_parameter (OnnxExport *self, GError **error)
+{
+  pt_onnx_write (self, "Identity", self->weights[0], NULL);
+  return TRUE;
+}
+
 /* Without the input that says training, it passes everything. */
 static gboolean
 write_dropout (OnnxExport *self, GError **error)
@@ -303,6 +311,7 @@ const OnnxWriter pt_onnx_writers[] = {
   {"linear", write_linear},
   {"lp-pool2d", write_lp_pool2d},
   {"max-pool2d", write_max_pool2d},
+  {"parameter", write_parameter},
   {"prelu", write_prelu},
   {NULL}
 };

@@ -21,14 +21,14 @@ static gint
 part_cut (OnnxImport *self, gint layer, const Parts *parts,
     GError **error)
 {
-  g_autofree gchar *start = pt_onnx_structure_print ("start", parts->start, parts->n);
-  g_autofree gchar *length =
-      pt_onnx_structure_print ("length", parts->length, parts->n);
-  g_autofree gchar *axis = pt_onnx_structure_print ("axis", parts->axis, parts->n);
-  g_autofree gchar *step = pt_onnx_structure_print ("step", parts->step, parts->n);
+  const guint n = parts->n;
+  g_autofree gchar *start = pt_onnx_print_list ("start", parts->start, n);
+  g_autofree gchar *length = pt_onnx_print_list ("length", parts->length, n);
+  g_autofree gchar *axis = pt_onnx_print_list ("axis", parts->axis, n);
+  g_autofree gchar *step = pt_onnx_print_list ("step", parts->step, n);
   g_autofree gchar *words = g_strjoin (" ", start, length, axis, step, NULL);
 
-  if (parts->n == 0)
+  if (n == 0)
     return layer;
   return pt_onnx_add_layer (self, "slice", &layer, 1, words, error);
 }
@@ -81,7 +81,7 @@ part_slice (OnnxImport *self, GError **error)
   guint n, n_ends, n_axes, n_steps;
   Parts parts = {.n = 0 };
   gint layer;
-  const OnnxValue *x = pt_onnx_structure_begin (self, 0, 1, &layer, dims, error);
+  const OnnxValue *x = pt_onnx_need_exact (self, 0, 1, &layer, dims, error);
 
   if (x == NULL ||
       !pt_onnx_get_list (self, 1, "starts", 10, starts, &n, error) ||
@@ -95,7 +95,7 @@ part_slice (OnnxImport *self, GError **error)
         " %u steps, expected as many of each", n, n_ends, n_axes, n_steps);
   for (guint i = 0; i < n && n_axes == 0; i++)
     axes[i] = i;
-  if (!pt_onnx_structure_mark (self, axes, n, x->rank, marked, error))
+  if (!pt_onnx_mark_axes (self, axes, n, x->rank, marked, error))
     return FALSE;
   for (guint i = 0; i < n; i++) {
     const gint64 axis = pt_onnx_get_axis (x, axes[i]);
@@ -135,7 +135,7 @@ part_get_split (OnnxImport *self, gint64 size, GError **error)
       if (split == NULL)
         return NULL;
     }
-  } else if (attribute != NULL && attribute->n_ints == n)
+  } else if (attribute != NULL && n > 0 && attribute->n_ints == n)
     memcpy (split, attribute->ints, n * sizeof *split);
   else if (attribute == NULL)
     for (guint i = 0; i < n; i++)
@@ -158,7 +158,7 @@ part_split (OnnxImport *self, GError **error)
   g_autofree gint64 *split = NULL;
   gint64 dims[PT_MAX_DIMS], start = 0;
   gint layer, axis;
-  const OnnxValue *x = pt_onnx_structure_begin (self, 0, 1, &layer, dims, error);
+  const OnnxValue *x = pt_onnx_need_exact (self, 0, 1, &layer, dims, error);
 
   if (x == NULL)
     return FALSE;
@@ -194,7 +194,7 @@ part_gather (OnnxImport *self, GError **error)
   const Onnx__TensorProto *tensor;
   gint layer, axis;
   guint rank, all = 0;
-  const OnnxValue *x = pt_onnx_structure_begin (self, 0, 1, &layer, dims, error);
+  const OnnxValue *x = pt_onnx_need_exact (self, 0, 1, &layer, dims, error);
 
   if (x == NULL)
     return FALSE;
@@ -206,7 +206,7 @@ part_gather (OnnxImport *self, GError **error)
   index = pt_onnx_tensor_get_ints (self, tensor, error);
   if (index == NULL)
     return FALSE;
-  list = pt_onnx_structure_print ("index", index, n);
+  list = pt_onnx_print_list ("index", index, n);
   words = g_strdup_printf ("axis=%d %s", axis, list);
   layer = pt_onnx_add_layer (self, "index-select", &layer, 1, words, error);
   if (layer == ONNX_NO_LAYER)
@@ -217,10 +217,56 @@ part_gather (OnnxImport *self, GError **error)
     target[all++] = shape[i];
   for (guint i = axis + 1; i < x->rank; i++)
     target[all++] = dims[i];
-  return pt_onnx_structure_view (self, x, layer, target, all, error);
+  return pt_onnx_add_view (self, x, layer, target, all, error);
 }
 
 /* -- longer -- */
+
+/* A constant as a layer of its own, which must read something: @x. */
+static gint
+part_add_constant (OnnxImport *self, const Onnx__TensorProto *tensor, gint x,
+    guint *rank, GError **error)
+{
+  g_autofree gchar *shape = NULL, *words = NULL;
+  gint64 dims[ONNX_MAX_DIMS], n;
+  gint layer;
+
+  if (!pt_onnx_tensor_get_dims (self, tensor, dims, rank, &n, error))
+    return ONNX_NO_LAYER;
+  shape = pt_onnx_print_list ("shape", dims, *rank);
+  words = g_strconcat (shape, " learned=false", NULL);
+  layer = pt_onnx_add_layer (self, "parameter", &x, 1, words, error);
+  return layer != ONNX_NO_LAYER && pt_onnx_take_weight (self, layer, 0, tensor,
+      error) ? layer : ONNX_NO_LAYER;
+}
+
+/* The layers of the node's inputs, of which @x is one. */
+static gboolean
+part_collect (OnnxImport *self, const OnnxValue *x, gint *layers, guint n,
+    GError **error)
+{
+  for (guint i = 0; i < n; i++) {
+    const OnnxValue *value = pt_onnx_get_input (self, i);
+    gint64 dims[PT_MAX_DIMS];
+    guint rank = x->rank;
+
+    if (value != NULL && value->constant != NULL) {
+      if (self->batch > 1)
+        return pt_onnx_need_axis (self, x, 0, error) >= 0;
+      layers[i] = part_add_constant (self, value->constant, x->layer, &rank,
+          error);
+    } else if (pt_onnx_need_exact (self, i, 1, &layers[i], dims, error))
+      rank = value->rank;
+    else
+      return FALSE;
+    if (layers[i] == ONNX_NO_LAYER)
+      return FALSE;
+    if (rank != x->rank)
+      return pt_onnx_refuse (self, error, "found inputs of %u and %u "
+          "dimensions, expected as many in all", x->rank, rank);
+  }
+  return TRUE;
+}
 
 /* A layer takes eight inputs: more are joined in turn. */
 static gboolean
@@ -229,27 +275,23 @@ part_concat (OnnxImport *self, GError **error)
   const guint n = self->node->n_input;
   g_autofree gint *layers = NULL;
   g_autofree gchar *words = NULL;
-  gint64 dims[PT_MAX_DIMS];
   const OnnxValue *x = NULL;
-  guint rank = 0;
   gint layer, axis;
 
   if (!pt_onnx_count_inputs (self, 1, 4096, error))
     return FALSE;
-  layers = g_new (gint, n);
-  for (guint i = 0; i < n; i++, rank = x->rank) {
-    x = pt_onnx_structure_begin (self, i, 1, &layers[i], dims, error);
-    if (x == NULL)
-      return FALSE;
-    if (i > 0 && x->rank != rank)
-      return pt_onnx_refuse (self, error, "found inputs of %u and %u "
-          "dimensions, expected as many in all", rank, x->rank);
-  }
+  for (guint i = 0; i < n && (x == NULL || x->constant != NULL); i++)
+    x = pt_onnx_get_input (self, i);
+  if (x == NULL || x->constant != NULL)
+    return pt_onnx_need_layer (self, 0, 1, PT_MAX_DIMS, error) != NULL;
   axis = pt_onnx_need_axis (self, x, pt_onnx_get_int (self, "axis", 1), error);
   if (axis < 0)
     return FALSE;
   if (n == 1)
     return pt_onnx_pass (self, x, error);
+  layers = g_new (gint, n);
+  if (!part_collect (self, x, layers, n, error))
+    return FALSE;
   words = g_strdup_printf ("axis=%d", axis);
   layer = layers[0];
   for (guint done = 1; done < n && layer != ONNX_NO_LAYER;) {
@@ -260,7 +302,7 @@ part_concat (OnnxImport *self, GError **error)
     layer = pt_onnx_add_layer (self, "concat", group, more + 1, words, error);
     done += more;
   }
-  return layer != ONNX_NO_LAYER && pt_onnx_set_output (self, layer, rank,
+  return layer != ONNX_NO_LAYER && pt_onnx_set_output (self, layer, x->rank,
       error);
 }
 
@@ -278,9 +320,9 @@ part_add_pad (OnnxImport *self, const OnnxValue *x, gint layer,
     return pt_onnx_pass (self, x, error);
   if (n == 2 * x->rank && pt_onnx_need_axis (self, x, 0, error) < 0)
     return FALSE;
-  list = pt_onnx_structure_print ("pad", pads, n);
+  list = pt_onnx_print_list ("pad", pads, n);
   words = g_strconcat (list, " ", more, NULL);
-  return pt_onnx_structure_add (self, "pad", layer, words, x->rank, error);
+  return pt_onnx_add_reader (self, "pad", layer, words, x->rank, error);
 }
 
 /* What of ONNX's pads, all that begin and then all that end, is which of the
@@ -301,7 +343,7 @@ part_get_pads (OnnxImport *self, const OnnxValue *x, gint64 *pads,
   for (guint i = 0; i < x->rank && n_axes == 0; i++)
     axes[i] = i;
   n_axes = n_axes ? n_axes : x->rank;
-  if (!pt_onnx_structure_mark (self, axes, n_axes, x->rank, marked, error))
+  if (!pt_onnx_mark_axes (self, axes, n_axes, x->rank, marked, error))
     return FALSE;
   if (self->opset >= 11) {
     const Onnx__TensorProto *tensor = pt_onnx_need_constant (self, 1, error);
@@ -316,7 +358,7 @@ part_get_pads (OnnxImport *self, const OnnxValue *x, gint64 *pads,
     if (data == NULL)
       return FALSE;
     memcpy (given, data, MIN (n, 2 * ONNX_MAX_DIMS) * sizeof *data);
-  } else if (attribute != NULL) {
+  } else if (attribute != NULL && attribute->n_ints > 0) {
     n = attribute->n_ints;
     memcpy (given, attribute->ints,
         MIN (n, 2 * ONNX_MAX_DIMS) * sizeof *given);
@@ -367,7 +409,7 @@ part_pad (OnnxImport *self, GError **error)
   g_autofree gchar *words = NULL;
   gfloat value;
   gint layer;
-  const OnnxValue *x = pt_onnx_structure_begin (self, 0, 1, &layer, dims, error);
+  const OnnxValue *x = pt_onnx_need_exact (self, 0, 1, &layer, dims, error);
 
   if (x == NULL || !part_get_pads (self, x, pads, error) ||
       !part_get_value (self, &value, error))
@@ -390,7 +432,7 @@ part_tile (OnnxImport *self, GError **error)
   gint64 pads[2 * PT_MAX_DIMS] = { 0 };
   guint n = 0;
   gint layer;
-  const OnnxValue *x = pt_onnx_structure_begin (self, 0, 1, &layer, dims, error);
+  const OnnxValue *x = pt_onnx_need_exact (self, 0, 1, &layer, dims, error);
 
   if (x == NULL || !pt_onnx_need_ints (self, 1, repeats, &n, error))
     return FALSE;

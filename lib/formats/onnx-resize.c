@@ -57,7 +57,7 @@ resize_read_axes (OnnxImport *self, Resize *resize, GError **error)
   }
   if (attribute == NULL)
     return TRUE;
-  if (!pt_onnx_structure_mark (self, attribute->ints, attribute->n_ints,
+  if (!pt_onnx_mark_axes (self, attribute->ints, attribute->n_ints,
           resize->rank, marked, error))
     return FALSE;
   resize->n = attribute->n_ints;
@@ -285,7 +285,7 @@ resize_add (OnnxImport *self, GError **error)
   Resize resize = {.rank = 0 };
   gint layer;
   guint first = 0;
-  const OnnxValue *x = pt_onnx_structure_begin (self, 0, 1, &layer,
+  const OnnxValue *x = pt_onnx_need_exact (self, 0, 1, &layer,
       resize.dims, error);
 
   if (x == NULL)
@@ -303,7 +303,7 @@ resize_add (OnnxImport *self, GError **error)
   if (first == 0 && pt_onnx_need_axis (self, x, 0, error) < 0)
     return FALSE;
   words = resize_print (self, &resize, first, error);
-  return words != NULL && pt_onnx_structure_add (self, "resize", layer, words,
+  return words != NULL && pt_onnx_add_reader (self, "resize", layer, words,
       x->rank, error);
 }
 

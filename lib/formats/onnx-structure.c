@@ -8,7 +8,7 @@
 /* Operators that move and select elements, none of which is computed. */
 
 gchar *
-pt_onnx_structure_print (const gchar *key, const gint64 *values, guint n)
+pt_onnx_print_list (const gchar *key, const gint64 *values, guint n)
 {
   GString *text = g_string_new (key);
 
@@ -19,7 +19,7 @@ pt_onnx_structure_print (const gchar *key, const gint64 *values, guint n)
 }
 
 const OnnxValue *
-pt_onnx_structure_begin (OnnxImport *self, guint i, guint low, gint *layer,
+pt_onnx_need_exact (OnnxImport *self, guint i, guint low, gint *layer,
     gint64 dims[PT_MAX_DIMS], GError **error)
 {
   const OnnxValue *x = pt_onnx_need_layer (self, i, low, PT_MAX_DIMS, error);
@@ -32,7 +32,7 @@ pt_onnx_structure_begin (OnnxImport *self, guint i, guint low, gint *layer,
 }
 
 gboolean
-pt_onnx_structure_add (OnnxImport *self, const gchar *kind, gint input,
+pt_onnx_add_reader (OnnxImport *self, const gchar *kind, gint input,
     const gchar *words, guint rank, GError **error)
 {
   const gint layer = pt_onnx_add_layer (self, kind, &input, 1, words, error);
@@ -44,7 +44,7 @@ pt_onnx_structure_add (OnnxImport *self, const gchar *kind, gint input,
 /* -- shapes -- */
 
 gboolean
-pt_onnx_structure_view (OnnxImport *self, const OnnxValue *x, gint layer,
+pt_onnx_add_view (OnnxImport *self, const OnnxValue *x, gint layer,
     const gint64 *dims, guint n, GError **error)
 {
   PtShape shape = {.n_dims = MAX (n, 1),.dims = {1} };
@@ -87,7 +87,7 @@ structure_flatten (OnnxImport *self, GError **error)
   pt_onnx_get_dims (self, x, dims);
   for (guint i = 0; i < x->rank; i++)
     target[i < axis ? 0 : 1] *= dims[i];
-  return pt_onnx_structure_view (self, x, x->layer, target, 2, error);
+  return pt_onnx_add_view (self, x, x->layer, target, 2, error);
 }
 
 /* 0 keeps a dimension, -1 is what is left. */
@@ -132,11 +132,11 @@ structure_reshape (OnnxImport *self, GError **error)
     return FALSE;
   pt_onnx_get_dims (self, x, dims);
   return structure_resolve (self, dims, x->rank, target, n, error) &&
-      pt_onnx_structure_view (self, x, x->layer, target, n, error);
+      pt_onnx_add_view (self, x, x->layer, target, n, error);
 }
 
 gboolean
-pt_onnx_structure_mark (OnnxImport *self, const gint64 *axes, guint n, guint rank,
+pt_onnx_mark_axes (OnnxImport *self, const gint64 *axes, guint n, guint rank,
     gboolean *marked, GError **error)
 {
   memset (marked, 0, rank * sizeof *marked);
@@ -160,7 +160,7 @@ structure_squeeze (OnnxImport *self, GError **error)
   guint n, left = 0;
 
   if (x == NULL || !pt_onnx_get_list (self, 1, "axes", 13, axes, &n, error) ||
-      !pt_onnx_structure_mark (self, axes, n, x->rank, marked, error))
+      !pt_onnx_mark_axes (self, axes, n, x->rank, marked, error))
     return FALSE;
   pt_onnx_get_dims (self, x, dims);
   for (guint i = 0; i < x->rank; i++) {
@@ -170,7 +170,7 @@ structure_squeeze (OnnxImport *self, GError **error)
     if (n > 0 ? !marked[i] : dims[i] != 1)
       dims[left++] = dims[i];
   }
-  return pt_onnx_structure_view (self, x, x->layer, dims, left, error);
+  return pt_onnx_add_view (self, x, x->layer, dims, left, error);
 }
 
 static gboolean
@@ -183,12 +183,12 @@ structure_unsqueeze (OnnxImport *self, GError **error)
   guint n, from = 0;
 
   if (x == NULL || !pt_onnx_get_list (self, 1, "axes", 13, axes, &n, error) ||
-      !pt_onnx_structure_mark (self, axes, n, x->rank + n, marked, error))
+      !pt_onnx_mark_axes (self, axes, n, x->rank + n, marked, error))
     return FALSE;
   pt_onnx_get_dims (self, x, dims);
   for (guint i = 0; i < x->rank + n; i++)
     target[i] = marked[i] ? 1 : dims[from++];
-  return pt_onnx_structure_view (self, x, x->layer, target, x->rank + n, error);
+  return pt_onnx_add_view (self, x, x->layer, target, x->rank + n, error);
 }
 
 static gboolean
@@ -199,7 +199,7 @@ structure_transpose (OnnxImport *self, GError **error)
   g_autofree gchar *words = NULL;
   gboolean same = TRUE;
   gint layer;
-  const OnnxValue *x = pt_onnx_structure_begin (self, 0, 1, &layer, dims, error);
+  const OnnxValue *x = pt_onnx_need_exact (self, 0, 1, &layer, dims, error);
 
   if (x == NULL)
     return FALSE;
@@ -214,8 +214,8 @@ structure_transpose (OnnxImport *self, GError **error)
     return pt_onnx_pass (self, x, error);
   if (perm[0] != 0 && self->batch > 1)
     return pt_onnx_need_axis (self, x, 0, error) >= 0;
-  words = pt_onnx_structure_print ("perm", perm, x->rank);
-  return pt_onnx_structure_add (self, "transpose", layer, words, x->rank, error);
+  words = pt_onnx_print_list ("perm", perm, x->rank);
+  return pt_onnx_add_reader (self, "transpose", layer, words, x->rank, error);
 }
 
 /* -- more -- */
@@ -228,7 +228,7 @@ structure_expand (OnnxImport *self, GError **error)
   gboolean same = TRUE;
   guint n = 0, rank;
   gint layer;
-  const OnnxValue *x = pt_onnx_structure_begin (self, 0, 0, &layer, dims, error);
+  const OnnxValue *x = pt_onnx_need_exact (self, 0, 0, &layer, dims, error);
 
   if (x == NULL || !pt_onnx_need_ints (self, 1, shape, &n, error))
     return FALSE;
@@ -254,8 +254,8 @@ structure_expand (OnnxImport *self, GError **error)
     return pt_onnx_need_axis (self, x, 0, error) >= 0;
   if (self->batch > 1)
     target[0] = 1;
-  words = pt_onnx_structure_print ("shape", target, rank);
-  return pt_onnx_structure_add (self, "expand", layer, words, rank, error);
+  words = pt_onnx_print_list ("shape", target, rank);
+  return pt_onnx_add_reader (self, "expand", layer, words, rank, error);
 }
 
 static gboolean
@@ -267,13 +267,15 @@ structure_depth_to_space (OnnxImport *self, GError **error)
       pt_onnx_get_int (self, "blocksize", 0), crd ? "crd" : "dcr");
   gint64 dims[PT_MAX_DIMS];
   gint layer;
-  const OnnxValue *x = pt_onnx_structure_begin (self, 0, 4, &layer, dims, error);
+  const OnnxValue *x = pt_onnx_need_exact (self, 0, 4, &layer, dims, error);
 
+  if (x == NULL)
+    return FALSE;
   if (!crd && !pt_onnx_is_text (self, "mode", "DCR", "DCR"))
     return pt_onnx_refuse (self, error, "attribute mode: found another word, "
         "expected DCR or CRD");
-  return x != NULL && pt_onnx_structure_add (self, "pixel-shuffle", layer, words,
-      x->rank, error);
+  return pt_onnx_add_reader (self, "pixel-shuffle", layer, words, x->rank,
+      error);
 }
 
 static gboolean
@@ -283,9 +285,9 @@ structure_space_to_depth (OnnxImport *self, GError **error)
       G_GINT64_FORMAT " order=dcr", pt_onnx_get_int (self, "blocksize", 0));
   gint64 dims[PT_MAX_DIMS];
   gint layer;
-  const OnnxValue *x = pt_onnx_structure_begin (self, 0, 4, &layer, dims, error);
+  const OnnxValue *x = pt_onnx_need_exact (self, 0, 4, &layer, dims, error);
 
-  return x != NULL && pt_onnx_structure_add (self, "pixel-unshuffle", layer, words,
+  return x != NULL && pt_onnx_add_reader (self, "pixel-unshuffle", layer, words,
       x->rank, error);
 }
 

@@ -300,8 +300,8 @@ desc_init (PtCombineDesc *desc, const PtMap *map, GPtrArray *memory)
 
 /* -- layers -- */
 
-static gboolean
-map_plan (PtLayerPlan *plan, guint slot, PtWorkspace *workspace,
+gboolean
+pt_map_plan (PtLayerPlan *plan, guint slot, PtWorkspace *workspace,
     const PtMap *map, const PtShape *x, const PtShape *y, GError **error)
 {
   g_autoptr (GPtrArray) memory = g_ptr_array_new_with_free_func (g_free);
@@ -318,10 +318,10 @@ pt_layer_plan_map (const PtLayer *layer, PtWorkspace *workspace,
   const PtShape *x = &layer->inputs[0], *y = &layer->output;
   g_auto (PtMap) back = {.n = 0 };
 
-  if (!map_plan (plan, FORWARD, workspace, map, x, y, error))
+  if (!pt_map_plan (plan, FORWARD, workspace, map, x, y, error))
     return FALSE;
   return !workspace->training || (map_transpose (map, &back, error) &&
-      map_plan (plan, BACKWARD, workspace, &back, y, x, error));
+      pt_map_plan (plan, BACKWARD, workspace, &back, y, x, error));
 }
 
 gboolean

@@ -58,6 +58,10 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (PtMap, pt_map_clear)
 /* Whether a table for @n rows is within this. */
 gboolean pt_map_check (gint64 n, GError **error);
 
+/* One operation, plan->ops[@slot], x -> y. */
+gboolean pt_map_plan (PtLayerPlan *plan, guint slot, PtWorkspace *workspace,
+    const PtMap *map, const PtShape *x, const PtShape *y, GError **error);
+
 /* plan(), forward() and backward() of such layers. */
 gboolean pt_layer_plan_map (const PtLayer *layer, PtWorkspace *workspace,
     PtLayerPlan *plan, const PtMap *map, GError **error);

@@ -197,6 +197,39 @@ const PtLayerKind pt_layer_reshape = {
   .backward = pt_layer_backward_map,
 };
 
+/* -- flatten -- */
+
+static const PtParam flatten_params[] = {
+  {NULL}
+};
+
+static gboolean
+flatten_infer (PtLayer *layer, GError **error)
+{
+  layer->output = PT_SHAPE (1, pt_shape_get_n_elements (&layer->inputs[0]));
+  return TRUE;
+}
+
+static const gchar *const flatten_samples[] = {
+  "in=1x3x4x5",
+  "in=1x16x1x1",
+  "in=1x9",
+  NULL,
+};
+
+const PtLayerKind pt_layer_flatten = {
+  .name = "flatten",
+  .summary = "channels, rows and columns as one row, torch.nn.Flatten",
+  .params = flatten_params,
+  .min_inputs = 1,
+  .max_inputs = 1,
+  .samples = flatten_samples,
+  .infer = flatten_infer,
+  .plan = reshape_plan,
+  .forward = pt_layer_forward_map,
+  .backward = pt_layer_backward_map,
+};
+
 /* -- transpose -- */
 
 typedef struct

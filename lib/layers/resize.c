@@ -282,20 +282,27 @@ resize_plan_axis (const ResizeOptions *options, const Resize *axis,
 }
 
 static gboolean
-resize_plan (const PtLayer *layer, PtWorkspace *workspace, PtLayerPlan *plan,
+resize_plan_axes (const PtLayer *layer, PtWorkspace *workspace,
+    PtLayerPlan *plan, const ResizeOptions *options, const Resize *axes,
     GError **error)
 {
-  const ResizeOptions *options = layer->options;
   g_auto (PtMap) map = {.fill = options->extrapolation_value };
-  Resize axes[PT_MAX_DIMS];
 
-  if (!resize_get (layer, axes, error))
-    return FALSE;
   pt_map_init (&map, layer);
   for (guint i = 0; i < map.n; i++)
     if (!resize_plan_axis (options, &axes[i], &map.axes[i], error))
       return FALSE;
   return pt_layer_plan_map (layer, workspace, plan, &map, error);
+}
+
+static gboolean
+resize_plan (const PtLayer *layer, PtWorkspace *workspace, PtLayerPlan *plan,
+    GError **error)
+{
+  Resize axes[PT_MAX_DIMS];
+
+  return resize_get (layer, axes, error) && resize_plan_axes (layer, workspace,
+      plan, layer->options, axes, error);
 }
 
 /* A product and a sum for each pixel that is read. */
@@ -344,4 +351,90 @@ const PtLayerKind pt_layer_resize = {
   .forward = pt_layer_forward_map,
   .backward = pt_layer_backward_map,
   .flops = resize_flops,
+};
+
+/* -- upsample: the same for whole numbers -- */
+
+typedef struct
+{
+  gint scale[2];
+  gint mode;
+} UpsampleOptions;
+
+static const gchar *const upsample_modes[] = { "nearest", "bilinear", NULL };
+
+static const PtParam upsample_params[] = {
+  {"scale", PT_PARAM_INT_PAIR, G_STRUCT_OFFSET (UpsampleOptions, scale), NULL,
+      1, 1024, NULL, "how many times higher and wider"},
+  {"mode", PT_PARAM_ENUM, G_STRUCT_OFFSET (UpsampleOptions, mode), "nearest",
+        0, 0, upsample_modes,
+      "how pixels are made; bilinear is with align_corners=False"},
+  {NULL}
+};
+
+static gboolean
+upsample_infer (PtLayer *layer, GError **error)
+{
+  const UpsampleOptions *options = layer->options;
+  const PtShape *x = &layer->inputs[0];
+
+  if (!pt_layer_check_rank (layer, 4, error))
+    return FALSE;
+  layer->output = PT_SHAPE (1, pt_shape_c (x),
+      pt_shape_h (x) * options->scale[0], pt_shape_w (x) * options->scale[1]);
+  return TRUE;
+}
+
+static gboolean
+upsample_plan (const PtLayer *layer, PtWorkspace *workspace,
+    PtLayerPlan *plan, GError **error)
+{
+  const UpsampleOptions *options = layer->options;
+  const ResizeOptions resize = {
+    .mode = options->mode ? MODE_LINEAR : MODE_NEAREST,
+    .coordinates = AUTO,
+    .nearest_mode = FLOOR,
+  };
+  Resize axes[PT_MAX_DIMS];
+
+  for (guint i = 0; i < 4; i++) {
+    const gint64 n = layer->inputs[0].dims[i];
+    const gint64 scale = i < 2 ? 1 : options->scale[i - 2];
+
+    axes[i] = (Resize) { n, n * scale, scale, 0, 1 };
+  }
+  return resize_plan_axes (layer, workspace, plan, &resize, axes, error);
+}
+
+/* Bilinear weighs four neighbours. */
+static gdouble
+upsample_flops (const PtLayer *layer)
+{
+  const UpsampleOptions *options = layer->options;
+  gdouble n = pt_shape_get_n_elements (&layer->output);
+
+  return options->mode ? 8 * n : n;
+}
+
+static const gchar *const upsample_samples[] = {
+  "in=1x3x4x5 scale=2",
+  "in=1x2x4x3 scale=2;3 mode=nearest",
+  "in=1x3x4x5 scale=2 mode=bilinear",
+  "in=1x2x3x1 scale=4;3 mode=bilinear",
+  NULL,
+};
+
+const PtLayerKind pt_layer_upsample = {
+  .name = "upsample",
+  .summary = "a larger picture, torch.nn.Upsample",
+  .options_size = sizeof (UpsampleOptions),
+  .params = upsample_params,
+  .min_inputs = 1,
+  .max_inputs = 1,
+  .samples = upsample_samples,
+  .infer = upsample_infer,
+  .plan = upsample_plan,
+  .forward = pt_layer_forward_map,
+  .backward = pt_layer_backward_map,
+  .flops = upsample_flops,
 };

@@ -71,6 +71,9 @@ resize in=1x3x9x8 size=4;11 mode=cubic cubic_coeff_a=-0.5 antialias=true exclude
 resize in=1x3x4x5 size=6;11 coordinates=half_pixel nearest_mode=round_prefer_ceil
 resize in=2x3x7 size=11 mode=linear
 resize in=1x2x3x4x3 size=5;3;7 mode=linear
+parameter in=1x3x4x5 shape=1;2;3;4
+parameter in=1x7 shape=3;5
+parameter in=1x7 shape=2;3;2 learned=false
 """
 
 
@@ -148,7 +151,17 @@ def resize(xs, o, weights):
     return F.interpolate(xs[0], mode=names[mode], **options)
 
 
+def parameter(xs, o, weights):
+    weight = layers.normal(*ints(o, "shape"))
+    if o.get("learned") == "false":
+        weights["weight"] = weights["after.weight"] = weight.detach()
+    else:
+        weights["weight"] = weight
+    return weight + 0 * xs[0].sum()
+
+
 layers.KINDS = {
+    "parameter": parameter,
     "slice": slices,
     "pad": pad,
     "index-select": index_select,

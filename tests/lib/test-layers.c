@@ -358,69 +358,6 @@ test_init (gconstpointer data)
   }
 }
 
-/* dropout: which elements go is random, how many and what stays is not. */
-static void
-test_dropout (void)
-{
-  const PtLayerKind *kind = pt_layer_kind_find ("dropout");
-  g_autoptr (Rig) rig = rig_new (kind, "in=1x100x10x10 p=0.3", TRUE);
-  g_autofree gfloat *x = NULL, *y = NULL, *dy = NULL, *dx = NULL;
-  g_autofree gfloat *kept = NULL, *passed = NULL;
-  guint dropped = 0;
-
-  if (rig == NULL)
-    return;
-  rig_load (rig, "dropout");
-  rig_forward (rig);
-  rig_backward (rig);
-  x = op_test_read_bytes (rig->device, rig->args.x[0]);
-  y = op_test_read_bytes (rig->device, rig->args.y);
-  dy = op_test_read_bytes (rig->device, rig->args.dy);
-  dx = op_test_read_bytes (rig->device, rig->args.dx[0]);
-  for (guint i = 0; i < 10000; i++) {
-    gboolean gone = dx[i] == 0;
-
-    dropped += gone;
-    g_assert_cmpfloat_with_epsilon (y[i], gone ? 0 : x[i] / 0.7f, 1e-5);
-    g_assert_cmpfloat_with_epsilon (dx[i], gone ? 0 : dy[i] / 0.7f, 1e-5);
-  }
-  /* Five standard deviations of the binomial: sqrt (10000 * 0.3 * 0.7). */
-  g_assert_cmpint (abs ((int) dropped - 3000), <, 5 * 46);
-
-  rig->args.learning = FALSE;
-  rig_forward (rig);
-  rig_backward (rig);
-  kept = op_test_read_bytes (rig->device, rig->args.y);
-  passed = op_test_read_bytes (rig->device, rig->args.dx[0]);
-  g_assert_cmpmem (x, 40000, kept, 40000);
-  g_assert_cmpmem (passed, 40000, dy, 40000);
-}
-
-/* Another frame drops others; the same frame the same. */
-static void
-test_dropout_seed (void)
-{
-  const PtLayerKind *kind = pt_layer_kind_find ("dropout");
-  g_autoptr (Rig) rig = rig_new (kind, "in=1x100x10x10", TRUE);
-  g_autofree gpointer first = NULL, other = NULL, again = NULL;
-  gsize size;
-
-  if (rig == NULL)
-    return;
-  size = rig->args.y->size;
-  rig_load (rig, "dropout");
-  rig_forward (rig);
-  first = op_test_read_bytes (rig->device, rig->args.y);
-  rig->args.seed++;
-  rig_forward (rig);
-  other = op_test_read_bytes (rig->device, rig->args.y);
-  g_assert_cmpint (memcmp (first, other, size), !=, 0);
-  rig->args.seed--;
-  rig_forward (rig);
-  again = op_test_read_bytes (rig->device, rig->args.y);
-  g_assert_cmpmem (first, size, again, size);
-}
-
 typedef struct
 {
   const gchar *kind;
@@ -482,6 +419,42 @@ static const BadCase bad_cases[] = {
       "start=2|length=2|the 3 of axis 1"},
   {"slice", "in=1x3x4x4 start=-4 length=1", PT_ERROR_SHAPE, "start=-4"},
   {"slice", "in=1x3x4x4 length=0", PT_ERROR_CONFIG, "length|0"},
+  {"slice", "in=1x3x4x4 axis=4 length=1", PT_ERROR_SHAPE, "axis=4|1x3x4x4|3"},
+  {"slice", "in=1x3x4x4 length=2 step=0", PT_ERROR_SHAPE, "step=0"},
+  {"slice", "in=1x3x4x4 length=4 axis=3 step=-1", PT_ERROR_SHAPE,
+      "start=0|step=-1|the 4 of axis 3"},
+  {"slice", "in=1x3x4x4 axis=2;3 start=0;1;2 length=1", PT_ERROR_CONFIG,
+      "start|3 numbers|2"},
+  {"slice", "in=1x3x4x4 length=1.5", PT_ERROR_CONFIG, "length|1.5|whole"},
+  {"concat", "in=1x3x4x4,1x4x4x4 axis=2", PT_ERROR_SHAPE,
+      "1x4x4x4|1x3x4x4|axis 2"},
+  {"concat", "in=1x3,1x3 axis=2", PT_ERROR_SHAPE, "axis=2|1x3"},
+  {"reshape", "in=1x12 shape=1;5", PT_ERROR_SHAPE, "1x5|12 elements"},
+  {"reshape", "in=1x12 shape=-1;5", PT_ERROR_SHAPE, "-1x5|12 elements"},
+  {"reshape", "in=1x12 shape=-1;-1", PT_ERROR_SHAPE, "-1x-1|one of"},
+  {"reshape", "in=1x12 shape=1;2;3;2;1;1;1", PT_ERROR_CONFIG, "7 numbers|6"},
+  {"reshape", "in=1x12 shape=12;2;0", PT_ERROR_SHAPE, "12x2x0"},
+  {"transpose", "in=1x3x4x4 perm=0;1;2", PT_ERROR_SHAPE, "3 axes|4"},
+  {"transpose", "in=1x3x4x4 perm=0;1;2;2", PT_ERROR_SHAPE, "each"},
+  {"index-select", "in=1x3x4x4 index=3", PT_ERROR_SHAPE, "3|axis 1"},
+  {"index-select", "in=1x3x4x4 index=", PT_ERROR_CONFIG, "index"},
+  {"pad", "in=1x3x4x4 pad=1;2;3", PT_ERROR_CONFIG, "3 numbers|two for each"},
+  {"pad", "in=1x3x4x4 pad=-2;-2", PT_ERROR_SHAPE, "output|1x3x4x0"},
+  {"pad", "in=1x3x4x4 pad=1;1 mode=edge", PT_ERROR_CONFIG, "replicate"},
+  {"pad", "in=1x3x4x4 pad=2147483648;0;2147483648;0", PT_ERROR_SHAPE,
+      "output"},
+  {"expand", "in=1x3x4x4 shape=1;3;4;5", PT_ERROR_SHAPE, "1x3x4x4"},
+  {"expand", "in=1x3x4x4 shape=4;4", PT_ERROR_SHAPE, "2 dimensions"},
+  {"expand", "in=1x3 shape=-1;1;3", PT_ERROR_SHAPE, "output|-1x1x3"},
+  {"pixel-shuffle", "in=1x6x4x4 upscale_factor=2", PT_ERROR_SHAPE,
+      "6 channels|4"},
+  {"pixel-unshuffle", "in=1x6x4x5 downscale_factor=2", PT_ERROR_SHAPE, "4x5"},
+  {"resize", "in=1x3x4x4", PT_ERROR_CONFIG, "size has 0|scale 0"},
+  {"resize", "in=1x3x4x4 size=2 scale=2;2", PT_ERROR_CONFIG, "size has 1"},
+  {"resize", "in=1x3x4x4 size=2;2 coordinates=tf_crop_and_resize",
+      PT_ERROR_CONFIG, "roi 0"},
+  {"resize", "in=1x3x4x4 scale=0.1;1", PT_ERROR_SHAPE, "output|1x3x0x4"},
+  {"resize", "in=1x3x4x4 mode=area size=2;2", PT_ERROR_CONFIG, "area|nearest"},
   {"add", "in=1x3x4x4,1x4x4x4", PT_ERROR_SHAPE, "1x3x4x4|1x4x4x4"},
   {"batch-norm", "in=1x3x1x1", PT_ERROR_SHAPE, "statistics=batch|1x1"},
   {"batch-norm", "in=1x3x4x4 eps=0", PT_ERROR_CONFIG, "eps|0"},
@@ -592,7 +565,5 @@ main (int argc, char **argv)
   }
   for (guint i = 0; pt_layer_kinds[i] != NULL; i++)
     add_cases (pt_layer_kinds[i], cases);
-  g_test_add_func ("/layers/dropout/kept-and-dropped", test_dropout);
-  g_test_add_func ("/layers/dropout/seed", test_dropout_seed);
   return g_test_run ();
 }

@@ -1,77 +1,17 @@
 /* SPDX-FileCopyrightText: partimefilter contributors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-#include "device/cpu/kernel.h"
+#include "device/cpu/combine.h"
 
-/* Three kernels: copies of runs of elements; single elements from here and
- * there; and sums. */
-
-#define COMBINE_TAPS 16         /* that a sum takes at a time */
-#define COMBINE_TILE 16         /* elements of a line of the cache */
-#define COMBINE_MAX_RUN 16384   /* a longer one is cut, for the threads */
-#define COMBINE_MIN_RUN 4       /* shorter on the average: single elements */
-
-/* Elements of one line of y, which is all that the innermost axis and the
- * block span. */
-typedef struct
-{
-  gint32 at;                    /* in the line */
-  gint32 n;
-  gint64 offset;                /* in x; G_MININT64: there are none */
-} CombineRun;
+#include <omp.h>
 
 typedef struct
 {
-  PtCombineDesc desc;           /* with tables of its own */
-  gint32 *tables[PT_COMBINE_MAX_AXES];
-  gint64 lines;                 /* rows of all axes but the innermost */
-  gint64 taps;                  /* of a row, on the average, rounded up */
-  GArray *runs;                 /* NULL: single elements or sums */
-  guint across;                 /* an axis + 1 along which x is read without
-                                 * steps, where the innermost has them; 0:
-                                 * none */
-} CombinePlan;
-
-typedef struct
-{
-  const CombinePlan *plan;
+  const PtCombinePlan *plan;
   const gfloat *x;
   gfloat *y;
+  gfloat *rooms;                /* scratch */
 } CombineJob;
-
-static inline const PtCombineAxis *
-combine_inner (const CombinePlan *plan)
-{
-  return &plan->desc.axes[plan->desc.n_axes - 1];
-}
-
-/* What one row of an axis reads. */
-typedef struct
-{
-  gint64 begin, end;            /* into the tables; one without them */
-} CombineSpan;
-
-PT_INLINE CombineSpan
-combine_span (const PtCombineAxis *axis, gint64 row)
-{
-  if (axis->rows != NULL)
-    return (CombineSpan) { axis->rows[row], axis->rows[row + 1] };
-  if (axis->offsets == NULL)
-    return (CombineSpan) { row, row + 1 };
-  return (CombineSpan) { row, row + (axis->offsets[row] >= 0) };
-}
-
-PT_INLINE gint64
-combine_offset (const PtCombineAxis *axis, gint64 tap)
-{
-  return axis->offsets != NULL ? axis->offsets[tap] : tap * axis->stride;
-}
-
-PT_INLINE gfloat
-combine_weight (const PtCombineAxis *axis, gint64 tap)
-{
-  return axis->weights != NULL ? axis->weights[tap] : 1;
-}
 
 /* Where line @line reads, if each of its axes reads one place; below 0:
  * nothing. */
@@ -81,19 +21,20 @@ combine_find_line (const PtCombineDesc *desc, gint64 line)
   gint64 offset = desc->base;
 
   for (guint a = desc->n_axes - 1; a-- > 0; line /= desc->axes[a].n) {
-    const PtCombineAxis *axis = &desc->axes[a];
-    const gint64 part = combine_offset (axis, line % axis->n);
+    const gint64 part = pt_combine_place (&desc->axes[a],
+        line % desc->axes[a].n);
 
-    if (axis->offsets != NULL && part < 0)
+    if (part == PT_COMBINE_NOTHING)
       return -1;
     offset += part;
   }
   return offset;
 }
 
-static void
+PT_INLINE void
 combine_fill (gfloat *y, gint64 n, gfloat fill)
 {
+#pragma omp simd
   for (gint64 i = 0; i < n; i++)
     y[i] = fill;
 }
@@ -115,11 +56,11 @@ static PT_CLONES void
 combine_copy_runs (gconstpointer data, gint64 begin, gint64 end)
 {
   const CombineJob *job = data;
-  const CombinePlan *plan = job->plan;
+  const PtCombinePlan *plan = job->plan;
   const PtCombineDesc *desc = &plan->desc;
-  const CombineRun *runs = (const CombineRun *) plan->runs->data;
+  const PtCombineRun *runs = (const PtCombineRun *) plan->runs->data;
   const gint64 n_runs = plan->runs->len;
-  const gint64 length = combine_inner (plan)->n * desc->block;
+  const gint64 length = pt_combine_inner (plan)->n * desc->block;
 
   for (gint64 i = begin; i < end;) {
     const gint64 line = i / n_runs, first = i % n_runs;
@@ -128,7 +69,7 @@ combine_copy_runs (gconstpointer data, gint64 begin, gint64 end)
     gfloat *y = job->y + line * length;
 
     for (gint64 r = first; r < last; r++)
-      if (offset < 0 || runs[r].offset == G_MININT64)
+      if (offset < 0 || runs[r].offset == PT_COMBINE_NOTHING)
         combine_fill (y + runs[r].at, runs[r].n, desc->fill);
       else
         combine_copy (y + runs[r].at, job->x + offset + runs[r].offset,
@@ -143,7 +84,7 @@ combine_pick (gconstpointer data, gint64 begin, gint64 end)
 {
   const CombineJob *job = data;
   const PtCombineDesc *desc = &job->plan->desc;
-  const PtCombineAxis *inner = combine_inner (job->plan);
+  const PtCombineAxis *inner = pt_combine_inner (job->plan);
 
   for (gint64 line = begin; line < end; line++) {
     const gint64 offset = combine_find_line (desc, line);
@@ -164,18 +105,29 @@ combine_pick (gconstpointer data, gint64 begin, gint64 end)
   }
 }
 
-/* A matrix of @rows lines whose beginnings lie side by side in x. */
-static inline __attribute__ ((always_inline)) void
+/* A matrix of @rows lines whose beginnings lie side by side in x. By tiles:
+ * both sides read and write whole lines of the cache. */
+PT_INLINE void
 combine_turn (const gfloat *x, gint64 x_step, gfloat *y, gint64 y_step,
     gint64 rows, gint64 columns)
 {
-  for (gint64 from = 0; from < columns; from += COMBINE_TILE) {
-    const gint64 n = MIN (columns - from, COMBINE_TILE);
+  gfloat tile[PT_COMBINE_TILE][PT_COMBINE_TILE];
+  gint64 from = 0;
 
-    for (gint64 r = 0; r < rows; r++)
-      for (gint64 c = 0; c < n; c++)
-        y[r * y_step + from + c] = x[(from + c) * x_step + r];
+  for (; rows == PT_COMBINE_TILE && from + PT_COMBINE_TILE <= columns;
+      from += PT_COMBINE_TILE) {
+    for (gint64 c = 0; c < PT_COMBINE_TILE; c++)
+#pragma omp simd
+      for (gint64 r = 0; r < PT_COMBINE_TILE; r++)
+        tile[c][r] = x[(from + c) * x_step + r];
+    for (gint64 r = 0; r < PT_COMBINE_TILE; r++)
+#pragma omp simd
+      for (gint64 c = 0; c < PT_COMBINE_TILE; c++)
+        y[r * y_step + from + c] = tile[c][r];
   }
+  for (; from < columns; from++)
+    for (gint64 r = 0; r < rows; r++)
+      y[r * y_step + from] = x[from * x_step + r];
 }
 
 /* Items are lines, but along one axis TILE of them are one. */
@@ -184,19 +136,19 @@ combine_transpose (gconstpointer data, gint64 begin, gint64 end)
 {
   const CombineJob *job = data;
   const PtCombineDesc *desc = &job->plan->desc;
-  const PtCombineAxis *inner = combine_inner (job->plan);
+  const PtCombineAxis *inner = pt_combine_inner (job->plan);
   const guint across = job->plan->across - 1;
   const gint64 height = desc->axes[across].n;
-  const gint64 tiles = (height + COMBINE_TILE - 1) / COMBINE_TILE;
+  const gint64 tiles = (height + PT_COMBINE_TILE - 1) / PT_COMBINE_TILE;
   gint64 step = 1;
 
   for (guint a = across + 1; a + 1 < desc->n_axes; a++)
     step *= desc->axes[a].n;
   for (gint64 i = begin; i < end; i++) {
     const gint64 inside = i % step, tile = i / step % tiles;
-    const gint64 outside = i / step / tiles, row = tile * COMBINE_TILE;
+    const gint64 outside = i / step / tiles, row = tile * PT_COMBINE_TILE;
     const gint64 line = (outside * height + row) * step + inside;
-    const gint64 rows = MIN (height - row, COMBINE_TILE);
+    const gint64 rows = MIN (height - row, PT_COMBINE_TILE);
     const gint64 offset = combine_find_line (desc, line);
     gfloat *y = job->y + line * inner->n;
 
@@ -211,10 +163,11 @@ combine_transpose (gconstpointer data, gint64 begin, gint64 end)
 
 /* -- sums -- */
 
+/* Some of what is added, up to TAPS. */
 typedef struct
 {
-  const gfloat *x[COMBINE_TAPS];
-  gfloat weights[COMBINE_TAPS];
+  const gfloat *x[PT_COMBINE_TAPS];
+  gfloat weights[PT_COMBINE_TAPS];
   guint n;
 } CombineTaps;
 
@@ -256,100 +209,115 @@ combine_add (gfloat *y, const CombineTaps *taps, gint64 n, gboolean first)
     combine_add_some (y, taps, t, 1, n, first);
 }
 
-/* What the outer axes read for one line: some of it at a time. */
+/* What the outer axes read for one line. */
 typedef struct
 {
-  CombineSpan spans[PT_COMBINE_MAX_AXES];
+  PtCombineSpan spans[PT_COMBINE_MAX_AXES];
   gint64 at[PT_COMBINE_MAX_AXES];
   gboolean more;
-  gint64 offsets[COMBINE_TAPS];
-  gfloat weights[COMBINE_TAPS];
-  guint n;
+  CombineTaps taps;             /* those at hand */
 } CombineLine;
 
+/* The next taps, or what is left. */
 static void
-combine_line_begin (CombineLine *self, const PtCombineDesc *desc, gint64 line)
+combine_line_next (CombineLine *self, const CombineJob *job)
 {
-  self->more = TRUE;
-  for (guint a = desc->n_axes - 1; a-- > 0; line /= desc->axes[a].n) {
-    self->spans[a] = combine_span (&desc->axes[a], line % desc->axes[a].n);
-    self->at[a] = self->spans[a].begin;
-    self->more &= self->spans[a].begin < self->spans[a].end;
-  }
-}
+  const PtCombineDesc *desc = &job->plan->desc;
+  CombineTaps *taps = &self->taps;
 
-/* The next TAPS of them, or what is left. */
-static void
-combine_line_next (CombineLine *self, const PtCombineDesc *desc)
-{
-  for (self->n = 0; self->more && self->n < COMBINE_TAPS; self->n++) {
+  for (taps->n = 0; self->more && taps->n < PT_COMBINE_TAPS; taps->n++) {
     gint64 offset = desc->base;
     gfloat weight = 1;
     gint a;
 
     for (a = 0; a < (gint) desc->n_axes - 1; a++) {
-      offset += combine_offset (&desc->axes[a], self->at[a]);
-      weight *= combine_weight (&desc->axes[a], self->at[a]);
+      offset += pt_combine_offset (&desc->axes[a], self->at[a]);
+      weight *= pt_combine_weight (&desc->axes[a], self->at[a]);
     }
-    self->offsets[self->n] = offset;
-    self->weights[self->n] = weight;
+    taps->x[taps->n] = job->x + offset;
+    taps->weights[taps->n] = weight;
     while (--a >= 0 && ++self->at[a] == self->spans[a].end)
       self->at[a] = self->spans[a].begin;
     self->more = a >= 0;
   }
 }
 
-/* Block @row of a line, as far as @line has its taps. */
-PT_INLINE void
-combine_sum_block (const CombineJob *job, const CombineLine *line, gint64 row,
-    gfloat *y, gboolean first)
+/* The first of them; none if one of the axes reads nothing. */
+static void
+combine_line_begin (CombineLine *self, const CombineJob *job, gint64 line)
 {
   const PtCombineDesc *desc = &job->plan->desc;
-  const PtCombineAxis *inner = combine_inner (job->plan);
-  const CombineSpan span = combine_span (inner, row);
-  CombineTaps taps = {.n = 0 };
 
-  if (span.begin == span.end && first)
-    combine_fill (y, desc->block, desc->fill);
-  for (gint64 k = span.begin; k < span.end; k++) {
-    const gint64 offset = combine_offset (inner, k);
-    const gfloat weight = combine_weight (inner, k);
-
-    for (guint o = 0; o < line->n; o++) {
-      taps.x[taps.n] = job->x + offset + line->offsets[o];
-      taps.weights[taps.n++] = weight * line->weights[o];
-      if (taps.n == COMBINE_TAPS) {
-        combine_add (y, &taps, desc->block, first);
-        taps.n = 0;
-        first = FALSE;
-      }
-    }
+  self->more = TRUE;
+  for (guint a = desc->n_axes - 1; a-- > 0; line /= desc->axes[a].n) {
+    self->spans[a] = pt_combine_span (&desc->axes[a], line % desc->axes[a].n);
+    self->at[a] = self->spans[a].begin;
+    self->more &= self->spans[a].begin < self->spans[a].end;
   }
-  if (taps.n > 0)
-    combine_add (y, &taps, desc->block, first);
+  combine_line_next (self, job);
 }
 
-/* The same for a block of one. */
-PT_INLINE void
-combine_sum_one (const CombineJob *job, const CombineLine *line, gint64 row,
-    gfloat *y, gboolean first)
+/* What the innermost axis reads, with the outer axes' sum done: x itself, or
+ * @room. */
+PT_INLINE const gfloat *
+combine_blend (const CombineJob *job, CombineLine *line, gfloat *room)
 {
-  const PtCombineAxis *inner = combine_inner (job->plan);
-  const CombineSpan span = combine_span (inner, row);
-  gfloat sum = 0;
+  const PtCombinePlan *plan = job->plan;
+  CombineTaps *taps = &line->taps;
+  gboolean first = TRUE;
 
-  for (gint64 k = span.begin; k < span.end; k++) {
-    const gfloat *x = job->x + combine_offset (inner, k);
-    gfloat part = 0;
-
-    for (guint o = 0; o < line->n; o++)
-      part += line->weights[o] * x[line->offsets[o]];
-    sum += combine_weight (inner, k) * part;
+  if (taps->n == 1 && taps->weights[0] == 1)
+    return taps->x[0];
+  for (; taps->n > 0; combine_line_next (line, job), first = FALSE) {
+    for (guint t = 0; t < taps->n; t++)
+      taps->x[t] += plan->low;
+    combine_add (room, taps, plan->extent, first);
   }
-  if (!first)
-    *y += sum;
-  else
-    *y = span.begin < span.end ? sum : job->plan->desc.fill;
+  return room - plan->low;
+}
+
+/* Elements @from to @to - 1 of a line, each of as many taps. */
+PT_INLINE void
+combine_sum_even (const PtCombinePlan *plan, const gfloat *x, gint64 from,
+    gint64 to, gfloat *y)
+{
+  const gint64 length = pt_combine_inner (plan)->n * plan->desc.block;
+  const gint32 *offsets = plan->even_offsets + from;
+  const gfloat *weights = plan->even_weights + from;
+
+#pragma omp simd
+  for (gint64 i = 0; i < to - from; i++)
+    y[i] = weights[i] * x[offsets[i]];
+  for (gint64 t = 1; t < plan->even; t++) {
+    offsets += length;
+    weights += length;
+#pragma omp simd
+    for (gint64 i = 0; i < to - from; i++)
+      y[i] += weights[i] * x[offsets[i]];
+  }
+}
+
+/* A row of a block of any size. */
+PT_INLINE void
+combine_sum_block (const PtCombineDesc *desc, const gfloat *x, gint64 row,
+    gfloat *y)
+{
+  const PtCombineAxis *inner = &desc->axes[desc->n_axes - 1];
+  const PtCombineSpan span = pt_combine_span (inner, row);
+  CombineTaps taps = {.n = 0 };
+  gboolean first = TRUE;
+
+  if (span.begin == span.end)
+    combine_fill (y, desc->block, desc->fill);
+  for (gint64 k = span.begin; k < span.end; k++) {
+    taps.x[taps.n] = x + pt_combine_offset (inner, k);
+    taps.weights[taps.n++] = pt_combine_weight (inner, k);
+    if (taps.n < PT_COMBINE_TAPS && k + 1 < span.end)
+      continue;
+    combine_add (y, &taps, desc->block, first);
+    taps.n = 0;
+    first = FALSE;
+  }
 }
 
 /* Items are the rows of all lines. */
@@ -358,47 +326,80 @@ combine_sum (gconstpointer data, gint64 begin, gint64 end)
 {
   const CombineJob *job = data;
   const PtCombineDesc *desc = &job->plan->desc;
-  const gint64 n = combine_inner (job->plan)->n;
+  const gint64 n = pt_combine_inner (job->plan)->n;
+  gfloat *room = job->rooms + omp_get_thread_num () * job->plan->room;
 
   for (gint64 i = begin; i < end;) {
     const gint64 from = i % n, to = MIN (n, from + end - i);
     gfloat *y = job->y + i * desc->block;
     CombineLine line;
-    gboolean first = TRUE;
+    const gfloat *x;
 
-    combine_line_begin (&line, desc, i / n);
-    if (!line.more)
-      combine_fill (y, (to - from) * desc->block, desc->fill);
-    for (; line.more; first = FALSE) {
-      combine_line_next (&line, desc);
-      for (gint64 row = from; row < to; row++)
-        if (desc->block == 1)
-          combine_sum_one (job, &line, row, y + row - from, first);
-        else
-          combine_sum_block (job, &line, row, y + (row - from) * desc->block,
-              first);
-    }
+    combine_line_begin (&line, job, i / n);
     i += to - from;
+    if (line.taps.n == 0) {
+      combine_fill (y, (to - from) * desc->block, desc->fill);
+      continue;
+    }
+    x = combine_blend (job, &line, room);
+    if (job->plan->even > 0)
+      combine_sum_even (job->plan, x, from * desc->block, to * desc->block, y);
+    else
+      for (gint64 row = from; row < to; row++, y += desc->block)
+        combine_sum_block (desc, x, row, y);
+  }
+}
+
+/* The same where what a line reads lies too far apart to be summed first: each
+ * tap of the outer axes goes over the whole line. */
+static PT_CLONES void
+combine_sum_apart (gconstpointer data, gint64 begin, gint64 end)
+{
+  const CombineJob *job = data;
+  const PtCombineDesc *desc = &job->plan->desc;
+  const PtCombineAxis *inner = pt_combine_inner (job->plan);
+
+  for (gint64 i = begin; i < end; i++) {
+    const PtCombineSpan span = pt_combine_span (inner, i % inner->n);
+    gfloat *y = job->y + i * desc->block;
+    gboolean first = TRUE;
+    CombineLine line;
+
+    for (gint64 k = span.begin; k < span.end; k++) {
+      combine_line_begin (&line, job, i / inner->n);
+      for (; line.taps.n > 0; combine_line_next (&line, job), first = FALSE) {
+        for (guint t = 0; t < line.taps.n; t++) {
+          line.taps.x[t] += pt_combine_offset (inner, k);
+          line.taps.weights[t] *= pt_combine_weight (inner, k);
+        }
+        combine_add (y, &line.taps, desc->block, first);
+      }
+    }
+    if (first)
+      combine_fill (y, desc->block, desc->fill);
   }
 }
 
 static gboolean
 combine_run (PtOp *op, const PtOpArgs *args, GError **error)
 {
-  const CombinePlan *plan = op->priv;
-  const CombineJob job = { plan, args->x->data, args->y->data };
-  const gint64 n = combine_inner (plan)->n, length = n * plan->desc.block;
+  const PtCombinePlan *plan = op->priv;
+  const PtTensor *scratch = op->workspace->scratch;
+  const CombineJob job = { plan, args->x->data, args->y->data,
+    scratch != NULL ? scratch->data : NULL
+  };
+  const gint64 n = pt_combine_inner (plan)->n, length = n * plan->desc.block;
   gint64 lines = plan->lines;
 
   if (plan->runs != NULL)
     pt_cpu_for (op, lines * plan->runs->len, length / plan->runs->len + 1,
         combine_copy_runs, &job);
   else if (plan->taps > 0)
-    pt_cpu_for (op, lines * n, plan->desc.block * plan->taps, combine_sum,
-        &job);
+    pt_cpu_for (op, lines * n, plan->desc.block * plan->taps,
+        plan->extent > 0 ? combine_sum : combine_sum_apart, &job);
   else if (plan->across > 0) {
     const gint64 height = plan->desc.axes[plan->across - 1].n;
-    const gint64 tiles = (height + COMBINE_TILE - 1) / COMBINE_TILE;
+    const gint64 tiles = (height + PT_COMBINE_TILE - 1) / PT_COMBINE_TILE;
 
     lines = lines / height * tiles;
     pt_cpu_for (op, lines, length * height / tiles, combine_transpose, &job);
@@ -407,139 +408,8 @@ combine_run (PtOp *op, const PtOpArgs *args, GError **error)
   return TRUE;
 }
 
-/* -- planning -- */
-
-/* Rows that lie in x as they do in y are one run. */
-static void
-combine_find_runs (CombinePlan *plan)
-{
-  const PtCombineAxis *inner = combine_inner (plan);
-  const gint64 block = plan->desc.block;
-  GArray *runs = g_array_new (FALSE, FALSE, sizeof (CombineRun));
-  CombineRun *last = NULL;
-
-  for (gint64 i = 0; i < inner->n; i++) {
-    const gint64 offset = combine_offset (inner, i);
-    const gboolean none = inner->offsets != NULL && offset < 0;
-
-    for (gint64 at = 0, n; at < block; at += n) {
-      CombineRun run = { i * block + at };
-
-      n = run.n = MIN (block - at, COMBINE_MAX_RUN);
-      run.offset = none ? G_MININT64 : offset + at;
-      if (last != NULL && last->n + n <= COMBINE_MAX_RUN && (none ?
-              last->offset == G_MININT64 : last->offset != G_MININT64
-              && last->offset + last->n == run.offset)) {
-        last->n += n;
-        continue;
-      }
-      g_array_append_val (runs, run);
-      last = &g_array_index (runs, CombineRun, runs->len - 1);
-    }
-  }
-  if (block > 1 || inner->n >= COMBINE_MIN_RUN * (gint64) runs->len)
-    plan->runs = runs;
-  else
-    g_array_unref (runs);
-}
-
-static gint32 *
-combine_copy_table (PtCombineAxis *axis)
-{
-  const gint64 n = axis->rows != NULL ? axis->rows[axis->n] : axis->n;
-  const gint64 rows = axis->rows != NULL ? axis->n + 1 : 0;
-  gint32 *words = NULL, *at;
-
-  if (axis->offsets == NULL)
-    return NULL;
-  at = words = g_try_new (gint32, rows + 2 * n);
-  if (words == NULL)
-    return NULL;
-  if (rows > 0)
-    axis->rows = memcpy (at, axis->rows, rows * sizeof *at);
-  at += rows;
-  if (n > 0)
-    axis->offsets = memcpy (at, axis->offsets, n * sizeof *at);
-  at += n;
-  if (axis->weights != NULL && n > 0)
-    axis->weights = memcpy (at, axis->weights, n * sizeof *at);
-  return words;
-}
-
-static void
-combine_clear (PtOp *op)
-{
-  CombinePlan *plan = op->priv;
-
-  if (plan == NULL)
-    return;
-  for (guint a = 0; a < PT_COMBINE_MAX_AXES; a++)
-    g_free (plan->tables[a]);
-  g_clear_pointer (&plan->runs, g_array_unref);
-  g_free (plan);
-}
-
-/* The most that rows read, on the average of an axis; 0: no axis adds. */
-static gint64
-combine_count_taps (const PtCombineDesc *desc)
-{
-  gint64 taps = 1;
-  gboolean adds = FALSE;
-
-  for (guint a = 0; a < desc->n_axes; a++) {
-    const PtCombineAxis *axis = &desc->axes[a];
-
-    adds |= axis->rows != NULL || axis->weights != NULL;
-    if (axis->rows != NULL)
-      taps *= MAX ((axis->rows[axis->n] + axis->n - 1) / axis->n, 1);
-  }
-  return adds ? taps : 0;
-}
-
-static void
-combine_choose (CombinePlan *plan)
-{
-  const PtCombineDesc *desc = &plan->desc;
-  const PtCombineAxis *inner = combine_inner (plan);
-
-  plan->lines = 1;
-  for (guint a = 0; a + 1 < desc->n_axes; a++)
-    plan->lines *= desc->axes[a].n;
-  plan->taps = combine_count_taps (desc);
-  if (plan->taps > 0)
-    return;
-  for (guint a = 0; a + 1 < desc->n_axes; a++)
-    if (desc->block == 1 && inner->offsets == NULL && inner->stride != 1 &&
-        desc->axes[a].offsets == NULL && desc->axes[a].stride == 1 &&
-        desc->axes[a].n > 1)
-      plan->across = a + 1;
-  if (plan->across == 0)
-    combine_find_runs (plan);
-}
-
-static gboolean
-combine_plan (PtOp *op, GError **error)
-{
-  CombinePlan *plan = op->priv = g_new0 (CombinePlan, 1);
-  PtCombineDesc *desc = &plan->desc;
-
-  *desc = op->desc.combine;
-  if (desc->n_axes == 0)
-    desc->axes[desc->n_axes++].n = 1;
-  for (guint a = 0; a < desc->n_axes; a++) {
-    plan->tables[a] = combine_copy_table (&desc->axes[a]);
-    if (desc->axes[a].offsets != NULL && plan->tables[a] == NULL) {
-      g_set_error (error, PT_ERROR, PT_ERROR_NO_MEMORY, "no memory for a "
-          "table of %" G_GINT64_FORMAT " rows", desc->axes[a].n);
-      return FALSE;
-    }
-  }
-  combine_choose (plan);
-  return TRUE;
-}
-
 const PtOpImpl pt_cpu_combine = {
-  .plan = combine_plan,
+  .plan = pt_cpu_combine_plan,
   .run = combine_run,
-  .clear = combine_clear,
+  .clear = pt_cpu_combine_clear,
 };

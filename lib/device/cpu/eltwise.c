@@ -122,34 +122,6 @@ eltwise_split_run (PtOp *op, const PtOpArgs *args, GError **error)
   return TRUE;
 }
 
-static void
-eltwise_transpose (const gfloat *src, gfloat *dst, gint64 rows, gint64 columns)
-{
-  for (gint64 i = 0; i < rows; i++)
-    for (gint64 j = 0; j < columns; j++)
-      dst[j * rows + i] = src[i * columns + j];
-}
-
-static gboolean
-eltwise_flatten_run (PtOp *op, const PtOpArgs *args, GError **error)
-{
-  const PtShape *x = &op->desc.x;
-
-  eltwise_transpose (args->x->data, args->y->data,
-      pt_shape_h (x) * pt_shape_w (x), pt_shape_c (x));
-  return TRUE;
-}
-
-static gboolean
-eltwise_unflatten_run (PtOp *op, const PtOpArgs *args, GError **error)
-{
-  const PtShape *x = &op->desc.x;
-
-  eltwise_transpose (args->dy->data, args->dx->data, pt_shape_c (x),
-      pt_shape_h (x) * pt_shape_w (x));
-  return TRUE;
-}
-
 /* Largest exponent field seen: 255 means NaN or Inf. */
 static PT_CLONES guint32
 eltwise_top_exponent (const guint32 *x, gint64 n)
@@ -193,16 +165,6 @@ const PtOpImpl pt_cpu_concat = {
 const PtOpImpl pt_cpu_split = {
   .plan = pt_cpu_plan_nothing,
   .run = eltwise_split_run,
-};
-
-const PtOpImpl pt_cpu_flatten = {
-  .plan = pt_cpu_plan_nothing,
-  .run = eltwise_flatten_run,
-};
-
-const PtOpImpl pt_cpu_unflatten = {
-  .plan = pt_cpu_plan_nothing,
-  .run = eltwise_unflatten_run,
 };
 
 const PtOpImpl pt_cpu_check_finite = {

@@ -87,10 +87,14 @@ template < int N > struct Sum
     PtVec < N > v;
 
     for (guint k = a.n_axes; k-- > 0;) {
-      guint n = a.axes[k].count (rows[k]);
-      guint tap = a.axes[k].tap (rows[k], t % n);
+      guint n = a.axes[k].count (rows[k]), at = 0;
+      guint tap;
 
-      t /= n;
+      if (n > 1) {
+        at = t % n;
+        t /= n;
+      }
+      tap = a.axes[k].tap (rows[k], at);
       offset += a.axes[k].offset (tap);
       if (a.axes[k].weights != NULL)
         weight *= a.axes[k].weights[tap];

@@ -85,19 +85,6 @@ template < int N > struct Split
   }
 };
 
-/* y (columns, rows) of x (rows, columns) */
-struct Transpose
-{
-  const gfloat *x;
-  gfloat *y;
-  guint rows, columns;
-
-  PT_HD void operator() (guint i) const
-  {
-    y[i] = x[i % rows * columns + i / rows];
-  }
-};
-
 struct CountBad
 {
   const guint32 *x;
@@ -213,35 +200,6 @@ eltwise_run_split (PtOp *op, const PtOpArgs *args, GError **error)
       });
 }
 
-static gboolean
-eltwise_transpose (PtOp *op, const PtTensor *x, PtTensor *y, guint rows,
-    guint columns, GError **error)
-{
-  Transpose job = { pt_data (x), pt_data (y), rows, columns };
-  PtCudaLaunch launch;
-
-  return pt_cuda_launch_init (&launch, op, error)
-      && pt_cuda_each (&launch, (gint64) rows * columns, job, error);
-}
-
-static gboolean
-eltwise_run_flatten (PtOp *op, const PtOpArgs *args, GError **error)
-{
-  const PtShape *x = &op->desc.x;
-
-  return eltwise_transpose (op, args->x, args->y,
-      pt_shape_h (x) * pt_shape_w (x), pt_shape_c (x), error);
-}
-
-static gboolean
-eltwise_run_unflatten (PtOp *op, const PtOpArgs *args, GError **error)
-{
-  const PtShape *x = &op->desc.x;
-
-  return eltwise_transpose (op, args->dy, args->dx, pt_shape_c (x),
-      pt_shape_h (x) * pt_shape_w (x), error);
-}
-
 /* The answer for the host comes first in the scratch memory. */
 static gboolean
 eltwise_plan_check (PtOp *op, GError **error)
@@ -296,16 +254,6 @@ const PtOpImpl pt_cuda_concat = {
 const PtOpImpl pt_cuda_split = {
   .plan = pt_cuda_plan_nothing,
   .run = eltwise_run_split,
-};
-
-const PtOpImpl pt_cuda_flatten = {
-  .plan = pt_cuda_plan_nothing,
-  .run = eltwise_run_flatten,
-};
-
-const PtOpImpl pt_cuda_unflatten = {
-  .plan = pt_cuda_plan_nothing,
-  .run = eltwise_run_unflatten,
 };
 
 const PtOpImpl pt_cuda_check_finite = {
