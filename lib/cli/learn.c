@@ -313,19 +313,6 @@ learn_run (const LearnOptions *options, PtNetwork *network, GError **error)
       learn_write_outputs (options->outputs, &record, error));
 }
 
-/* Nobody is told after all the learning that it was for nothing. */
-static gboolean
-learn_check_folder (const gchar *option, const gchar *path, GError **error)
-{
-  g_autofree gchar *folder = path != NULL ? g_path_get_dirname (path) : NULL;
-
-  if (path == NULL || g_file_test (folder, G_FILE_TEST_IS_DIR))
-    return TRUE;
-  g_set_error (error, PT_ERROR, PT_ERROR_FILE, "--%s: found \"%s\", but there "
-      "is no folder %s to write it to", option, path, folder);
-  return FALSE;
-}
-
 gboolean
 cli_learn (gint argc, gchar **argv, GError **error)
 {
@@ -356,8 +343,8 @@ cli_learn (gint argc, gchar **argv, GError **error)
         "found no --frames, expected a safetensors file of frames");
     return FALSE;
   }
-  if (!learn_check_folder ("out", options.out, error)
-      || !learn_check_folder ("outputs", options.outputs, error))
+  if (!cli_check_folder ("--out", options.out, error)
+      || !cli_check_folder ("--outputs", options.outputs, error))
     return FALSE;
   network = cli_open_network (argv[1], options.settings, error);
   if (network == NULL || (options.weights != NULL &&

@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include "cli/cli.h"
+#include "core/params.h"
 
 #include <locale.h>
 #include <string.h>
@@ -11,29 +12,40 @@ static const CliCommand cli_commands[] = {
   {"kinds", "lists layers, losses, optimizers and devices with their options",
       cli_kinds},
   {"init", "writes a network's first weights", cli_init},
+  {"export", "writes a network as an ONNX model or its weights as safetensors",
+      cli_export},
+  {"convert", "makes a network file of a darknet one", cli_convert},
   {"learn", "runs a network over a file of frames and learns from them",
       cli_learn},
   {"plot", "draws a run: loss, measures, times", cli_plot},
 };
 
 gboolean
-cli_parse (gint argc, gchar ***argv, const GOptionEntry *entries,
-    const gchar *usage, const gchar *help, guint n, GError **error)
+cli_parse_some (gint *argc, gchar ***argv, const GOptionEntry *entries,
+    const gchar *usage, const gchar *help, guint least, guint most,
+    GError **error)
 {
   g_autoptr (GOptionContext) context = g_option_context_new (usage);
   guint found;
 
   g_option_context_set_summary (context, help);
   g_option_context_add_main_entries (context, entries, NULL);
-  if (!g_option_context_parse (context, &argc, argv, error))
+  if (!g_option_context_parse (context, argc, argv, error))
     return FALSE;
-  found = argc - 1;
-  if (found == n)
+  found = *argc - 1;
+  if (found >= least && found <= most)
     return TRUE;
   g_set_error (error, PT_ERROR, PT_ERROR_CONFIG, "%s: found %u argument%s, "
       "expected %s", (*argv)[0], found, found == 1 ? "" : "s",
-      n == 0 ? "none" : usage);
+      most == 0 ? "none" : usage);
   return FALSE;
+}
+
+gboolean
+cli_parse (gint argc, gchar ***argv, const GOptionEntry *entries,
+    const gchar *usage, const gchar *help, guint n, GError **error)
+{
+  return cli_parse_some (&argc, argv, entries, usage, help, n, n, error);
 }
 
 PtNetwork *
@@ -41,6 +53,18 @@ cli_open_network (const gchar *path, gchar **settings, GError **error)
 {
   return pt_network_new_from_file_with (path,
       (const gchar * const *) settings, error);
+}
+
+gboolean
+cli_check_folder (const gchar *what, const gchar *path, GError **error)
+{
+  g_autofree gchar *folder = path != NULL ? g_path_get_dirname (path) : NULL;
+
+  if (path == NULL || g_file_test (folder, G_FILE_TEST_IS_DIR))
+    return TRUE;
+  g_set_error (error, PT_ERROR, PT_ERROR_FILE, "%s: found \"%s\", but there "
+      "is no folder %s to write it to", what, path, folder);
+  return FALSE;
 }
 
 static void
@@ -62,6 +86,19 @@ cli_find (const gchar *name)
   return NULL;
 }
 
+static void
+cli_refuse_command (const gchar *found)
+{
+  const gchar *names[G_N_ELEMENTS (cli_commands) + 1] = { NULL };
+  g_autofree gchar *quoted = pt_params_quote (found);
+  g_autofree gchar *hint = NULL;
+
+  for (guint i = 0; i < G_N_ELEMENTS (cli_commands); i++)
+    names[i] = cli_commands[i].name;
+  hint = pt_params_hint (found, names);
+  g_printerr ("partime: found command %s, expected %s\n", quoted, hint);
+}
+
 gint
 main (gint argc, gchar **argv)
 {
@@ -77,8 +114,7 @@ main (gint argc, gchar **argv)
   }
   command = cli_find (argv[1]);
   if (command == NULL) {
-    g_printerr ("partime: found command \"%s\", expected one of info, kinds, "
-        "init, learn, plot\n", argv[1]);
+    cli_refuse_command (argv[1]);
     return 2;
   }
   name = g_strdup_printf ("partime %s", argv[1]);

@@ -514,6 +514,28 @@ pt_params_get (const PtParam *table, gconstpointer options, const gchar *key)
   return NULL;
 }
 
+/* Whether @key has its default; not if it is required. */
+gboolean
+pt_params_is_default (const PtParam *table, gconstpointer options,
+    const gchar *key)
+{
+  const PtParam *param = pt_params_find (table, key);
+  g_autofree gchar *value = pt_params_get (table, options, key);
+  g_autofree gchar *usual = NULL;
+  PtParam alone[2] = { {NULL}, {NULL} };
+  gdouble place[2] = { 0, 0 };  /* room for any type */
+
+  G_STATIC_ASSERT (sizeof place >= sizeof (PtDoubleList));
+  if (param == NULL || param->value == NULL)
+    return FALSE;
+  alone[0] = *param;
+  alone[0].offset = 0;
+  pt_params_init (alone, place);
+  usual = pt_params_get (alone, place, key);
+  pt_params_clear (alone, place);
+  return g_strcmp0 (value, usual) == 0;
+}
+
 /* A copy of a struct of @size bytes that owns its strings and lists. */
 gpointer
 pt_params_copy (const PtParam *table, gconstpointer options, gsize size)

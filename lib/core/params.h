@@ -54,6 +54,8 @@ gboolean pt_params_check (const PtParam *table, const gchar *const *given,
     const gchar *where, GError **error);
 gchar *pt_params_get (const PtParam *table, gconstpointer options,
     const gchar *key);
+gboolean pt_params_is_default (const PtParam *table, gconstpointer options,
+    const gchar *key);
 gpointer pt_params_copy (const PtParam *table, gconstpointer options,
     gsize size);
 void pt_params_clear (const PtParam *table, gpointer options);

@@ -146,6 +146,26 @@ placement_run (PtPipeline *pipeline, GError **error)
   return (now - start) / (gdouble) (n - warm_up);
 }
 
+/**
+ * pt_pipeline_measure:
+ * @self: a running pipeline that nothing was pushed to
+ * @error: return location
+ *
+ * Runs noise through @self, and learns from it if the settings say so, for a
+ * fifth of a second and two frames at least. Waits for it. What was learned is
+ * of no use: the pipeline is to be thrown away.
+ *
+ * Returns: frames per second, 0 with %PT_ERROR_FAILED or another error of
+ *   pt_pipeline_push() if a stage failed
+ */
+gdouble
+pt_pipeline_measure (PtPipeline *self, GError **error)
+{
+  const gdouble time = placement_run (self, error);
+
+  return time > 0 ? 1e9 / time : 0;
+}
+
 /* A pipeline on @placement that only measures. */
 static PtPipeline *
 placement_start_trial (PtNetwork *network, const PtPlacement *placement,

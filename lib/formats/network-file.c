@@ -154,3 +154,32 @@ pt_network_new_from_file (const gchar *path, GError **error)
 {
   return pt_network_new_from_file_with (path, NULL, error);
 }
+
+/**
+ * pt_network_save_onnx:
+ * @self: a network
+ * @path: where to
+ * @error: return location
+ *
+ * Writes the network as an ONNX model that computes the same, with its weights
+ * (initialising them first if that was not done), an input "input" of
+ * pt_network_get_input_shape() and an output "output". Settings of [network],
+ * [learning] and [output] are kept in its metadata, for
+ * pt_network_new_from_file(). A kill at any moment leaves the old file or the
+ * new one. Waits for the disk.
+ *
+ * Returns: %TRUE, or %FALSE with %PT_ERROR_UNSUPPORTED for a layer that ONNX
+ *   has no operators for, more than 2 GiB of weights or a build without ONNX,
+ *   %PT_ERROR_FILE, %PT_ERROR_NO_MEMORY
+ */
+gboolean
+pt_network_save_onnx (PtNetwork *self, const gchar *path, GError **error)
+{
+#ifdef HAVE_ONNX
+  return pt_onnx_save (self, path, error);
+#else
+  g_set_error (error, PT_ERROR, PT_ERROR_UNSUPPORTED, "%s: cannot write an "
+      "ONNX model: this build is without (meson setup -Donnx=enabled)", path);
+  return FALSE;
+#endif
+}

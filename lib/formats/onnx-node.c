@@ -47,12 +47,30 @@ pt_onnx_get_int (const OnnxImport *self, const gchar *name, gint64 missing)
   return attribute != NULL && attribute->has_i ? attribute->i : missing;
 }
 
+/* The shortest decimal that is the float: 0.1, not 0.10000000149. */
+static gdouble
+node_widen (gfloat x)
+{
+  gchar text[G_ASCII_DTOSTR_BUF_SIZE];
+
+  for (guint digits = 6; digits <= 9; digits++) {
+    gchar format[8];
+
+    g_snprintf (format, sizeof format, "%%.%ug", digits);
+    g_ascii_formatd (text, sizeof text, format, x);
+    if ((gfloat) g_ascii_strtod (text, NULL) == x)
+      break;
+  }
+  return g_ascii_strtod (text, NULL);
+}
+
 gdouble
 pt_onnx_get_float (const OnnxImport *self, const gchar *name, gdouble missing)
 {
   const Onnx__AttributeProto *attribute = pt_onnx_find (self, name);
 
-  return attribute != NULL && attribute->has_f ? attribute->f : missing;
+  return attribute != NULL && attribute->has_f ?
+      node_widen (attribute->f) : missing;
 }
 
 gboolean

@@ -1,6 +1,7 @@
 /* SPDX-FileCopyrightText: partimefilter contributors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include "formats/onnx-export.h"
 #include "formats/onnx-import.h"
 
 #include <errno.h>
@@ -435,16 +436,18 @@ model_import (OnnxImport *self, const PtSettings *given, GError **error)
   return network;
 }
 
-/* What the key file and @settings say, without layers. */
+/* What the model's metadata, the key file and @settings say, the later over
+ * the earlier, without layers. */
 static PtNetwork *
-model_read_settings (const gchar *path, const gchar *keys, gsize n_keys,
-    const gchar *const *settings, GError **error)
+model_read_settings (const Onnx__ModelProto *model, const gchar *path,
+    const gchar *keys, gsize n_keys, const gchar *const *settings,
+    GError **error)
 {
   g_autofree gchar *origin = g_strconcat (path, ".cfg", NULL);
   g_autoptr (PtNetwork) given = pt_network_new_empty (origin);
 
   given->settings.channels = 0;
-  if ((keys != NULL &&
+  if (!pt_onnx_take_settings (given, model, path, error) || (keys != NULL &&
           !pt_config_parse_settings (given, keys, n_keys, error)) ||
       !model_apply (given, path, settings, error))
     return NULL;
@@ -456,24 +459,26 @@ model_read (const guint8 *data, gsize size, const gchar *path,
     const gchar *keys, gsize n_keys, const gchar *const *settings,
     GHashTable *constants, GError **error)
 {
-  g_autoptr (PtNetwork) given =
-      model_read_settings (path, keys, n_keys, settings, error);
+  g_autoptr (PtNetwork) given = NULL;
   OnnxImport self = {.path = path,.constants = constants,
     .fold_left = MODEL_MIN_FOLDS + 2 * (gint64) size
   };
   Onnx__ModelProto *model;
   PtNetwork *network = NULL;
 
-  if (given == NULL || !pt_onnx_guard (data, size, path, error))
+  if (!pt_onnx_guard (data, size, path, error))
     return NULL;
   model = onnx__model_proto__unpack (NULL, size, data);
   if (model == NULL || model->graph == NULL)
     g_set_error (error, PT_ERROR, PT_ERROR_FILE, "%s: cannot read the ONNX "
         "model: found %s, expected a model as onnx.save() writes it", path,
         model ? "no graph" : "other bytes");
-  else if (model_find_opset (&self, model, error)) {
+  else if ((given = model_read_settings (model, path, keys, n_keys, settings,
+              error)) != NULL && model_find_opset (&self, model, error)) {
     self.graph = model->graph;
     network = model_import (&self, &given->settings, error);
+    if (network != NULL && !pt_onnx_take_options (network, model, error))
+      g_clear_pointer (&network, pt_network_unref);
   }
   if (model != NULL)
     onnx__model_proto__free_unpacked (model, NULL);

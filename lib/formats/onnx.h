@@ -16,6 +16,9 @@ PtNetwork *pt_onnx_load (const gchar *path, const gchar *const *settings,
  * Onnx__TensorProto. */
 PtNetwork *pt_onnx_parse (const guint8 *data, gsize size, const gchar *path,
     const gchar *const *settings, GHashTable *constants, GError **error);
+/* Writes @network with its weights and settings, which pt_onnx_load() reads
+ * again. */
+gboolean pt_onnx_save (PtNetwork *network, const gchar *path, GError **error);
 /* Cuts "group.key=value"; @value points into it. */
 gboolean pt_setting_cut (const gchar *setting, gchar **group, gchar **key,
     const gchar **value, GError **error);

@@ -269,8 +269,8 @@ pt_network_set (PtNetwork *self, const gchar *group, const gchar *key,
   return FALSE;
 }
 
-static gchar *
-network_print_inputs (const PtNetwork *self, const PtNode *node)
+gchar *
+pt_network_print_inputs (const PtNetwork *self, const PtNode *node)
 {
   GString *text = g_string_new (NULL);
 
@@ -308,7 +308,7 @@ pt_network_get (PtNetwork *self, const gchar *group, const gchar *key)
   if (g_str_equal (key, "type"))
     return g_strdup (node->layer->kind->name);
   if (g_str_equal (key, "inputs"))
-    return network_print_inputs (self, node);
+    return pt_network_print_inputs (self, node);
   return pt_params_get (node->layer->kind->params, node->layer->options, key);
 }
 
@@ -376,44 +376,6 @@ pt_network_get_n_parameters (PtNetwork *self)
   for (guint i = 0; i < self->n_nodes; i++)
     n += pt_layer_count_parameters (self->nodes[i].layer);
   return n;
-}
-
-/**
- * pt_network_describe:
- * @self: a network
- *
- * Returns: (transfer full): a table of the layers with inputs, shapes,
- *   parameters and the cost of a frame, as text
- */
-gchar *
-pt_network_describe (PtNetwork *self)
-{
-  static const gchar row[] = "%-16s %-16s %-20s %-16s %12s %10s\n";
-  GString *text = g_string_new (NULL);
-  gchar shape[PT_SHAPE_TEXT_SIZE], count[24], cost[32];
-  gdouble flops = 0;
-
-  g_string_append_printf (text, row, "layer", "type", "inputs", "output",
-      "parameters", "MFLOP");
-  g_string_append_printf (text, row, "input", "", "",
-      pt_shape_print (&self->input, shape), "", "");
-  for (guint i = 0; i < self->n_nodes; i++) {
-    const PtLayer *layer = self->nodes[i].layer;
-    g_autofree gchar *inputs = network_print_inputs (self, &self->nodes[i]);
-    const gdouble work = pt_layer_get_flops (layer);
-
-    flops += work;
-    g_snprintf (count, sizeof count, "%" G_GUINT64_FORMAT,
-        pt_layer_count_parameters (layer));
-    g_ascii_formatd (cost, sizeof cost, "%.3f", work / 1e6);
-    g_string_append_printf (text, row, layer->name, layer->kind->name, inputs,
-        pt_shape_print (&layer->output, shape), count, cost);
-  }
-  g_snprintf (count, sizeof count, "%" G_GUINT64_FORMAT,
-      pt_network_get_n_parameters (self));
-  g_ascii_formatd (cost, sizeof cost, "%.3f", flops / 1e6);
-  g_string_append_printf (text, row, "total", "", "", "", count, cost);
-  return g_string_free (text, FALSE);
 }
 
 /**

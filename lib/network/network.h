@@ -97,6 +97,8 @@ gboolean pt_network_infer (PtNetwork *self, GError **error);
 /* Gives the weights their first values, from the seed of the settings, unless
  * they have some. */
 gboolean pt_network_need_weights (PtNetwork *self, GError **error);
+/* The layers that @node reads, as inputs= has them; (transfer full). */
+gchar *pt_network_print_inputs (const PtNetwork *self, const PtNode *node);
 /* The index of the layer of that name, or -1. */
 gint pt_network_find_layer (PtNetwork *self, const gchar *name);
 

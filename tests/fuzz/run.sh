@@ -39,7 +39,7 @@ if [ ! -f "$build/build.ninja" ]; then
     >"$build.log" 2>&1 || { cat "$build.log" >&2; fail "meson set up $build"; }
   mv "$build.log" "$build/setup.log"
 fi
-[ $# -gt 0 ] || set -- network onnx safetensors checkpoint
+[ $# -gt 0 ] || set -- network darknet onnx safetensors checkpoint
 targets=""
 for name in "$@"; do targets="$targets tests/fuzz/fuzz-$name"; done
 # shellcheck disable=SC2086
@@ -52,6 +52,7 @@ ninja -C "$build" $targets >"$build/compile.log" 2>&1 || {
 seed () {
   case "$1" in
     network) cp pipelines/networks/*.cfg "$2" ;;
+    darknet) cp tests/fuzz/kept/darknet/* "$2" ;;
     onnx)
       root=$partime_cache/libonnx-testdata
       [ -d "$root" ] || download_package libonnx-testdata >&2

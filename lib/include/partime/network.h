@@ -40,6 +40,8 @@ PT_API gboolean pt_network_load_weights (PtNetwork *self, const gchar *path,
     GError **error);
 PT_API gboolean pt_network_save_weights (PtNetwork *self, const gchar *path,
     GError **error);
+PT_API gboolean pt_network_save_onnx (PtNetwork *self, const gchar *path,
+    GError **error);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (PtNetwork, pt_network_unref)
 

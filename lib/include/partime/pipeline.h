@@ -308,6 +308,7 @@ PT_API void pt_pipeline_get_stats (PtPipeline *self, PtPipelineStats *stats);
 PT_API void pt_pipeline_get_stage_stats (PtPipeline *self, guint stage,
     PtStageStats *stats);
 
+PT_API gdouble pt_pipeline_measure (PtPipeline *self, GError **error);
 PT_API gchar *pt_pipeline_describe_schedules (void);
 
 PT_API GType pt_result_get_type (void);
