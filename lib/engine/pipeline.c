@@ -247,7 +247,8 @@ pipeline_place (PtPipeline *self, GError **error)
   const PtPlacement *placement = self->given;
 
   if (placement == NULL) {
-    if (!pt_placement_find (&self->placement, self->network, self->target_fps,
+    if (self->placement.n_stages == 0
+        && !pt_placement_find (&self->placement, self->network, self->target_fps,
             error))
       return FALSE;
     placement = &self->placement;
@@ -278,6 +279,7 @@ pipeline_prepare (PtPipeline *self, GError **error)
 {
   if (!pt_learning_init (&self->learning, self->network, error))
     return FALSE;
+  self->drew_weights = !self->network->initialised;
   if (!pt_network_need_weights (self->network, error))
     return FALSE;
   pt_measures_start_for (&self->measures, self->network, &self->learning);
@@ -343,7 +345,10 @@ pipeline_unprepare (PtPipeline *self)
 gboolean
 pt_pipeline_start (PtPipeline *self, GError **error)
 {
+  g_autoptr (GMutexLocker) locker = NULL;
+
   g_return_val_if_fail (!self->running, FALSE);
+  locker = g_mutex_locker_new (&self->weights_lock);
   g_clear_error (&self->error);
   g_atomic_int_set (&self->failed, FALSE);
   g_atomic_int_set (&self->flushing, FALSE);
@@ -393,10 +398,15 @@ pt_pipeline_stop (PtPipeline *self)
   g_mutex_unlock (&self->push_lock);
   pipeline_finish_markers (self);
   pt_checkpoint_finish_writing (self);
+  /* a load under way has its marker run before anything goes */
+  g_mutex_lock (&self->weights_lock);
+  g_mutex_lock (&self->push_lock);
   self->running = self->stopping = FALSE;
+  g_mutex_unlock (&self->push_lock);
   pt_pipeline_set_queues_flushing (self, TRUE);
   pipeline_unprepare (self);
   g_ptr_array_set_size (self->markers, 0);
+  g_mutex_unlock (&self->weights_lock);
 }
 
 /**

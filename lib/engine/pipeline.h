@@ -43,6 +43,7 @@ struct _PtPipeline
   gboolean trial;               /* only to measure: layers are timed, weights
                                  * are not written back */
   const PtPlacement *given;     /* lent: use this instead of finding one */
+  gboolean drew_weights;        /* the network came without */
 
   GMutex push_lock;             /* one frame or marker enters at a time */
   guint64 sequence;             /* of the next frame; only ever rises */
@@ -86,8 +87,15 @@ gboolean pt_pipeline_wait_marker (PtPipeline *self, PtMarker *marker,
     GError **error);
 gboolean pt_pipeline_run_marker (PtPipeline *self, PtMarker *marker,
     GError **error);
+void pt_pipeline_drained (PtMarker *marker);
+void pt_pipeline_end_stream (PtPipeline *self, PtMarker *marker);
 
 gchar *pt_checkpoint_print_cut (const PtPipeline *self);
 void pt_checkpoint_finish_writing (PtPipeline *self);
+PtMarker *pt_checkpoint_new_copy (PtPipeline *self);
+PtTensorFile *pt_checkpoint_get_copy (PtMarker *marker, GError **error);
+
+/* What the stage forgets first; @file: (nullable): the optimizer's state. */
+gboolean pt_resume_stage (PtStage *stage, PtTensorFile *file, GError **error);
 
 G_END_DECLS

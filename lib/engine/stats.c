@@ -85,6 +85,20 @@ pt_stats_add_rollback (PtStats *self)
   g_mutex_unlock (&self->lock);
 }
 
+void
+pt_stats_follow (PtStats *self, PtStats *before)
+{
+  PtPipelineStats was;
+  guint64 skipped;
+
+  pt_stats_get (before, &was);
+  g_mutex_lock (&self->lock);
+  skipped = MAX (self->now.skipped, was.skipped);
+  self->now = was;
+  self->now.skipped = skipped;
+  g_mutex_unlock (&self->lock);
+}
+
 /* All but updates, in_flight and n_stages, which the pipeline knows. Before the first
  * full second the rate is that of the time there has been. */
 void

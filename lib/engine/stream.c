@@ -362,12 +362,24 @@ pt_pipeline_pull (PtPipeline *self, PtResult **result, GError **error)
 }
 
 /* Runs once every stage has drained, all results are in the queue before. */
-static void
-stream_drained (PtMarker *marker)
+void
+pt_pipeline_drained (PtMarker *marker)
 {
   pt_queue_put (marker->pipeline->out, &(PtMessage) {
       .type = PT_MESSAGE_MARKER });
   pt_marker_finish (marker);
+}
+
+/* Sends @marker, which drains, behind the last frame of a stream; the caller
+ * has push_lock. */
+void
+pt_pipeline_end_stream (PtPipeline *self, PtMarker *marker)
+{
+  pt_pipeline_send_marker (self, marker);
+  if (self->frame > 0)
+    self->drained = self->frame;
+  self->frame = 0;
+  self->maker.n_frames = 0;
 }
 
 /**
@@ -392,13 +404,9 @@ pt_pipeline_drain (PtPipeline *self, GError **error)
     return stream_fail (self, error);
   marker = pt_marker_new (self, NULL, NULL, NULL);
   marker->drains = TRUE;
-  marker->done = stream_drained;
+  marker->done = pt_pipeline_drained;
   g_mutex_lock (&self->push_lock);
-  pt_pipeline_send_marker (self, marker);
-  if (self->frame > 0)
-    self->drained = self->frame;
-  self->frame = 0;
-  self->maker.n_frames = 0;
+  pt_pipeline_end_stream (self, marker);
   g_mutex_unlock (&self->push_lock);
   pt_marker_unref (marker);
   return PT_FLOW_OK;
