@@ -42,6 +42,24 @@
  * With target=teacher the output of the partimefilter upstream, on the frame
  * as GstPartimeMeta, is the label: its tensor, or its best class.
  *
+ * ## Models that change
+ *
+ * With #GstPartimeFilter:is-updatable, #GstPartimeFilter:model and
+ * #GstPartimeFilter:weights may be set while it plays. A thread of its own
+ * loads, checks and plans the new network while the stream goes on; it takes
+ * the place of the old one between two frames. The frames before still come
+ * from the old one, and all updates of theirs are applied but those whose
+ * gradients would have waited for frames to come, as at EOS. The message
+ * partime-model-updated has the fields model, weights, ok, frame (the first of
+ * the new one), weights-kept (they went on as they were learned, because the
+ * new file brings none and has the same parameters), optimizer-kept (and so
+ * did what it remembers, its schedule and the counters), and, where nothing
+ * has changed, error.
+ *
+ * weights alone are put in place between two frames, the optimizer goes on;
+ * gradients under way are dropped. A model that is set without weights forgets
+ * the weights that were set before it: set both at once.
+ *
  * Element messages: partime-learning (every #GstPartimeFilter:stats-interval,
  * with the fields of #GstPartimeFilter:stats, pts of the newest frame and time,
  * seconds since the start), partime-checkpoint (path, frame,
@@ -132,8 +150,8 @@ filter_infer (GstPartimeFilter *self, GstBuffer *buffer, PtPushFlags flags,
               "caps", gst_buffer_get_size (buffer)));
     return GST_FLOW_ERROR;
   }
-  *flow = pt_pipeline_push_pixels (self->pipeline, sight.pixels, sight.stride,
-      label ? label->target : NULL, flags, &error);
+  *flow = pt_pipeline_push_pixels (self->model->pipeline, sight.pixels,
+      sight.stride, label ? label->target : NULL, flags, &error);
   gst_partime_sight_clear (&sight);
   gst_partime_labels_give_back (self, label);
   return filter_from_pipeline (self, *flow, error);
@@ -152,6 +170,7 @@ filter_chain_aligned (GstPartimeFilter *self, GstBuffer *buffer)
   }
   item.object = buffer;
   item.pts = GST_BUFFER_PTS (buffer);
+  item.model = gst_partime_model_ref (self->model);
   item.format = gst_partime_format_ref (self->format);
   item.number = self->n_frames++;
   return gst_partime_source_queue (self, &item, FALSE);
@@ -165,12 +184,15 @@ filter_chain_latest (GstPartimeFilter *self, GstBuffer *buffer)
     .pts = GST_BUFFER_PTS (buffer)
   };
   g_autoptr (PtResult) newest = NULL;
+  g_autoptr (GstPartimeModel) model = NULL;
   PtFlow pushed;
   GstFlowReturn flow = filter_infer (self, buffer, PT_PUSH_TRY, &pushed);
   guint64 number = 0;
 
-  if (flow == GST_FLOW_OK && pushed == PT_FLOW_OK)
+  if (flow == GST_FLOW_OK && pushed == PT_FLOW_OK) {
+    item.model = gst_partime_model_ref (self->model);
     flow = gst_partime_source_queue (self, &item, FALSE);
+  }
   if (flow != GST_FLOW_OK) {
     gst_buffer_unref (buffer);
     return flow;
@@ -178,11 +200,12 @@ filter_chain_latest (GstPartimeFilter *self, GstBuffer *buffer)
   g_mutex_lock (&self->lock);
   if (self->newest) {
     newest = pt_result_ref (self->newest);
+    model = gst_partime_model_ref (self->newest_model);
     number = self->newest_number;
   }
   g_mutex_unlock (&self->lock);
-  return gst_partime_source_deliver (self, buffer, self->format, newest,
-      self->n_frames++, number);
+  return gst_partime_source_deliver (self, model ? model : self->model,
+      buffer, self->format, newest, self->n_frames++, number);
 }
 
 static GstFlowReturn
@@ -231,6 +254,7 @@ filter_chain (GstPad *pad, GstObject *parent, GstBuffer *buffer)
     GST_BUFFER_FLAG_SET (buffer, GST_BUFFER_FLAG_DISCONT);
     self->discont = FALSE;
   }
+  gst_partime_update_commit (self);
   if (self->timing == GST_PARTIME_TIMING_LATEST)
     return filter_chain_latest (self, buffer);
   return filter_chain_aligned (self, buffer);
@@ -246,7 +270,7 @@ filter_set_format (GstPartimeFilter *self, GstCaps *caps)
   GstVideoInfo info;
 
   if (gst_video_info_from_caps (&info, caps))
-    format = gst_partime_filter_new_format (self, &info,
+    format = gst_partime_filter_new_format (self, self->model, &info,
         gst_partime_cuda_in_caps (caps), &error);
   if (error)
     gst_partime_filter_post_error (self, error, NULL);
@@ -267,17 +291,19 @@ filter_set_format (GstPartimeFilter *self, GstCaps *caps)
 }
 
 /* Behind the frames before it; with timing=latest there are none. */
-static gboolean
-filter_forward (GstPartimeFilter *self, GstEvent *event)
+gboolean
+gst_partime_filter_forward (GstPartimeFilter *self, GstEvent *event)
 {
   GstPartimeItem item = {.kind = GST_PARTIME_EVENT,.object = event };
   gboolean latest = self->timing == GST_PARTIME_TIMING_LATEST;
 
   if (latest && GST_EVENT_TYPE (event) != GST_EVENT_EOS) {
     if (GST_EVENT_TYPE (event) == GST_EVENT_CAPS)
-      self->need_pool = TRUE;
+      gst_partime_source_note_caps (self, event);
     return gst_pad_push_event (self->srcpad, event);
   }
+  if (GST_EVENT_TYPE (event) == GST_EVENT_EOS)
+    item.model = gst_partime_model_ref (self->model);
   return gst_partime_source_queue (self, &item, latest) == GST_FLOW_OK;
 }
 
@@ -293,11 +319,11 @@ filter_handle_caps (GstPartimeFilter *self, GstEvent *event)
     return FALSE;
   }
   if (self->output == GST_PARTIME_OUTPUT_NETWORK) {
-    picture = gst_partime_source_make_caps (self, &self->format->info);
+    picture = gst_partime_source_make_caps (self->model, &self->format->info);
     gst_event_unref (event);
     event = gst_event_new_caps (picture);
   }
-  return filter_forward (self, event);
+  return gst_partime_filter_forward (self, event);
 }
 
 static gboolean
@@ -313,10 +339,10 @@ filter_handle_eos (GstPartimeFilter *self, GstEvent *event)
   if (started) {
     g_autoptr (GError) error = NULL;
 
-    if (pt_pipeline_drain (self->pipeline, &error) == PT_FLOW_ERROR)
+    if (pt_pipeline_drain (self->model->pipeline, &error) == PT_FLOW_ERROR)
       gst_partime_filter_post_error (self, error, NULL);
   }
-  return filter_forward (self, event);
+  return gst_partime_filter_forward (self, event);
 }
 
 static gboolean
@@ -384,7 +410,7 @@ filter_sink_event (GstPad *pad, GstObject *parent, GstEvent *event)
       break;
   }
   if (GST_EVENT_IS_SERIALIZED (event))
-    return filter_forward (self, event);
+    return gst_partime_filter_forward (self, event);
   return gst_pad_event_default (pad, parent, event);
 }
 
@@ -477,6 +503,7 @@ filter_finalize (GObject *object)
   gst_queue_array_free (self->queue);
   g_mutex_clear (&self->lock);
   g_mutex_clear (&self->running_lock);
+  gst_partime_update_clear (&self->update);
   g_cond_clear (&self->cond);
   G_OBJECT_CLASS (gst_partime_filter_parent_class)->finalize (object);
 }
@@ -565,6 +592,7 @@ gst_partime_filter_init (GstPartimeFilter *self)
   gst_partime_settings_init (&self->settings);
   g_mutex_init (&self->lock);
   g_mutex_init (&self->running_lock);
+  gst_partime_update_init (&self->update);
   g_cond_init (&self->cond);
   self->queue = gst_queue_array_new_for_struct (sizeof (GstPartimeItem), 32);
   gst_partime_labels_init (self);

@@ -45,29 +45,42 @@ labels_new_refusal (PtNetwork *network)
       "expected labels", target && *target ? target : "auto", loss);
 }
 
-/* READY to PAUSED, once there is a pipeline. Returns: FALSE, with an error
- * posted, if there is a label pad that nobody needs. */
-gboolean
-gst_partime_labels_open (GstPartimeFilter *self)
+/* Takes what @model learns from. With the lock. */
+static void
+labels_set_model (GstPartimeFilter *self, GstPartimeModel *model,
+    const GstPartimeTarget *target, gboolean wanted)
 {
   GstPartimeLabels *t = &self->targets;
-  g_autofree gchar *loss = pt_network_get (self->network, "learning", "loss");
-  gboolean off = pt_pipeline_get_mode (self->pipeline) == PT_MODE_OFF;
-  gboolean has_loss = loss && *loss;
-  gboolean wanted = gst_partime_target_init (&t->target, self->network,
-      self->pipeline);
-  gboolean requested;
+  g_autofree gchar *loss = pt_network_get (model->network, "learning", "loss");
+  gboolean off = pt_pipeline_get_mode (model->pipeline) == PT_MODE_OFF;
   gsize size = 4;
 
+  gst_partime_target_clear (&t->target);
+  t->target = *target;
   t->target.names = self->labels;
   t->target.n_names = self->n_labels;
   for (guint i = 0; i < t->target.info.shape.n_dims; i++)
     size *= t->target.info.shape.dims[i];
   t->max_waiting = CLAMP (LABELS_MEMORY / size, LABELS_LEAST, LABELS_MOST);
-  g_mutex_lock (&self->lock);
   t->wanted = wanted;
-  if (t->target.info.teacher || (!wanted && (!off || !has_loss)))
-    t->refusal = labels_new_refusal (self->network);
+  g_clear_pointer (&t->refusal, g_free);
+  if (t->target.info.teacher || (!wanted && (!off || !loss || !*loss)))
+    t->refusal = labels_new_refusal (model->network);
+}
+
+/* READY to PAUSED, once there is a model. Returns: FALSE, with an error
+ * posted, if there is a label pad that nobody needs. */
+gboolean
+gst_partime_labels_open (GstPartimeFilter *self)
+{
+  GstPartimeLabels *t = &self->targets;
+  GstPartimeTarget target;
+  gboolean wanted = gst_partime_target_init (&target, self->model->network,
+      self->model->pipeline);
+  gboolean requested;
+
+  g_mutex_lock (&self->lock);
+  labels_set_model (self, self->model, &target, wanted);
   requested = t->pad != NULL;
   t->passed = t->last = GST_CLOCK_TIME_NONE;
   t->seeking = t->told_waiting = FALSE;
@@ -88,19 +101,75 @@ labels_free (GstPartimeLabel *label)
   g_free (label);
 }
 
-/* PAUSED to READY, when no thread is at the pads. */
-void
-gst_partime_labels_close (GstPartimeFilter *self)
+/* With the lock. */
+static void
+labels_free_all (GstPartimeLabels *t)
 {
-  GstPartimeLabels *t = &self->targets;
   GList *link;
 
-  g_mutex_lock (&self->lock);
   while ((link = g_queue_pop_head_link (&t->waiting)))
     labels_free (link->data);
   while ((link = g_queue_pop_head_link (&t->spare)))
     labels_free (link->data);
   t->n_waiting = 0;
+}
+
+/* Whether @model may take over: labels of the pad, of which some wait, are made
+ * for the model before. */
+gboolean
+gst_partime_labels_fit (GstPartimeFilter *self, GstPartimeModel *model,
+    GError **error)
+{
+  GstPartimeLabels *t = &self->targets;
+  GstPartimeTarget target;
+  gboolean wanted = gst_partime_target_init (&target, model->network,
+      model->pipeline);
+  gboolean fits;
+
+  g_mutex_lock (&self->lock);
+  fits = !t->pad || !t->target.network || (wanted == t->wanted
+      && (!wanted || gst_partime_target_equal (&target, &t->target)));
+  g_mutex_unlock (&self->lock);
+  gst_partime_target_clear (&target);
+  if (!fits)
+    g_set_error (error, PT_ERROR, PT_ERROR_CONFIG, "%s: takes other labels "
+        "than the model that runs; with the pad label a model may only take "
+        "over with the same input, output and loss", model->path);
+  return fits;
+}
+
+/* @model takes over, in the sink pad's thread. Labels that wait are kept where
+ * they are the same for both. */
+void
+gst_partime_labels_change (GstPartimeFilter *self, GstPartimeModel *model)
+{
+  GstPartimeLabels *t = &self->targets;
+  GstPartimeTarget target;
+  gboolean wanted = gst_partime_target_init (&target, model->network,
+      model->pipeline);
+
+  if (wanted && t->wanted && gst_partime_target_equal (&target, &t->target)) {
+    gst_partime_target_clear (&target);
+    return;
+  }
+  g_clear_pointer (&t->next, labels_free);
+  gst_partime_label_format_clear (&t->own_format);
+  g_mutex_lock (&self->lock);
+  if (!t->pad)
+    labels_free_all (t);
+  labels_set_model (self, model, &target, wanted);
+  g_mutex_unlock (&self->lock);
+}
+
+/* PAUSED to READY, when no thread is at the pads. */
+void
+gst_partime_labels_close (GstPartimeFilter *self)
+{
+  GstPartimeLabels *t = &self->targets;
+
+  g_mutex_lock (&self->lock);
+  labels_free_all (t);
+  gst_partime_target_clear (&t->target);
   g_clear_pointer (&t->refusal, g_free);
   t->frame_thread = NULL;
   t->wanted = FALSE;

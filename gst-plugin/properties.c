@@ -46,7 +46,10 @@ enum
   PROP_CHECKPOINT_KEEP,
   PROP_CUDA_DEVICE_ID,
   PROP_RESUME_STREAM,
+  PROP_IS_UPDATABLE,
 };
+
+static GObjectClass *parent_class;
 
 static const GEnumValue learning_modes[] = {
   {FROM_FILE, "As the network file says (its default: partime if it names a "
@@ -211,6 +214,8 @@ settings_field (GstPartimeSettings *self, guint id)
       return &self->cuda_device_id;
     case PROP_RESUME_STREAM:
       return &self->resume_stream;
+    case PROP_IS_UPDATABLE:
+      return &self->is_updatable;
     default:
       return NULL;
   }
@@ -292,8 +297,7 @@ properties_set (GObject *object, guint id, const GValue *value,
 {
   GstPartimeFilter *self = GST_PARTIME_FILTER (object);
   gpointer field = settings_field (&self->settings, id);
-  g_autoptr (PtPipeline) pipeline = NULL;
-  g_autoptr (PtNetwork) network = NULL;
+  g_autoptr (GstPartimeModel) model = NULL;
 
   if (!field) {
     G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec);
@@ -302,14 +306,25 @@ properties_set (GObject *object, guint id, const GValue *value,
   GST_OBJECT_LOCK (self);
   properties_store (field, value);
   GST_OBJECT_UNLOCK (self);
-  pipeline = gst_partime_filter_ref_pipeline (self, &network);
-  if (pipeline && (id == PROP_LEARN || id == PROP_LEARNING_RATE
+  model = gst_partime_filter_ref_model (self);
+  if (model && (id == PROP_LEARN || id == PROP_LEARNING_RATE
           || id == PROP_LEARN_INTERVAL || id == PROP_LEARN_POLICY))
-    gst_partime_filter_apply_live (self, network, pipeline);
+    gst_partime_filter_apply_live (self, model->network, model->pipeline);
   /* what live frames may wait is latency */
-  if (pipeline && id == PROP_LABEL_WAIT)
+  if (model && id == PROP_LABEL_WAIT)
     gst_element_post_message (GST_ELEMENT (self),
         gst_message_new_latency (GST_OBJECT (self)));
+  if (model && (id == PROP_MODEL || id == PROP_WEIGHTS))
+    gst_partime_update_set (self, id == PROP_MODEL ? GST_PARTIME_UPDATE_MODEL
+        : GST_PARTIME_UPDATE_WEIGHTS, pspec->name);
+}
+
+/* Once for all properties that are set together. */
+static void
+properties_dispatch (GObject *object, guint n, GParamSpec **pspecs)
+{
+  gst_partime_update_ask (GST_PARTIME_FILTER (object));
+  parent_class->dispatch_properties_changed (object, n, pspecs);
 }
 
 static void
@@ -348,6 +363,11 @@ properties_install_network (GObjectClass *klass)
       g_param_spec_string ("weights", "Weights",
           "A safetensors file with the weights to start from. Unset: random "
           "weights, drawn by seed", NULL, READY_FLAGS));
+  g_object_class_install_property (klass, PROP_IS_UPDATABLE,
+      g_param_spec_boolean ("is-updatable", "Is updatable",
+          "Whether model and weights may be set in PLAYING: the new network is "
+          "made ready aside and takes over between two frames", FALSE,
+          READY_FLAGS));
   g_object_class_install_property (klass, PROP_DEVICES,
       g_param_spec_string ("devices", "Devices",
           "What to compute on: cpu, cpu:0-3, cuda:0, sim:..., a list with "
@@ -527,8 +547,10 @@ properties_install_output (GObjectClass *klass)
 void
 gst_partime_filter_install_properties (GObjectClass *klass)
 {
+  parent_class = g_type_class_peek_parent (klass);
   klass->set_property = properties_set;
   klass->get_property = properties_get;
+  klass->dispatch_properties_changed = properties_dispatch;
   properties_install_network (klass);
   properties_install_learning (klass);
   properties_install_classes (klass);

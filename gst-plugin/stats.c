@@ -114,7 +114,7 @@ gst_partime_filter_new_stats (GstPartimeFilter *self, const gchar *name)
 
   g_mutex_lock (&self->running_lock);
   if (self->running)
-    stats_fill (structure, self->pipeline);
+    stats_fill (structure, self->model->pipeline);
   g_mutex_unlock (&self->running_lock);
   gst_partime_labels_fill_stats (self, structure);
   GST_OBJECT_LOCK (self);
