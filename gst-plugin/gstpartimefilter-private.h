@@ -131,7 +131,6 @@ struct _GstPartimeFilter
   /* From READY to PAUSED and back. */
   GstPartimeModel *model;       /* for the next frame; changes on the sink
                                  * pad's thread, under the object lock */
-  gdouble target_fps;
   GstPartimeOutput output;
   GstPartimeTiming timing;
   gchar *checkpoint;
@@ -182,6 +181,7 @@ struct _GstPartimeFilter
 
   /* Under the object lock. */
   gboolean live;
+  gdouble target_fps;           /* of a live stream, or 0 */
   GstClockTime frame_duration;
   gdouble latency_mean, latency_spread; /* ns, smoothed; below 0: unknown */
   GstClockTime latency;         /* as last reported */

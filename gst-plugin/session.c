@@ -184,7 +184,6 @@ gst_partime_filter_open (GstPartimeFilter *self)
   self->timing = self->settings.timing;
   self->latency_mean = -1;
   self->dropped = 0;
-  self->target_fps = 0;
   if (!session_check_rate (self)
       || !session_check_checkpoint (self)
       || !gst_partime_filter_open_stats (self)
@@ -206,6 +205,8 @@ gst_partime_filter_open (GstPartimeFilter *self)
 static gdouble
 session_find_rate (GstPartimeFilter *self)
 {
+  gdouble fps;
+
   const GstVideoInfo *info = &self->format->info;
   GstQuery *query = gst_query_new_latency ();
   gboolean live = FALSE;
@@ -213,10 +214,12 @@ session_find_rate (GstPartimeFilter *self)
   if (gst_pad_peer_query (self->sinkpad, query))
     gst_query_parse_latency (query, &live, NULL, NULL);
   gst_query_unref (query);
+  fps = live && info->fps_n > 0 ? (gdouble) info->fps_n / info->fps_d : 0;
   GST_OBJECT_LOCK (self);
   self->live = live;
+  self->target_fps = fps;
   GST_OBJECT_UNLOCK (self);
-  return live && info->fps_n > 0 ? (gdouble) info->fps_n / info->fps_d : 0;
+  return fps;
 }
 
 static gboolean
@@ -247,8 +250,7 @@ gst_partime_filter_start (GstPartimeFilter *self)
   /* caps come again where the first ones were refused */
   if (g_atomic_int_get (&self->failed))
     return FALSE;
-  self->target_fps = session_find_rate (self);
-  pt_pipeline_set_target_fps (pipeline, self->target_fps);
+  pt_pipeline_set_target_fps (pipeline, session_find_rate (self));
   if (!pt_pipeline_start (pipeline, &error)) {
     gst_partime_filter_post_error (self, error, NULL);
     return FALSE;

@@ -113,6 +113,7 @@ update_prepare (GstPartimeFilter *self, const gchar *path,
   g_autoptr (GstPartimeModel) running = gst_partime_filter_ref_model (self);
   g_autoptr (GstPartimeModel) model = NULL;
   const gchar *culprit;
+  gdouble fps;
 
   if (!path) {
     g_set_error (error, PT_ERROR, PT_ERROR_CONFIG, "no model: the property "
@@ -123,7 +124,10 @@ update_prepare (GstPartimeFilter *self, const gchar *path,
   if (!running || !model || !gst_partime_labels_fit (self, model, error)
       || !update_check_caps (self, model, error))
     return NULL;
-  pt_pipeline_set_target_fps (model->pipeline, self->target_fps);
+  GST_OBJECT_LOCK (self);
+  fps = self->target_fps;
+  GST_OBJECT_UNLOCK (self);
+  pt_pipeline_set_target_fps (model->pipeline, fps);
   if (!pt_pipeline_start_beside (model->pipeline, running->pipeline, error))
     return NULL;
   return g_steal_pointer (&model);

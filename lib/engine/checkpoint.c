@@ -43,7 +43,7 @@ snapshot_new (PtPipeline *pipeline, const gchar *path, gboolean notify)
   self->pipeline = pipeline;
   self->path = g_strdup (path);
   /* after the end it is of the whole stream */
-  self->frame = pipeline->frame > 0 ? pipeline->frame : pipeline->drained;
+  self->frame = pipeline->main.frame > 0 ? pipeline->main.frame : pipeline->main.drained;
   self->notify = notify;
   self->n_parts = pipeline->n_stages + 1;
   self->parts = g_new0 (PtTensorFile *, self->n_parts);
@@ -52,7 +52,7 @@ snapshot_new (PtPipeline *pipeline, const gchar *path, gboolean notify)
     self->parts[i] = pt_tensor_file_new ();
     self->steps[i] = g_string_new (NULL);
   }
-  pt_stream_state_save_frames (&pipeline->maker, pipeline->frame,
+  pt_stream_state_save_frames (&pipeline->main.maker, pipeline->main.frame,
       self->parts[pipeline->n_stages], &self->error);
   return self;
 }
@@ -361,7 +361,7 @@ checkpoint_refuse (PtPipeline *self, const gchar *path)
       "%s: not written, the pipeline has stopped", path);
 
   pt_pipeline_emit (self, &(PtEvent) { .type = PT_EVENT_CHECKPOINT,
-      .frame = self->frame, .path = path, .error = error });
+      .frame = self->main.frame, .path = path, .error = error });
 }
 
 /**

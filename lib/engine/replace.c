@@ -168,8 +168,8 @@ handover_take (Handover *self, PtPipeline *next, PtTensorFile *file,
     return TRUE;
   self->taken = TRUE;
   if (self->what.kept_optimizer) {
-    pt_stats_follow (&next->stats, &self->old->stats);
-    pt_measures_follow (&next->measures, &self->old->measures);
+    pt_stats_follow (&next->main.stats, &self->old->main.stats);
+    pt_measures_follow (&next->main.measures, &self->old->main.measures);
   }
   return !self->what.kept_weights || pt_weights_take (next->network, file,
       self->old->network->origin, error);
@@ -209,7 +209,7 @@ replace_compare (PtPipeline *self, PtPipeline *next, PtReplacement *info)
 {
   const PtLearning *a = &self->learning, *b = &next->learning;
 
-  info->frame = self->frame;
+  info->frame = self->main.frame;
   info->same_parameters = replace_same_parameters (self->network,
       next->network);
   info->kept_weights = info->same_parameters && next->drew_weights;
@@ -241,8 +241,8 @@ replace_swap_replay (PtPipeline *self, PtPipeline *next)
 static void
 replace_continue (PtPipeline *self, PtPipeline *next)
 {
-  next->frame = self->frame;
-  pt_frame_maker_follow (&next->maker, &self->maker);
+  next->main.frame = self->main.frame;
+  pt_frame_maker_follow (&next->main.maker, &self->main.maker);
   if (self->learning.mode == PT_MODE_OFF || next->learning.mode == PT_MODE_OFF)
     return;
   next->n_learning = self->n_learning;
@@ -261,7 +261,7 @@ replace_hand_over (PtPipeline *self, PtPipeline *next,
   handover->what = *info;
   g_mutex_init (&handover->lock);
   if (info->kept_optimizer)
-    pt_stats_follow (&next->stats, &self->stats);
+    pt_stats_follow (&next->main.stats, &self->main.stats);
   marker = pt_marker_new (next, handover_run, handover, handover_free);
   pt_pipeline_send_marker (next, marker);
   pt_pipeline_end_stream (self, handover->copy);

@@ -250,7 +250,7 @@ resume_restore_frames (PtPipeline *self, PtTensorFile *file)
   gboolean done;
 
   g_mutex_lock (&self->push_lock);
-  done = pt_stream_state_restore_frames (&self->maker, &self->frame, file,
+  done = pt_stream_state_restore_frames (&self->main.maker, &self->main.frame, file,
       NULL);
   g_mutex_unlock (&self->push_lock);
   return done;

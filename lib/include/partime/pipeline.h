@@ -9,6 +9,7 @@ G_BEGIN_DECLS
 
 typedef struct _PtPipeline PtPipeline;
 typedef struct _PtResult PtResult;
+typedef struct _PtStream PtStream;
 
 /**
  * PtMode:
@@ -334,6 +335,19 @@ PT_API void pt_pipeline_get_stats (PtPipeline *self, PtPipelineStats *stats);
 PT_API void pt_pipeline_get_stage_stats (PtPipeline *self, guint stage,
     PtStageStats *stats);
 
+PT_API PtStream *pt_stream_new (PtPipeline *pipeline, GError **error);
+PT_API void pt_stream_free (PtStream *self);
+PT_API PtFlow pt_stream_push_pixels (PtStream *self, const guint8 *pixels,
+    gsize stride, PtTensor *target, PtPushFlags flags, GError **error);
+PT_API PtFlow pt_stream_pull (PtStream *self, PtResult **result,
+    GError **error);
+PT_API PtFlow pt_stream_drain (PtStream *self, GError **error);
+PT_API void pt_stream_set_flushing (PtStream *self, gboolean flushing);
+PT_API void pt_stream_set_learn (PtStream *self, gboolean learn);
+PT_API void pt_stream_set_learn_interval (PtStream *self, guint interval);
+PT_API void pt_stream_set_learn_policy (PtStream *self, PtLearnPolicy policy);
+PT_API void pt_stream_get_stats (PtStream *self, PtPipelineStats *stats);
+
 PT_API gchar *pt_pipeline_describe_schedules (void);
 
 PT_API GType pt_result_get_type (void);
@@ -342,5 +356,6 @@ PT_API void pt_result_unref (PtResult *self);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (PtPipeline, pt_pipeline_unref)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (PtResult, pt_result_unref)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (PtStream, pt_stream_free)
 
 G_END_DECLS
