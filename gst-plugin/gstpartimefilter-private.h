@@ -3,7 +3,8 @@
 
 /* The element from the inside. gstpartimefilter.c: pads and states;
  * properties.c: settings; session.c: from open to close; model.c: a network and
- * its pipeline; update.c: another one in its place;
+ * its pipeline; update.c: another one in its place; instance.c: one for several
+ * elements;
  * source.c: the source task and what it sends on; score.c: frames compared
  * with their results; queries.c: what pads answer; labels.c: what frames learn
  * from; classes.c: classes found; cuda/filter.c: frames in CUDA memory;
@@ -65,9 +66,12 @@ typedef struct
   GstStructure *settings;       /* group.key: value */
   gint cuda_device_id;          /* below 0: any */
   gboolean is_updatable;
+  gchar *model_instance_id;
   guint checkpoint_keep;
   gboolean resume_stream;
 } GstPartimeSettings;
+
+typedef struct _GstPartimeInstance GstPartimeInstance;
 
 /* A network at work, and what follows from it. Frames that wait for their
  * results keep the one that they were given to. */
@@ -77,6 +81,10 @@ typedef struct
   gchar *weights;               /* or NULL; under the object lock */
   PtNetwork *network;
   PtPipeline *pipeline;
+  GstPartimeInstance *instance; /* NULL: nobody else has this network */
+  PtStream *stream;             /* with an instance, once it runs; set under
+                                 * the object lock */
+  gboolean learns;
   GstPartimeDrawing *drawing;   /* NULL: nothing can be drawn */
   guint n_classes;              /* 0: the output is not classes */
   GstStructure *tensor_info;
@@ -204,17 +212,46 @@ gchar **gst_partime_filter_list_settings (GstPartimeFilter *self);
 gboolean gst_partime_filter_apply_settings (GstPartimeFilter *self,
     PtNetwork *network, GError **error);
 void gst_partime_filter_apply_live (GstPartimeFilter *self,
-    PtNetwork *network, PtPipeline *pipeline);
+    GstPartimeModel *model);
 
 /* model.c */
 GstPartimeModel *gst_partime_model_new (GstPartimeFilter *self,
-    const gchar *path, const gchar *weights, const gchar **culprit,
+    GstPartimeFilter *decider, const gchar *path, const gchar *weights,
+    const gchar **culprit, GError **error);
+GstPartimeModel *gst_partime_model_new_shared (GstPartimeFilter *self,
+    const gchar *path, PtNetwork *network, PtPipeline *pipeline,
     GError **error);
+PtFlow gst_partime_model_push (GstPartimeModel *self,
+    const GstPartimeSight *sight, PtTensor *target, PtPushFlags flags,
+    GError **error);
+PtFlow gst_partime_model_pull (GstPartimeModel *self, PtResult **result,
+    GError **error);
+PtFlow gst_partime_model_drain (GstPartimeModel *self, GError **error);
+void gst_partime_model_set_flushing (GstPartimeModel *self,
+    gboolean flushing);
+void gst_partime_model_get_stats (GstPartimeModel *self,
+    PtPipelineStats *stats);
 GstPartimeModel *gst_partime_model_ref (GstPartimeModel *self);
 void gst_partime_model_unref (GstPartimeModel *self);
 GstPartimeModel *gst_partime_filter_ref_model (GstPartimeFilter *self);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (GstPartimeModel, gst_partime_model_unref)
+
+/* instance.c */
+void gst_partime_instance_know (GstPartimeFilter *filter, gboolean ready);
+typedef gboolean (*GstPartimeStartFunc) (GstPartimeFilter *self);
+GstPartimeModel *gst_partime_instance_open (GstPartimeFilter *filter,
+    const gchar **culprit, GError **error);
+void gst_partime_instance_leave (GstPartimeInstance *self,
+    GstPartimeFilter *filter);
+void gst_partime_instance_unref (GstPartimeInstance *self);
+const gchar *gst_partime_instance_get_resume (GstPartimeInstance *self);
+gboolean gst_partime_instance_start (GstPartimeFilter *filter,
+    GstPartimeModel *model, GstPartimeStartFunc start);
+gboolean gst_partime_instance_is_writer (GstPartimeInstance *self,
+    GstPartimeFilter *filter);
+void gst_partime_instance_save (GstPartimeInstance *self,
+    GstPartimeFilter *filter, const gchar *path);
 
 /* update.c */
 void gst_partime_update_init (GstPartimeUpdate *self);
@@ -248,6 +285,8 @@ gboolean gst_partime_filter_load (GstPartimeFilter *self,
     const gchar *location);
 gboolean gst_partime_filter_reset (GstPartimeFilter *self);
 gboolean gst_partime_filter_saves (GstPartimeFilter *self);
+void gst_partime_filter_save_async (GstPartimeFilter *self,
+    GstPartimeModel *model, const gchar *location);
 void gst_partime_filter_save_now (GstPartimeFilter *self,
     GstPartimeModel *model);
 

@@ -60,6 +60,19 @@
  * gradients under way are dropped. A model that is set without weights forgets
  * the weights that were set before it: set both at once.
  *
+ * ## Networks that are shared
+ *
+ * Elements of one process with the same #GstPartimeFilter:model-instance-id
+ * share one network: its weights, and what it learns. The first that goes to
+ * PAUSED says what it is; properties that make the network (model, weights,
+ * devices, stages, learning-mode, loss, optimizer, learning-rate,
+ * checkpoint-location and the like) may be left out in the others, or be the
+ * same. Frames of all enter the one pipeline in turn; those that are stacked,
+ * measures, labels, learn, learn-interval and statistics are each element's
+ * own, and so is what goes wrong downstream, a flush, a seek or an end. The
+ * first that has checkpoint-location writes it. Frames of several cameras are
+ * no smooth stream: learning-mode=delayed is for them.
+ *
  * Element messages: partime-learning (every #GstPartimeFilter:stats-interval,
  * with the fields of #GstPartimeFilter:stats, pts of the newest frame and time,
  * seconds since the start), partime-checkpoint (path, frame,
@@ -150,8 +163,8 @@ filter_infer (GstPartimeFilter *self, GstBuffer *buffer, PtPushFlags flags,
               "caps", gst_buffer_get_size (buffer)));
     return GST_FLOW_ERROR;
   }
-  *flow = pt_pipeline_push_pixels (self->model->pipeline, sight.pixels,
-      sight.stride, label ? label->target : NULL, flags, &error);
+  *flow = gst_partime_model_push (self->model, &sight,
+      label ? label->target : NULL, flags, &error);
   gst_partime_sight_clear (&sight);
   gst_partime_labels_give_back (self, label);
   return filter_from_pipeline (self, *flow, error);
@@ -339,7 +352,7 @@ filter_handle_eos (GstPartimeFilter *self, GstEvent *event)
   if (started) {
     g_autoptr (GError) error = NULL;
 
-    if (pt_pipeline_drain (self->model->pipeline, &error) == PT_FLOW_ERROR)
+    if (gst_partime_model_drain (self->model, &error) == PT_FLOW_ERROR)
       gst_partime_filter_post_error (self, error, NULL);
   }
   return gst_partime_filter_forward (self, event);
@@ -472,6 +485,7 @@ filter_change_state (GstElement *element, GstStateChange transition)
 
   if (transition == GST_STATE_CHANGE_NULL_TO_READY) {
     gst_partime_filter_share_cuda (self);
+    gst_partime_instance_know (self, TRUE);
   } else if (transition == GST_STATE_CHANGE_READY_TO_PAUSED) {
     gst_segment_init (&self->segment, GST_FORMAT_TIME);
     gst_partime_filter_reset_qos (self);
@@ -488,8 +502,10 @@ filter_change_state (GstElement *element, GstStateChange transition)
       || (transition == GST_STATE_CHANGE_READY_TO_PAUSED
           && done == GST_STATE_CHANGE_FAILURE))
     gst_partime_filter_close (self);
-  if (transition == GST_STATE_CHANGE_READY_TO_NULL)
+  if (transition == GST_STATE_CHANGE_READY_TO_NULL) {
+    gst_partime_instance_know (self, FALSE);
     gst_partime_filter_unshare_cuda (self);
+  }
   return done;
 }
 

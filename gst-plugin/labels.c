@@ -52,7 +52,7 @@ labels_set_model (GstPartimeFilter *self, GstPartimeModel *model,
 {
   GstPartimeLabels *t = &self->targets;
   g_autofree gchar *loss = pt_network_get (model->network, "learning", "loss");
-  gboolean off = pt_pipeline_get_mode (model->pipeline) == PT_MODE_OFF;
+  gboolean off = !model->learns;
   gsize size = 4;
 
   gst_partime_target_clear (&t->target);

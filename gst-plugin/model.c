@@ -18,7 +18,9 @@ model_clear (gpointer data)
 {
   GstPartimeModel *self = data;
 
+  g_clear_pointer (&self->stream, pt_stream_free);
   g_clear_pointer (&self->pipeline, pt_pipeline_unref);
+  g_clear_pointer (&self->instance, gst_partime_instance_unref);
   g_clear_pointer (&self->network, pt_network_unref);
   g_clear_pointer (&self->drawing, gst_partime_drawing_free);
   g_clear_pointer (&self->score_format, gst_partime_format_unref);
@@ -58,6 +60,7 @@ model_apply_settings (GstPartimeFilter *self, PtNetwork *network,
   return applied;
 }
 
+/* By the settings of @filter. */
 static gboolean
 model_load (GstPartimeModel *self, GstPartimeFilter *filter,
     const gchar **culprit, GError **error)
@@ -145,15 +148,18 @@ model_make_pipeline (GstPartimeModel *self, GstPartimeFilter *filter,
       filter);
   pt_pipeline_set_checkpoint_keep (self->pipeline,
       filter->settings.checkpoint_keep);
-  gst_partime_filter_apply_live (filter, self->network, self->pipeline);
+  self->learns = pt_pipeline_get_mode (self->pipeline) != PT_MODE_OFF;
+  gst_partime_filter_apply_live (filter, self);
   return TRUE;
 }
 
-/* Everything but the stages, which start by themselves. @culprit: (out): the
- * file that was read when it failed, if any. */
+/* Everything but the stages, which start by themselves. @decider: whose
+ * settings say how the network learns, mostly @self. @culprit: (out): the file
+ * that was read when it failed, if any. */
 GstPartimeModel *
-gst_partime_model_new (GstPartimeFilter *self, const gchar *path,
-    const gchar *weights, const gchar **culprit, GError **error)
+gst_partime_model_new (GstPartimeFilter *self, GstPartimeFilter *decider,
+    const gchar *path, const gchar *weights, const gchar **culprit,
+    GError **error)
 {
   g_autoptr (GstPartimeModel) model = g_atomic_rc_box_new0 (GstPartimeModel);
   const gchar *file = NULL;
@@ -161,7 +167,7 @@ gst_partime_model_new (GstPartimeFilter *self, const gchar *path,
 
   model->path = g_strdup (path);
   model->weights = g_strdup (weights);
-  loaded = model_load (model, self, &file, error);
+  loaded = model_load (model, decider, &file, error);
   *culprit = loaded ? NULL : file == model->path ? path : weights;
   if (!loaded || !model_check_input (model, error)
       || !model_make_drawing (model, self, error)
@@ -170,4 +176,66 @@ gst_partime_model_new (GstPartimeFilter *self, const gchar *path,
   model->tensor_info = gst_partime_meta_new_info ("output",
       pt_network_get_output_shape (model->network));
   return g_steal_pointer (&model);
+}
+
+/* What another element runs: the network is sound already. */
+GstPartimeModel *
+gst_partime_model_new_shared (GstPartimeFilter *self, const gchar *path,
+    PtNetwork *network, PtPipeline *pipeline, GError **error)
+{
+  g_autoptr (GstPartimeModel) model = g_atomic_rc_box_new0 (GstPartimeModel);
+
+  model->path = g_strdup (path);
+  model->network = pt_network_ref (network);
+  model->pipeline = pt_pipeline_ref (pipeline);
+  if (!model_make_drawing (model, self, error))
+    return NULL;
+  model->tensor_info = gst_partime_meta_new_info ("output",
+      pt_network_get_output_shape (network));
+  return g_steal_pointer (&model);
+}
+
+/* -- its stream, or the pipeline -- */
+
+PtFlow
+gst_partime_model_push (GstPartimeModel *self, const GstPartimeSight *sight,
+    PtTensor *target, PtPushFlags flags, GError **error)
+{
+  return self->stream ? pt_stream_push_pixels (self->stream, sight->pixels,
+      sight->stride, target, flags, error) :
+      pt_pipeline_push_pixels (self->pipeline, sight->pixels, sight->stride,
+      target, flags, error);
+}
+
+PtFlow
+gst_partime_model_pull (GstPartimeModel *self, PtResult **result,
+    GError **error)
+{
+  return self->stream ? pt_stream_pull (self->stream, result, error) :
+      pt_pipeline_pull (self->pipeline, result, error);
+}
+
+PtFlow
+gst_partime_model_drain (GstPartimeModel *self, GError **error)
+{
+  return self->stream ? pt_stream_drain (self->stream, error) :
+      pt_pipeline_drain (self->pipeline, error);
+}
+
+void
+gst_partime_model_set_flushing (GstPartimeModel *self, gboolean flushing)
+{
+  if (self->stream)
+    pt_stream_set_flushing (self->stream, flushing);
+  else
+    pt_pipeline_set_flushing (self->pipeline, flushing);
+}
+
+void
+gst_partime_model_get_stats (GstPartimeModel *self, PtPipelineStats *stats)
+{
+  if (self->stream)
+    pt_stream_get_stats (self->stream, stats);
+  else
+    pt_pipeline_get_stats (self->pipeline, stats);
 }

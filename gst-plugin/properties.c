@@ -47,6 +47,7 @@ enum
   PROP_CUDA_DEVICE_ID,
   PROP_RESUME_STREAM,
   PROP_IS_UPDATABLE,
+  PROP_MODEL_INSTANCE_ID,
 };
 
 static GObjectClass *parent_class;
@@ -142,6 +143,7 @@ gst_partime_settings_clear (GstPartimeSettings *self)
   g_clear_pointer (&self->checkpoint_location, g_free);
   g_clear_pointer (&self->labels_file, g_free);
   g_clear_pointer (&self->stats_location, g_free);
+  g_clear_pointer (&self->model_instance_id, g_free);
   gst_clear_structure (&self->settings);
 }
 
@@ -216,6 +218,8 @@ settings_field (GstPartimeSettings *self, guint id)
       return &self->resume_stream;
     case PROP_IS_UPDATABLE:
       return &self->is_updatable;
+    case PROP_MODEL_INSTANCE_ID:
+      return &self->model_instance_id;
     default:
       return NULL;
   }
@@ -309,7 +313,7 @@ properties_set (GObject *object, guint id, const GValue *value,
   model = gst_partime_filter_ref_model (self);
   if (model && (id == PROP_LEARN || id == PROP_LEARNING_RATE
           || id == PROP_LEARN_INTERVAL || id == PROP_LEARN_POLICY))
-    gst_partime_filter_apply_live (self, model->network, model->pipeline);
+    gst_partime_filter_apply_live (self, model);
   /* what live frames may wait is latency */
   if (model && id == PROP_LABEL_WAIT)
     gst_element_post_message (GST_ELEMENT (self),
@@ -368,6 +372,11 @@ properties_install_network (GObjectClass *klass)
           "Whether model and weights may be set in PLAYING: the new network is "
           "made ready aside and takes over between two frames", FALSE,
           READY_FLAGS));
+  g_object_class_install_property (klass, PROP_MODEL_INSTANCE_ID,
+      g_param_spec_string ("model-instance-id", "Model instance",
+          "Elements of one process with the same name here share one network: "
+          "its weights, and what it learns. The first that starts says what it "
+          "is; each gets its own results", NULL, READY_FLAGS));
   g_object_class_install_property (klass, PROP_DEVICES,
       g_param_spec_string ("devices", "Devices",
           "What to compute on: cpu, cpu:0-3, cuda:0, sim:..., a list with "

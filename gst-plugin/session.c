@@ -137,17 +137,27 @@ session_make_model (GstPartimeFilter *self)
   g_autoptr (GError) error = NULL;
   const gchar *culprit = NULL;
 
-  if (!s->model) {
+  if (s->model_instance_id && s->resume_stream) {
+    GST_ELEMENT_ERROR (self, RESOURCE, SETTINGS, ("resume-stream=true: found "
+            "with model-instance-id=%s, where several streams share the "
+            "network, expected false", s->model_instance_id), (NULL));
+    return FALSE;
+  }
+  if (!s->model_instance_id && !s->model) {
     GST_ELEMENT_ERROR (self, RESOURCE, NOT_FOUND,
         ("no model: the property model is to name a network file"), (NULL));
     return FALSE;
   }
-  model = gst_partime_model_new (self, s->model, s->weights, &culprit, &error);
+  model = s->model_instance_id ?
+      gst_partime_instance_open (self, &culprit, &error) :
+      gst_partime_model_new (self, self, s->model, s->weights, &culprit,
+      &error);
   if (!model) {
     gst_partime_filter_post_error (self, error, culprit);
     return FALSE;
   }
   /* also checks that the file is one, before anything else has started */
+  self->resume = self->resume && !model->instance;
   if (self->resume && !pt_pipeline_load (model->pipeline, self->checkpoint,
           &error)) {
     gst_partime_filter_post_error (self, error, self->checkpoint);
@@ -225,10 +235,15 @@ session_find_rate (GstPartimeFilter *self)
 static gboolean
 session_resume (GstPartimeFilter *self, GError **error)
 {
+  GstPartimeInstance *instance = self->model->instance;
+  const gchar *path = instance ? gst_partime_instance_get_resume (instance) :
+      self->resume ? self->checkpoint : NULL;
   gboolean whole;
 
-  if (!self->settings.resume_stream)
-    return pt_pipeline_load (self->model->pipeline, self->checkpoint, error);
+  if (!path)
+    return TRUE;
+  if (instance || !self->settings.resume_stream)
+    return pt_pipeline_load (self->model->pipeline, path, error);
   if (!pt_pipeline_resume (self->model->pipeline, self->checkpoint, &whole,
           error))
     return FALSE;
@@ -239,36 +254,49 @@ session_resume (GstPartimeFilter *self, GError **error)
   return TRUE;
 }
 
-/* With the first caps, in the sink pad's thread. Returns: FALSE, with an error
- * posted, if the stages cannot run. */
-gboolean
-gst_partime_filter_start (GstPartimeFilter *self)
+/* Returns: FALSE, with an error posted, if the stages cannot run */
+static gboolean
+session_start_stages (GstPartimeFilter *self)
 {
   PtPipeline *pipeline = self->model->pipeline;
   g_autoptr (GError) error = NULL;
 
-  /* caps come again where the first ones were refused */
-  if (g_atomic_int_get (&self->failed))
-    return FALSE;
   pt_pipeline_set_target_fps (pipeline, session_find_rate (self));
   if (!pt_pipeline_start (pipeline, &error)) {
     gst_partime_filter_post_error (self, error, NULL);
     return FALSE;
   }
+  if (!session_resume (self, &error)) {
+    gst_partime_filter_post_error (self, error, self->checkpoint);
+    return FALSE;
+  }
+  return TRUE;
+}
+
+/* With the first caps, in the sink pad's thread. Returns: FALSE, with an error
+ * posted, if the stages cannot run. */
+gboolean
+gst_partime_filter_start (GstPartimeFilter *self)
+{
+  GstPartimeModel *model = self->model;
+
+  /* caps come again where the first ones were refused */
+  if (g_atomic_int_get (&self->failed))
+    return FALSE;
+  if (model->instance ? !gst_partime_instance_start (self, model,
+          session_start_stages) : !session_start_stages (self))
+    return FALSE;
+  gst_partime_filter_apply_live (self, model);
   g_mutex_lock (&self->running_lock);
   self->running = TRUE;
   g_mutex_unlock (&self->running_lock);
   self->last_save = self->last_stats = self->first_stats =
       g_get_monotonic_time ();
-  if (self->resume && !session_resume (self, &error)) {
-    gst_partime_filter_post_error (self, error, self->checkpoint);
-    return FALSE;
-  }
   self->resume = FALSE;
   g_mutex_lock (&self->lock);
   self->started = TRUE;
   if (self->flushing)
-    pt_pipeline_set_flushing (pipeline, TRUE);
+    gst_partime_model_set_flushing (model, TRUE);
   g_mutex_unlock (&self->lock);
   return TRUE;
 }
@@ -292,7 +320,10 @@ gst_partime_filter_close (GstPartimeFilter *self)
   gst_partime_update_quit (self);
   /* first of all, so that nothing is posted from here on */
   while ((inside = g_queue_pop_head (&self->models))) {
-    pt_pipeline_stop (inside->pipeline);
+    if (inside->instance)
+      gst_partime_instance_leave (inside->instance, self);
+    else
+      pt_pipeline_stop (inside->pipeline);
     gst_partime_model_unref (inside);
   }
   gst_partime_update_join (self);
@@ -311,8 +342,8 @@ gst_partime_filter_close (GstPartimeFilter *self)
 
 /* -- checkpoints by hand -- */
 
-/* Returns: (transfer full) (nullable): the pipeline, if it runs */
-static PtPipeline *
+/* Returns: (transfer full) (nullable): the model, if it runs */
+static GstPartimeModel *
 session_ref_running (GstPartimeFilter *self)
 {
   g_autoptr (GstPartimeModel) model = NULL;
@@ -321,23 +352,33 @@ session_ref_running (GstPartimeFilter *self)
   if (self->started && !self->flushing)
     model = gst_partime_filter_ref_model (self);
   g_mutex_unlock (&self->lock);
-  return model ? pt_pipeline_ref (model->pipeline) : NULL;
+  return g_steal_pointer (&model);
+}
+
+void
+gst_partime_filter_save_async (GstPartimeFilter *self, GstPartimeModel *model,
+    const gchar *location)
+{
+  g_atomic_int_inc (&self->saving);
+  if (model->instance)
+    gst_partime_instance_save (model->instance, self, location);
+  else
+    pt_pipeline_save_async (model->pipeline, location);
 }
 
 /* The default handler of "save-checkpoint". */
 gboolean
 gst_partime_filter_save (GstPartimeFilter *self, const gchar *location)
 {
-  g_autoptr (PtPipeline) pipeline = session_ref_running (self);
+  g_autoptr (GstPartimeModel) model = session_ref_running (self);
   g_autofree gchar *path = NULL;
 
   GST_OBJECT_LOCK (self);
   path = g_strdup (location ? location : self->settings.checkpoint_location);
   GST_OBJECT_UNLOCK (self);
-  if (!pipeline || !path)
+  if (!model || !path)
     return FALSE;
-  g_atomic_int_inc (&self->saving);
-  pt_pipeline_save_async (pipeline, path);
+  gst_partime_filter_save_async (self, model, path);
   return TRUE;
 }
 
@@ -345,16 +386,16 @@ gst_partime_filter_save (GstPartimeFilter *self, const gchar *location)
 gboolean
 gst_partime_filter_load (GstPartimeFilter *self, const gchar *location)
 {
-  g_autoptr (PtPipeline) pipeline = session_ref_running (self);
+  g_autoptr (GstPartimeModel) model = session_ref_running (self);
   g_autofree gchar *path = NULL;
   g_autoptr (GError) error = NULL;
 
   GST_OBJECT_LOCK (self);
   path = g_strdup (location ? location : self->settings.checkpoint_location);
   GST_OBJECT_UNLOCK (self);
-  if (!pipeline || !path)
+  if (!model || !path)
     return FALSE;
-  if (pt_pipeline_load (pipeline, path, &error))
+  if (pt_pipeline_load (model->pipeline, path, &error))
     return TRUE;
   GST_ELEMENT_WARNING (self, RESOURCE, READ, ("%s", error->message),
       ("the weights stay as they were"));
@@ -365,12 +406,12 @@ gst_partime_filter_load (GstPartimeFilter *self, const gchar *location)
 gboolean
 gst_partime_filter_reset (GstPartimeFilter *self)
 {
-  g_autoptr (PtPipeline) pipeline = session_ref_running (self);
+  g_autoptr (GstPartimeModel) model = session_ref_running (self);
   g_autoptr (GError) error = NULL;
 
-  if (!pipeline)
+  if (!model)
     return FALSE;
-  if (pt_pipeline_reset (pipeline, &error))
+  if (pt_pipeline_reset (model->pipeline, &error))
     return TRUE;
   GST_ELEMENT_WARNING (self, LIBRARY, FAILED, ("%s", error->message),
       ("the network may be half reset"));
@@ -384,8 +425,8 @@ gst_partime_filter_saves (GstPartimeFilter *self)
 {
   g_autoptr (GstPartimeModel) model = gst_partime_filter_ref_model (self);
 
-  return self->checkpoint
-      && pt_pipeline_get_mode (model->pipeline) != PT_MODE_OFF;
+  return self->checkpoint && model->learns && (!model->instance
+      || gst_partime_instance_is_writer (model->instance, self));
 }
 
 /* At the end of the stream: waits until the checkpoint is on disk. */
@@ -398,7 +439,7 @@ gst_partime_filter_save_now (GstPartimeFilter *self, GstPartimeModel *model)
 
   if (!gst_partime_filter_saves (self))
     return;
-  pt_pipeline_get_stats (model->pipeline, &stats);
+  gst_partime_model_get_stats (model, &stats);
   g_atomic_int_inc (&self->saving);
   pt_pipeline_save (model->pipeline, self->checkpoint, &error);
   g_mutex_lock (&self->lock);

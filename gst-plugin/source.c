@@ -88,8 +88,7 @@ gst_partime_source_set_flushing (GstPartimeFilter *self, gboolean flushing)
   self->flushing = flushing;
   for (GList *link = self->models.head; self->started && link;
       link = link->next)
-    pt_pipeline_set_flushing (((GstPartimeModel *) link->data)->pipeline,
-        flushing);
+    gst_partime_model_set_flushing (link->data, flushing);
   while (!flushing && g_queue_get_length (&self->models) > 1)
     gst_partime_update_retire (self, g_queue_pop_head (&self->models));
   g_cond_broadcast (&self->cond);
@@ -340,8 +339,7 @@ source_note_result (GstPartimeFilter *self, PtResult *result)
     g_autoptr (GstPartimeModel) model = gst_partime_filter_ref_model (self);
 
     self->last_save = now;
-    g_atomic_int_inc (&self->saving);
-    pt_pipeline_save_async (model->pipeline, self->checkpoint);
+    gst_partime_filter_save_async (self, model, self->checkpoint);
   }
 }
 
@@ -396,7 +394,7 @@ source_handle_frame (GstPartimeFilter *self, GstPartimeItem *item)
   g_autoptr (GError) error = NULL;
   GstFlowReturn flow;
 
-  switch (pt_pipeline_pull (item->model->pipeline, &result, &error)) {
+  switch (gst_partime_model_pull (item->model, &result, &error)) {
     case PT_FLOW_OK:
       break;
     case PT_FLOW_FLUSHING:
@@ -439,7 +437,7 @@ source_take_drain (GstPartimeFilter *self, GstPartimeModel *model)
     g_autoptr (PtResult) result = NULL;
     g_autoptr (GError) error = NULL;
 
-    flow = pt_pipeline_pull (model->pipeline, &result, &error);
+    flow = gst_partime_model_pull (model, &result, &error);
     if (error)
       gst_partime_filter_post_error (self, error, NULL);
   } while (flow == PT_FLOW_OK);

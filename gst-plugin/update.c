@@ -120,7 +120,12 @@ update_prepare (GstPartimeFilter *self, const gchar *path,
         "model is to name a network file");
     return NULL;
   }
-  model = gst_partime_model_new (self, path, weights, &culprit, error);
+  if (running && running->instance) {
+    g_set_error (error, PT_ERROR, PT_ERROR_CONFIG, "%s: the network is shared "
+        "by model-instance-id, and only its weights can change", path);
+    return NULL;
+  }
+  model = gst_partime_model_new (self, self, path, weights, &culprit, error);
   if (!running || !model || !gst_partime_labels_fit (self, model, error)
       || !update_check_caps (self, model, error))
     return NULL;
@@ -409,8 +414,7 @@ change_finish (Change *change, GstPartimeFilter *self)
 {
   GstPartimeUpdate *u = &self->update;
 
-  gst_partime_filter_apply_live (self, change->model->network,
-      change->model->pipeline);
+  gst_partime_filter_apply_live (self, change->model);
   gst_partime_labels_change (self, change->model);
   if (change->format) {
     gst_partime_format_unref (self->format);
