@@ -272,6 +272,7 @@ void gst_partime_labels_change (GstPartimeFilter *self,
     GstPartimeModel *model);
 
 /* session.c */
+void gst_partime_filter_install_signals (void);
 gboolean gst_partime_filter_open (GstPartimeFilter *self);
 gboolean gst_partime_filter_start (GstPartimeFilter *self);
 void gst_partime_filter_close (GstPartimeFilter *self);

@@ -109,16 +109,6 @@
 
 GST_DEBUG_CATEGORY (gst_partime_filter_debug);
 
-enum
-{
-  SIGNAL_SAVE_CHECKPOINT,
-  SIGNAL_LOAD_CHECKPOINT,
-  SIGNAL_RESET,
-  N_SIGNALS,
-};
-
-static guint signals[N_SIGNALS];
-
 G_DEFINE_TYPE_WITH_CODE (GstPartimeFilter, gst_partime_filter,
     GST_TYPE_ELEMENT,
     GST_DEBUG_CATEGORY_INIT (gst_partime_filter_debug, "partimefilter", 0,
@@ -524,54 +514,6 @@ filter_finalize (GObject *object)
   G_OBJECT_CLASS (gst_partime_filter_parent_class)->finalize (object);
 }
 
-static guint
-filter_install_signal (const gchar *name, GCallback handler, guint n_params)
-{
-  return g_signal_new_class_handler (name, GST_TYPE_PARTIME_FILTER,
-      G_SIGNAL_RUN_LAST | G_SIGNAL_ACTION, handler, NULL, NULL, NULL,
-      G_TYPE_BOOLEAN, n_params, G_TYPE_STRING);
-}
-
-static void
-filter_install_signals (void)
-{
-  /**
-   * GstPartimeFilter::save-checkpoint:
-   * @self: the element
-   * @location: (nullable): the file; %NULL: checkpoint-location
-   *
-   * Takes a checkpoint between two frames without stopping the stream; the
-   * message partime-checkpoint tells the outcome.
-   *
-   * Returns: whether it has begun: the network runs and there is a location
-   */
-  signals[SIGNAL_SAVE_CHECKPOINT] = filter_install_signal ("save-checkpoint",
-      G_CALLBACK (gst_partime_filter_save), 1);
-  /**
-   * GstPartimeFilter::load-checkpoint:
-   * @self: the element
-   * @location: (nullable): the file; %NULL: checkpoint-location
-   *
-   * Puts the weights of a checkpoint in place between two frames. Waits for the
-   * frames before, so the element must be PLAYING.
-   *
-   * Returns: whether it did; if not, a warning says why and nothing changed
-   */
-  signals[SIGNAL_LOAD_CHECKPOINT] = filter_install_signal ("load-checkpoint",
-      G_CALLBACK (gst_partime_filter_load), 1);
-  /**
-   * GstPartimeFilter::reset:
-   * @self: the element
-   *
-   * Forgets what was learned: first weights again, drawn from the seed. Waits
-   * for the frames before, so the element must be PLAYING.
-   *
-   * Returns: whether it did
-   */
-  signals[SIGNAL_RESET] = filter_install_signal ("reset",
-      G_CALLBACK (gst_partime_filter_reset), 0);
-}
-
 static void
 gst_partime_filter_class_init (GstPartimeFilterClass *klass)
 {
@@ -579,7 +521,7 @@ gst_partime_filter_class_init (GstPartimeFilterClass *klass)
 
   G_OBJECT_CLASS (klass)->finalize = filter_finalize;
   gst_partime_filter_install_properties (G_OBJECT_CLASS (klass));
-  filter_install_signals ();
+  gst_partime_filter_install_signals ();
   gst_partime_label_pad_install (element_class);
   element_class->change_state = filter_change_state;
   gst_partime_filter_install_cuda (element_class);

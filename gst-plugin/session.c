@@ -451,3 +451,54 @@ gst_partime_filter_save_now (GstPartimeFilter *self, GstPartimeModel *model)
   g_atomic_int_add (&self->saving, -1);
   session_post_checkpoint (self, self->checkpoint, stats.frames, error);
 }
+
+/* -- signals -- */
+
+static void
+session_install_signal (const gchar *name, GCallback handler, guint n_params)
+{
+  g_signal_new_class_handler (name, GST_TYPE_PARTIME_FILTER,
+      G_SIGNAL_RUN_LAST | G_SIGNAL_ACTION, handler, NULL, NULL, NULL,
+      G_TYPE_BOOLEAN, n_params, G_TYPE_STRING);
+}
+
+/* What the application may ask for by name. */
+void
+gst_partime_filter_install_signals (void)
+{
+  /**
+   * GstPartimeFilter::save-checkpoint:
+   * @self: the element
+   * @location: (nullable): the file; %NULL: checkpoint-location
+   *
+   * Takes a checkpoint between two frames without stopping the stream; the
+   * message partime-checkpoint tells the outcome.
+   *
+   * Returns: whether it has begun: the network runs and there is a location
+   */
+  session_install_signal ("save-checkpoint",
+      G_CALLBACK (gst_partime_filter_save), 1);
+  /**
+   * GstPartimeFilter::load-checkpoint:
+   * @self: the element
+   * @location: (nullable): the file; %NULL: checkpoint-location
+   *
+   * Puts the weights of a checkpoint in place between two frames. Waits for the
+   * frames before, so the element must be PLAYING.
+   *
+   * Returns: whether it did; if not, a warning says why and nothing changed
+   */
+  session_install_signal ("load-checkpoint",
+      G_CALLBACK (gst_partime_filter_load), 1);
+  /**
+   * GstPartimeFilter::reset:
+   * @self: the element
+   *
+   * Forgets what was learned: first weights again, drawn from the seed. Waits
+   * for the frames before, so the element must be PLAYING.
+   *
+   * Returns: whether it did
+   */
+  session_install_signal ("reset",
+      G_CALLBACK (gst_partime_filter_reset), 0);
+}
