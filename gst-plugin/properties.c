@@ -362,11 +362,12 @@ properties_install_network (GObjectClass *klass)
   g_object_class_install_property (klass, PROP_MODEL,
       g_param_spec_string ("model", "Model",
           "The network file (.cfg): layers, learning, devices and output; or "
-          "a model (.onnx), with a .onnx.cfg beside it. Required", NULL, READY_FLAGS));
+          "a model (.onnx), with a .onnx.cfg beside it. Required. "
+          "While it plays with is-updatable only", NULL, PLAYING_FLAGS));
   g_object_class_install_property (klass, PROP_WEIGHTS,
       g_param_spec_string ("weights", "Weights",
           "A safetensors file with the weights to start from. Unset: random "
-          "weights, drawn by seed", NULL, READY_FLAGS));
+          "weights, drawn by seed. While it plays with is-updatable only", NULL, PLAYING_FLAGS));
   g_object_class_install_property (klass, PROP_IS_UPDATABLE,
       g_param_spec_boolean ("is-updatable", "Is updatable",
           "Whether model and weights may be set in PLAYING: the new network is "

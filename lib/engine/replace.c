@@ -242,6 +242,8 @@ static void
 replace_continue (PtPipeline *self, PtPipeline *next)
 {
   next->main.frame = self->main.frame;
+  /* it has been counting time since it was planned */
+  pt_stats_reset (&next->main.stats);
   pt_frame_maker_follow (&next->main.maker, &self->main.maker);
   if (self->learning.mode == PT_MODE_OFF || next->learning.mode == PT_MODE_OFF)
     return;

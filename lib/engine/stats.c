@@ -88,15 +88,17 @@ pt_stats_add_rollback (PtStats *self)
 void
 pt_stats_follow (PtStats *self, PtStats *before)
 {
-  PtPipelineStats was;
   guint64 skipped;
 
-  pt_stats_get (before, &was);
+  g_mutex_lock (&before->lock);
   g_mutex_lock (&self->lock);
-  skipped = MAX (self->now.skipped, was.skipped);
-  self->now = was;
+  skipped = MAX (self->now.skipped, before->now.skipped);
+  self->now = before->now;
   self->now.skipped = skipped;
+  self->window_start = before->window_start;
+  self->window_frames = before->window_frames;
   g_mutex_unlock (&self->lock);
+  g_mutex_unlock (&before->lock);
 }
 
 /* All but updates, in_flight and n_stages, which the pipeline knows. Before the first
