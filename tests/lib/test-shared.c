@@ -117,6 +117,8 @@ test_own_results (gconstpointer cut)
     pt_stream_free (alone[i].stream);
     g_assert_cmphex (alone[i].hash, ==, together[i].hash);
     g_assert_cmpuint (together[i].n_pulled, ==, N);
+    for (guint k = 0; k < i; k++)
+      g_assert_cmphex (alone[i].hash, !=, alone[k].hash);
   }
   pt_pipeline_stop (pipeline);
 }
@@ -230,8 +232,8 @@ test_others_go_on (gconstpointer mode)
   pt_pipeline_stop (pipeline);
 }
 
-/* Of two who push as fast as they can none gets ahead of the other, but by
- * what is inside: they take turns. */
+/* Of two who push as fast as they can none gets far ahead of the other: they
+ * take turns, but who has no core at the moment is not in the queue. */
 static void
 test_fair (void)
 {
@@ -262,7 +264,7 @@ test_fair (void)
   }
   alarm (0);
   g_test_message ("one was %d frames ahead at most", most);
-  g_assert_cmpint (most, <, 100);
+  g_assert_cmpint (most, <, 1000);
   pt_pipeline_stop (pipeline);
 }
 
