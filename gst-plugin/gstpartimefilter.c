@@ -504,6 +504,7 @@ filter_finalize (GObject *object)
 {
   GstPartimeFilter *self = GST_PARTIME_FILTER (object);
 
+  gst_partime_instance_know (self, FALSE);
   gst_partime_filter_close_cuda (self);
   gst_partime_settings_clear (&self->settings);
   gst_queue_array_free (self->queue);

@@ -382,6 +382,15 @@ gst_partime_filter_save (GstPartimeFilter *self, const gchar *location)
   return TRUE;
 }
 
+/* Whether no other has taken over from @model meanwhile. */
+static gboolean
+session_is_current (GstPartimeFilter *self, GstPartimeModel *model)
+{
+  g_autoptr (GstPartimeModel) now = gst_partime_filter_ref_model (self);
+
+  return now == model;
+}
+
 /* The default handler of "load-checkpoint". */
 gboolean
 gst_partime_filter_load (GstPartimeFilter *self, const gchar *location)
@@ -396,7 +405,8 @@ gst_partime_filter_load (GstPartimeFilter *self, const gchar *location)
   if (!model || !path)
     return FALSE;
   if (pt_pipeline_load (model->pipeline, path, &error))
-    return TRUE;
+    return session_is_current (self, model)
+        || gst_partime_filter_load (self, path);
   GST_ELEMENT_WARNING (self, RESOURCE, READ, ("%s", error->message),
       ("the weights stay as they were"));
   return FALSE;
@@ -412,7 +422,7 @@ gst_partime_filter_reset (GstPartimeFilter *self)
   if (!model)
     return FALSE;
   if (pt_pipeline_reset (model->pipeline, &error))
-    return TRUE;
+    return session_is_current (self, model) || gst_partime_filter_reset (self);
   GST_ELEMENT_WARNING (self, LIBRARY, FAILED, ("%s", error->message),
       ("the network may be half reset"));
   return FALSE;

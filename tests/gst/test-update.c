@@ -384,7 +384,7 @@ churn_run (gpointer data)
     g_autoptr (GstStructure) stats = NULL;
     gboolean done;
 
-    switch (g_rand_int_range (rand, 0, 7)) {
+    switch (g_rand_int_range (rand, 0, 9)) {
       case 0:
       case 1:
       case 2:
@@ -399,6 +399,14 @@ churn_run (gpointer data)
             self->checkpoint, &done);
         break;
       case 5:
+        if (g_file_test (self->checkpoint, G_FILE_TEST_EXISTS))
+          g_signal_emit_by_name (self->element, "load-checkpoint",
+              self->checkpoint, &done);
+        break;
+      case 6:
+        g_signal_emit_by_name (self->element, "reset", &done);
+        break;
+      case 7:
         g_object_get (self->element, "stats", &stats, NULL);
         break;
       default:
