@@ -511,6 +511,7 @@ filter_finalize (GObject *object)
   g_mutex_clear (&self->lock);
   g_mutex_clear (&self->running_lock);
   gst_partime_update_clear (&self->update);
+  gst_partime_labels_clear (self);
   g_cond_clear (&self->cond);
   G_OBJECT_CLASS (gst_partime_filter_parent_class)->finalize (object);
 }

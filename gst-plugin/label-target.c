@@ -48,28 +48,6 @@ target_same_shape (const PtShape *a, const PtShape *b)
       && memcmp (a->dims, b->dims, a->n_dims * sizeof a->dims[0]) == 0;
 }
 
-/* Whether the same labels become the same targets. */
-gboolean
-gst_partime_target_equal (const GstPartimeTarget *a,
-    const GstPartimeTarget *b)
-{
-  g_autofree gchar *resize_a = pt_network_get (a->network, "network",
-      "resize");
-  g_autofree gchar *resize_b = pt_network_get (b->network, "network",
-      "resize");
-
-  return g_strcmp0 (a->info.loss, b->info.loss) == 0
-      && a->info.teacher == b->info.teacher && a->info.dtype == b->info.dtype
-      && a->info.n_classes == b->info.n_classes
-      && a->info.ignore_index == b->info.ignore_index
-      && target_same_shape (&a->info.shape, &b->info.shape)
-      && target_same_shape (&a->output, &b->output)
-      && target_same_shape (pt_network_get_input_shape (a->network),
-      pt_network_get_input_shape (b->network))
-      && a->mean == b->mean && a->std == b->std
-      && g_strcmp0 (resize_a, resize_b) == 0;
-}
-
 PtTensor *
 gst_partime_target_new_tensor (const GstPartimeTarget *self, GError **error)
 {
@@ -88,6 +66,35 @@ static gboolean
 target_is_scalar (const GstPartimeTarget *self)
 {
   return self->info.n_classes > 0 && self->info.shape.n_dims == 1;
+}
+
+static gboolean
+target_same_place (const GstPartimeTarget *a, const GstPartimeTarget *b)
+{
+  g_autofree gchar *resize_a = pt_network_get (a->network, "network",
+      "resize");
+  g_autofree gchar *resize_b = pt_network_get (b->network, "network",
+      "resize");
+
+  return target_same_shape (&a->output, &b->output)
+      && target_same_shape (pt_network_get_input_shape (a->network),
+      pt_network_get_input_shape (b->network))
+      && a->mean == b->mean && a->std == b->std
+      && g_strcmp0 (resize_a, resize_b) == 0;
+}
+
+/* Whether the same labels become the same targets. The class of a whole frame
+ * is the same whatever the network sees of it. */
+gboolean
+gst_partime_target_equal (const GstPartimeTarget *a,
+    const GstPartimeTarget *b)
+{
+  return g_strcmp0 (a->info.loss, b->info.loss) == 0
+      && a->info.teacher == b->info.teacher && a->info.dtype == b->info.dtype
+      && a->info.n_classes == b->info.n_classes
+      && a->info.ignore_index == b->info.ignore_index
+      && target_same_shape (&a->info.shape, &b->info.shape)
+      && (target_is_scalar (a) || target_same_place (a, b));
 }
 
 /* -- caps -- */
