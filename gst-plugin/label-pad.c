@@ -93,19 +93,23 @@ label_pad_wait_room (GstPartimeFilter *self, GstFlowReturn *flow)
   return *flow == GST_FLOW_OK && !self->eos;
 }
 
-/* Takes @label. */
+/* Takes @label. @again: (out): it was made for another model, meanwhile. */
 static GstFlowReturn
-label_pad_insert (GstPartimeFilter *self, GstPartimeLabel *label)
+label_pad_insert (GstPartimeFilter *self, GstPartimeLabel *label,
+    gboolean *again)
 {
   GstClockTime time = label->time;
   GstFlowReturn flow;
+  gboolean room;
 
   g_mutex_lock (&self->lock);
-  if (label_pad_wait_room (self, &flow) && label->era == self->targets.era)
+  room = label_pad_wait_room (self, &flow);
+  *again = room && label->era != self->targets.era;
+  if (room && !*again)
     gst_partime_labels_insert (self, label);
   else
     gst_partime_labels_spare (&self->targets, label);
-  if (flow == GST_FLOW_OK)
+  if (flow == GST_FLOW_OK && !*again)
     label_pad_pass (self, time);
   g_mutex_unlock (&self->lock);
   return flow;
@@ -138,7 +142,8 @@ label_pad_take (GstPartimeFilter *self, GstBuffer *buffer)
   GstClockTime time = label_pad_get_time (self, GST_BUFFER_PTS (buffer));
   g_autoptr (GError) error = NULL;
   GstPartimeLabel *label;
-  gboolean made, negotiated, updatable;
+  GstFlowReturn flow;
+  gboolean made, wanted, negotiated, updatable, again;
 
   if (!GST_BUFFER_PTS_IS_VALID (buffer)) {
     g_set_error (&error, PT_ERROR, PT_ERROR_UNSUPPORTED, "label: found a buffer "
@@ -158,13 +163,16 @@ label_pad_take (GstPartimeFilter *self, GstBuffer *buffer)
   updatable = self->settings.is_updatable;
   GST_OBJECT_UNLOCK (self);
   g_mutex_lock (&t->making);
+  wanted = t->wanted;
   negotiated = t->format.kind != GST_PARTIME_LABEL_NONE;
-  label = negotiated ? gst_partime_labels_new (self) : NULL;
+  label = wanted && negotiated ? gst_partime_labels_new (self) : NULL;
   made = label && gst_partime_target_read_buffer (&t->target, &t->format,
       buffer, label->target, &error);
   if (made && updatable)
     label->origin = label_pad_copy (self, buffer);
   g_mutex_unlock (&t->making);
+  if (!wanted)
+    return GST_FLOW_OK;
   if (!label)
     return negotiated ? GST_FLOW_ERROR : GST_FLOW_NOT_NEGOTIATED;
   if (!made) {
@@ -175,7 +183,8 @@ label_pad_take (GstPartimeFilter *self, GstBuffer *buffer)
   }
   label->time = time;
   label->from_pad = TRUE;
-  return label_pad_insert (self, label);
+  flow = label_pad_insert (self, label, &again);
+  return again ? label_pad_take (self, buffer) : flow;
 }
 
 static GstFlowReturn
