@@ -49,6 +49,22 @@ gst_partime_source_queue (GstPartimeFilter *self, const GstPartimeItem *item,
   return flow;
 }
 
+/* As @event, with caps, goes downstream. */
+void
+gst_partime_source_note_caps (GstPartimeFilter *self, GstEvent *event)
+{
+  gsize size = self->picture_info.size;
+  GstCaps *caps;
+
+  self->need_pool = TRUE;
+  if (self->output != GST_PARTIME_OUTPUT_NETWORK)
+    return;
+  gst_event_parse_caps (event, &caps);
+  gst_video_info_from_caps (&self->picture_info, caps);
+  if (self->picture_info.size != size)
+    gst_clear_buffer (&self->last_picture);
+}
+
 /* A sticky event that is flushed away still describes the stream. */
 static void
 source_keep_sticky (GstPartimeFilter *self, const GstPartimeItem *item)
@@ -57,6 +73,9 @@ source_keep_sticky (GstPartimeFilter *self, const GstPartimeItem *item)
       && GST_EVENT_TYPE (item->object) != GST_EVENT_SEGMENT
       && GST_EVENT_TYPE (item->object) != GST_EVENT_EOS)
     gst_pad_store_sticky_event (self->srcpad, item->object);
+  if (item->kind == GST_PARTIME_EVENT
+      && GST_EVENT_TYPE (item->object) == GST_EVENT_CAPS)
+    gst_partime_source_note_caps (self, item->object);
 }
 
 /* Forgets all that waits; nobody else may be at the queue. */
@@ -133,22 +152,6 @@ gst_partime_source_make_caps (GstPartimeModel *model,
   picture.fps_d = info->fps_d;
   source_set_par (&picture, info, model->network);
   return gst_video_info_to_caps (&picture);
-}
-
-/* As @event, with caps, goes downstream. */
-void
-gst_partime_source_note_caps (GstPartimeFilter *self, GstEvent *event)
-{
-  gsize size = self->picture_info.size;
-  GstCaps *caps;
-
-  self->need_pool = TRUE;
-  if (self->output != GST_PARTIME_OUTPUT_NETWORK)
-    return;
-  gst_event_parse_caps (event, &caps);
-  gst_video_info_from_caps (&self->picture_info, caps);
-  if (self->picture_info.size != size)
-    gst_clear_buffer (&self->last_picture);
 }
 
 /* Downstream's pool, or one of our own. */
@@ -377,7 +380,9 @@ source_keep_newest (GstPartimeFilter *self, GstPartimeModel *model,
     PtResult *result, guint64 number)
 {
   g_mutex_lock (&self->lock);
-  if (result->valid) {
+  /* a picture of a model before may have another size */
+  if (result->valid && (model == self->model
+          || self->output == GST_PARTIME_OUTPUT_FRAMES)) {
     g_clear_pointer (&self->newest, pt_result_unref);
     self->newest = pt_result_ref (result);
     g_clear_pointer (&self->newest_model, gst_partime_model_unref);

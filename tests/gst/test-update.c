@@ -326,9 +326,9 @@ test_last_wins (void)
 /* -- in the way of other things -- */
 
 static void
-test_eos_and_flush (void)
+test_eos_and_flush (gconstpointer settings)
 {
-  Rig *rig = rig_new (NET_IMAGE, "is-updatable=true");
+  Rig *rig = rig_new (NET_IMAGE, settings);
   g_autofree gchar *a = element_test_write ("a.cfg", NET_IMAGE);
   g_autofree gchar *b = element_test_write ("b.cfg", NET_SMALL);
   GstHarness *h = rig->harness;
@@ -566,7 +566,12 @@ main (int argc, char **argv)
   g_test_add_func ("/update/both", test_both);
   g_test_add_func ("/update/not-updatable", test_not_updatable);
   g_test_add_func ("/update/last-wins", test_last_wins);
-  g_test_add_func ("/update/eos-and-flush", test_eos_and_flush);
+  g_test_add_data_func ("/update/eos-and-flush/frames", "is-updatable=true",
+      test_eos_and_flush);
+  g_test_add_data_func ("/update/eos-and-flush/network",
+      "is-updatable=true output=network", test_eos_and_flush);
+  g_test_add_data_func ("/update/eos-and-flush/latest",
+      "is-updatable=true output=network timing=latest", test_eos_and_flush);
   g_test_add_func ("/update/churn", test_churn);
   g_test_add_func ("/update/stop", test_stop);
   for (guint i = 0; i < G_N_ELEMENTS (label_cases); i++) {
