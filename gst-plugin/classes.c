@@ -11,8 +11,8 @@
 #include "gstpartimefilter-private.h"
 
 /* Names of classes, one in each line: of those found, and of labels. */
-static gboolean
-classes_read_labels (GstPartimeFilter *self, GError **error)
+gboolean
+gst_partime_classes_open (GstPartimeFilter *self, GError **error)
 {
   g_autofree gchar *text = NULL;
 
@@ -30,17 +30,14 @@ classes_read_labels (GstPartimeFilter *self, GError **error)
   return TRUE;
 }
 
-/* Reads labels-file, and whether the network's output is classes. */
+/* How many classes the network's output is scores of; 0 if it is not. */
 gboolean
-gst_partime_classes_open (GstPartimeFilter *self, PtNetwork *network,
-    GError **error)
+gst_partime_classes_count (PtNetwork *network, guint *n, GError **error)
 {
   g_autofree gchar *kind = pt_network_get (network, "output", "kind");
   const PtShape *shape = pt_network_get_output_shape (network);
 
-  self->n_classes = 0;
-  if (!classes_read_labels (self, error))
-    return FALSE;
+  *n = 0;
   if (g_strcmp0 (kind, "classes") != 0)
     return TRUE;
   if (shape->n_dims == 4 && shape->dims[2] * shape->dims[3] != 1) {
@@ -49,7 +46,7 @@ gst_partime_classes_open (GstPartimeFilter *self, PtNetwork *network,
         "class", (gint) shape->dims[3], (gint) shape->dims[2]);
     return FALSE;
   }
-  self->n_classes = shape->dims[1];
+  *n = shape->dims[1];
   return TRUE;
 }
 
@@ -57,7 +54,7 @@ void
 gst_partime_classes_close (GstPartimeFilter *self)
 {
   g_clear_pointer (&self->labels, g_strfreev);
-  self->n_labels = self->n_classes = 0;
+  self->n_labels = 0;
 }
 
 /* What turns a score into a probability, exp (y - max) / sum; scores that are
@@ -110,12 +107,12 @@ classes_attach_one (GstPartimeFilter *self, GstBuffer *buffer,
 
 /* Puts the classes of @result on @buffer, if they are classes. */
 void
-gst_partime_classes_attach (GstPartimeFilter *self, GstBuffer *buffer,
-    const GstVideoInfo *info, PtResult *result)
+gst_partime_classes_attach (GstPartimeFilter *self, GstPartimeModel *model,
+    GstBuffer *buffer, const GstVideoInfo *info, PtResult *result)
 {
   const gfloat *y = pt_tensor_get_data (result->output);
   gdouble max, sum, threshold;
-  guint n = self->n_classes, top_k;
+  guint n = model->n_classes, top_k;
   gint id = -1;
 
   if (n == 0)

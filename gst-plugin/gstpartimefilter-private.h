@@ -2,7 +2,9 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* The element from the inside. gstpartimefilter.c: pads and states;
- * properties.c: settings; session.c: network and pipeline from open to close;
+ * properties.c: settings; session.c: from open to close; model.c: a network and
+ * its pipeline; update.c: another one in its place; instance.c: one for several
+ * elements;
  * source.c: the source task and what it sends on; score.c: frames compared
  * with their results; queries.c: what pads answer; labels.c: what frames learn
  * from; classes.c: classes found; cuda/filter.c: frames in CUDA memory;
@@ -63,14 +65,37 @@ typedef struct
   gchar *stats_location;
   GstStructure *settings;       /* group.key: value */
   gint cuda_device_id;          /* below 0: any */
+  gboolean is_updatable;
+  gchar *model_instance_id;
   guint checkpoint_keep;
   gboolean resume_stream;
 } GstPartimeSettings;
+
+typedef struct _GstPartimeInstance GstPartimeInstance;
+
+/* A network at work, and what follows from it. Frames that wait for their
+ * results keep the one that they were given to. */
+typedef struct
+{
+  gchar *path;
+  gchar *weights;               /* or NULL; under the object lock */
+  PtNetwork *network;
+  PtPipeline *pipeline;
+  GstPartimeInstance *instance; /* NULL: nobody else has this network */
+  PtStream *stream;             /* with an instance, once it runs; set under
+                                 * the object lock */
+  gboolean learns;
+  GstPartimeDrawing *drawing;   /* NULL: nothing can be drawn */
+  guint n_classes;              /* 0: the output is not classes */
+  GstStructure *tensor_info;
+  GstPartimeFormat *score_format;       /* [output] kind=error; source side */
+} GstPartimeModel;
 
 /* What waits for its turn at the source pad. */
 typedef enum
 {
   GST_PARTIME_FRAME,            /* a result is to be pulled for it */
+  GST_PARTIME_LAST,             /* the model has no frames after this */
   GST_PARTIME_EVENT,
   GST_PARTIME_QUERY,            /* somebody waits until it is answered */
 } GstPartimeItemKind;
@@ -81,9 +106,28 @@ typedef struct
   gpointer object;              /* GstBuffer, GstEvent or GstQuery; with
                                  * timing=latest no buffer */
   GstPartimeFormat *format;     /* of the buffer */
+  GstPartimeModel *model;       /* of a frame, the last one, or EOS */
   guint64 number;               /* of the frame, since start or flush */
   GstClockTime pts;             /* of the frame */
 } GstPartimeItem;
+
+/* Part of the element: other models and weights while it plays. */
+typedef struct
+{
+  guint setting;                /* bits: properties that are being set; under
+                                 * the object lock */
+  GMutex lock;                  /* of what follows */
+  GCond cond;
+  GThread *thread;              /* NULL until it is needed */
+  gboolean quit;
+  guint asked;                  /* bits: what is to be done */
+  gboolean uncommitted;         /* a model was asked for, and is not in place */
+  GstPartimeModel *ready;       /* atomic reads; for the next frame */
+  GQueue retired;               /* models to be stopped */
+} GstPartimeUpdate;
+
+#define GST_PARTIME_UPDATE_MODEL 1
+#define GST_PARTIME_UPDATE_WEIGHTS 2
 
 struct _GstPartimeFilter
 {
@@ -92,20 +136,16 @@ struct _GstPartimeFilter
   GstPartimeCuda *cuda;         /* NULL: no frames in CUDA memory */
   GstPartimeSettings settings;
 
-  /* From READY to PAUSED and back; both pointers change under the object
-   * lock. */
-  PtNetwork *network;
-  PtPipeline *pipeline;
+  /* From READY to PAUSED and back. */
+  GstPartimeModel *model;       /* for the next frame; changes on the sink
+                                 * pad's thread, under the object lock */
   GstPartimeOutput output;
   GstPartimeTiming timing;
   gchar *checkpoint;
   gboolean resume;              /* the checkpoint was there at the start */
-  GstPartimeDrawing *drawing;   /* NULL: nothing can be drawn */
-  guint n_classes;              /* 0: the output is not classes */
   gchar **labels;
   guint n_labels;
   GstCaps *tensor_caps;
-  GstStructure *tensor_info;
   gint failed;                  /* atomic: one error has been posted */
   GMutex running_lock;          /* held by who reads statistics */
   gboolean running;
@@ -120,6 +160,7 @@ struct _GstPartimeFilter
   GMutex lock;
   GCond cond;
   gboolean started;             /* the pipeline runs */
+  GQueue models;                /* that have frames inside, the newest last */
   gboolean flushing;
   GstFlowReturn flow;           /* of the source pad */
   gboolean eos;                 /* the end is in the queue */
@@ -128,6 +169,7 @@ struct _GstPartimeFilter
   gboolean in_hand;             /* the task is at an item */
   gboolean query_result;
   PtResult *newest;             /* timing=latest */
+  GstPartimeModel *newest_model;
   guint64 newest_number;
   GstPartimeLabels targets;
 
@@ -137,15 +179,17 @@ struct _GstPartimeFilter
   gboolean need_pool;           /* downstream is to be asked again */
   gboolean blends;              /* downstream, what comes as metadata */
   GstBuffer *last_picture;
-  GstPartimeFormat *score_format;       /* [output] kind=error */
   gint64 last_save, first_stats, last_stats;    /* us */
   gint saving;                  /* atomic: checkpoints under way */
   GstPartimeStatsFile *stats_file;      /* NULL: none asked for */
   gboolean stats_file_failed;   /* the last line could not be written */
   GstClockTime result_pts;      /* of the newest result's frame */
 
+  GstPartimeUpdate update;
+
   /* Under the object lock. */
   gboolean live;
+  gdouble target_fps;           /* of a live stream, or 0 */
   GstClockTime frame_duration;
   gdouble latency_mean, latency_spread; /* ns, smoothed; below 0: unknown */
   GstClockTime latency;         /* as last reported */
@@ -154,6 +198,9 @@ struct _GstPartimeFilter
   gdouble proportion;
   GstClockTime earliest;        /* running time, by downstream's QoS */
 };
+
+/* gstpartimefilter.c */
+gboolean gst_partime_filter_forward (GstPartimeFilter *self, GstEvent *event);
 
 /* properties.c */
 void gst_partime_filter_install_properties (GObjectClass *klass);
@@ -165,14 +212,72 @@ gchar **gst_partime_filter_list_settings (GstPartimeFilter *self);
 gboolean gst_partime_filter_apply_settings (GstPartimeFilter *self,
     PtNetwork *network, GError **error);
 void gst_partime_filter_apply_live (GstPartimeFilter *self,
-    PtNetwork *network, PtPipeline *pipeline);
+    GstPartimeModel *model);
+
+/* model.c */
+GstPartimeModel *gst_partime_model_new (GstPartimeFilter *self,
+    GstPartimeFilter *decider, const gchar *path, const gchar *weights,
+    const gchar **culprit, GError **error);
+GstPartimeModel *gst_partime_model_new_shared (GstPartimeFilter *self,
+    const gchar *path, PtNetwork *network, PtPipeline *pipeline,
+    GError **error);
+PtFlow gst_partime_model_push (GstPartimeModel *self,
+    const GstPartimeSight *sight, PtTensor *target, PtPushFlags flags,
+    GError **error);
+PtFlow gst_partime_model_pull (GstPartimeModel *self, PtResult **result,
+    GError **error);
+PtFlow gst_partime_model_drain (GstPartimeModel *self, GError **error);
+void gst_partime_model_set_flushing (GstPartimeModel *self,
+    gboolean flushing);
+void gst_partime_model_get_stats (GstPartimeModel *self,
+    PtPipelineStats *stats);
+GstPartimeModel *gst_partime_model_ref (GstPartimeModel *self);
+void gst_partime_model_unref (GstPartimeModel *self);
+GstPartimeModel *gst_partime_filter_ref_model (GstPartimeFilter *self);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (GstPartimeModel, gst_partime_model_unref)
+
+/* instance.c */
+void gst_partime_instance_know (GstPartimeFilter *filter, gboolean ready);
+typedef gboolean (*GstPartimeStartFunc) (GstPartimeFilter *self);
+GstPartimeModel *gst_partime_instance_open (GstPartimeFilter *filter,
+    const gchar **culprit, GError **error);
+void gst_partime_instance_leave (GstPartimeInstance *self,
+    GstPartimeFilter *filter);
+void gst_partime_instance_unref (GstPartimeInstance *self);
+const gchar *gst_partime_instance_get_resume (GstPartimeInstance *self);
+gboolean gst_partime_instance_start (GstPartimeFilter *filter,
+    GstPartimeModel *model, GstPartimeStartFunc start);
+gboolean gst_partime_instance_is_writer (GstPartimeInstance *self,
+    GstPartimeFilter *filter);
+void gst_partime_instance_save (GstPartimeInstance *self,
+    GstPartimeFilter *filter, const gchar *path);
+
+/* update.c */
+void gst_partime_update_init (GstPartimeUpdate *self);
+void gst_partime_update_clear (GstPartimeUpdate *self);
+void gst_partime_update_set (GstPartimeFilter *self, guint bit,
+    const gchar *name);
+void gst_partime_update_ask (GstPartimeFilter *self);
+void gst_partime_update_quit (GstPartimeFilter *self);
+void gst_partime_update_join (GstPartimeFilter *self);
+void gst_partime_update_commit (GstPartimeFilter *self);
+void gst_partime_update_retire (GstPartimeFilter *self,
+    GstPartimeModel *model);
+
+/* labels.c */
+gboolean gst_partime_labels_fit (GstPartimeFilter *self,
+    GstPartimeModel *model, GError **error);
+void gst_partime_labels_change (GstPartimeFilter *self,
+    GstPartimeModel *model);
 
 /* session.c */
+void gst_partime_filter_install_signals (void);
 gboolean gst_partime_filter_open (GstPartimeFilter *self);
 gboolean gst_partime_filter_start (GstPartimeFilter *self);
 void gst_partime_filter_close (GstPartimeFilter *self);
-PtPipeline *gst_partime_filter_ref_pipeline (GstPartimeFilter *self,
-    PtNetwork **network);
+void gst_partime_filter_on_event (PtPipeline *pipeline, const PtEvent *event,
+    gpointer data);
 void gst_partime_filter_post_error (GstPartimeFilter *self,
     const GError *error, const gchar *path);
 gboolean gst_partime_filter_save (GstPartimeFilter *self,
@@ -181,7 +286,10 @@ gboolean gst_partime_filter_load (GstPartimeFilter *self,
     const gchar *location);
 gboolean gst_partime_filter_reset (GstPartimeFilter *self);
 gboolean gst_partime_filter_saves (GstPartimeFilter *self);
-void gst_partime_filter_save_now (GstPartimeFilter *self);
+void gst_partime_filter_save_async (GstPartimeFilter *self,
+    GstPartimeModel *model, const gchar *location);
+void gst_partime_filter_save_now (GstPartimeFilter *self,
+    GstPartimeModel *model);
 
 /* cuda/filter.c */
 void gst_partime_filter_install_cuda (GstElementClass *klass);
@@ -192,9 +300,11 @@ void gst_partime_filter_unshare_cuda (GstPartimeFilter *self);
 gboolean gst_partime_filter_query_cuda (GstPartimeFilter *self,
     GstQuery *query);
 GstPartimeFormat *gst_partime_filter_new_format (GstPartimeFilter *self,
-    const GstVideoInfo *info, gboolean cuda, GError **error);
+    GstPartimeModel *model, const GstVideoInfo *info, gboolean cuda,
+    GError **error);
 gboolean gst_partime_filter_compose_cuda (GstPartimeFilter *self,
-    GstPartimeFormat *format, PtResult *result, GstBuffer *buffer);
+    GstPartimeModel *model, GstPartimeFormat *format, PtResult *result,
+    GstBuffer *buffer);
 
 /* queries.c */
 gboolean gst_partime_filter_sink_query (GstPad *pad, GstObject *parent,
@@ -211,22 +321,25 @@ void gst_partime_source_clear (GstPartimeFilter *self);
 GstFlowReturn gst_partime_source_queue (GstPartimeFilter *self,
     const GstPartimeItem *item, gboolean wait);
 GstFlowReturn gst_partime_source_deliver (GstPartimeFilter *self,
-    GstBuffer *buffer, GstPartimeFormat *format, PtResult *result,
-    guint64 number, guint64 result_number);
-GstCaps *gst_partime_source_make_caps (GstPartimeFilter *self,
+    GstPartimeModel *model, GstBuffer *buffer, GstPartimeFormat *format,
+    PtResult *result, guint64 number, guint64 result_number);
+GstCaps *gst_partime_source_make_caps (GstPartimeModel *model,
     const GstVideoInfo *info);
+void gst_partime_source_note_caps (GstPartimeFilter *self, GstEvent *event);
 
 /* score.c */
-gboolean gst_partime_score_frame (GstPartimeFilter *self, GstBuffer *buffer,
-    GstPartimeFormat *format, PtResult *result, guint64 number,
-    gdouble *score);
+gboolean gst_partime_score_frame (GstPartimeFilter *self,
+    GstPartimeModel *model, GstBuffer *buffer, GstPartimeFormat *format,
+    PtResult *result, guint64 number, gdouble *score);
 
 /* classes.c */
-gboolean gst_partime_classes_open (GstPartimeFilter *self,
-    PtNetwork *network, GError **error);
+gboolean gst_partime_classes_open (GstPartimeFilter *self, GError **error);
+gboolean gst_partime_classes_count (PtNetwork *network, guint *n,
+    GError **error);
 void gst_partime_classes_close (GstPartimeFilter *self);
-void gst_partime_classes_attach (GstPartimeFilter *self, GstBuffer *buffer,
-    const GstVideoInfo *info, PtResult *result);
+void gst_partime_classes_attach (GstPartimeFilter *self,
+    GstPartimeModel *model, GstBuffer *buffer, const GstVideoInfo *info,
+    PtResult *result);
 
 /* stats.c */
 GstStructure *gst_partime_filter_new_stats (GstPartimeFilter *self,

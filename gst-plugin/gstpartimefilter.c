@@ -42,6 +42,37 @@
  * With target=teacher the output of the partimefilter upstream, on the frame
  * as GstPartimeMeta, is the label: its tensor, or its best class.
  *
+ * ## Models that change
+ *
+ * With #GstPartimeFilter:is-updatable, #GstPartimeFilter:model and
+ * #GstPartimeFilter:weights may be set while it plays. A thread of its own
+ * loads, checks and plans the new network while the stream goes on; it takes
+ * the place of the old one between two frames. The frames before still come
+ * from the old one, and all updates of theirs are applied but those whose
+ * gradients would have waited for frames to come, as at EOS. The message
+ * partime-model-updated has the fields model, weights, ok, frame (the first of
+ * the new one), weights-kept (they went on as they were learned, because the
+ * new file brings none and has the same parameters), optimizer-kept (and so
+ * did what it remembers, its schedule and the counters), and, where nothing
+ * has changed, error.
+ *
+ * weights alone are put in place between two frames, the optimizer goes on;
+ * gradients under way are dropped. A model that is set without weights forgets
+ * the weights that were set before it: set both at once.
+ *
+ * ## Networks that are shared
+ *
+ * Elements of one process with the same #GstPartimeFilter:model-instance-id
+ * share one network: its weights, and what it learns. The first that goes to
+ * PAUSED says what it is; properties that make the network (model, weights,
+ * devices, stages, learning-mode, loss, optimizer, learning-rate,
+ * checkpoint-location and the like) may be left out in the others, or be the
+ * same. Frames of all enter the one pipeline in turn; those that are stacked,
+ * measures, labels, learn, learn-interval and statistics are each element's
+ * own, and so is what goes wrong downstream, a flush, a seek or an end. The
+ * first that has checkpoint-location writes it. Frames of several cameras are
+ * no smooth stream: learning-mode=delayed is for them.
+ *
  * Element messages: partime-learning (every #GstPartimeFilter:stats-interval,
  * with the fields of #GstPartimeFilter:stats, pts of the newest frame and time,
  * seconds since the start), partime-checkpoint (path, frame,
@@ -77,16 +108,6 @@
 #include "gstpartimefilter-private.h"
 
 GST_DEBUG_CATEGORY (gst_partime_filter_debug);
-
-enum
-{
-  SIGNAL_SAVE_CHECKPOINT,
-  SIGNAL_LOAD_CHECKPOINT,
-  SIGNAL_RESET,
-  N_SIGNALS,
-};
-
-static guint signals[N_SIGNALS];
 
 G_DEFINE_TYPE_WITH_CODE (GstPartimeFilter, gst_partime_filter,
     GST_TYPE_ELEMENT,
@@ -132,7 +153,7 @@ filter_infer (GstPartimeFilter *self, GstBuffer *buffer, PtPushFlags flags,
               "caps", gst_buffer_get_size (buffer)));
     return GST_FLOW_ERROR;
   }
-  *flow = pt_pipeline_push_pixels (self->pipeline, sight.pixels, sight.stride,
+  *flow = gst_partime_model_push (self->model, &sight,
       label ? label->target : NULL, flags, &error);
   gst_partime_sight_clear (&sight);
   gst_partime_labels_give_back (self, label);
@@ -152,6 +173,7 @@ filter_chain_aligned (GstPartimeFilter *self, GstBuffer *buffer)
   }
   item.object = buffer;
   item.pts = GST_BUFFER_PTS (buffer);
+  item.model = gst_partime_model_ref (self->model);
   item.format = gst_partime_format_ref (self->format);
   item.number = self->n_frames++;
   return gst_partime_source_queue (self, &item, FALSE);
@@ -165,12 +187,15 @@ filter_chain_latest (GstPartimeFilter *self, GstBuffer *buffer)
     .pts = GST_BUFFER_PTS (buffer)
   };
   g_autoptr (PtResult) newest = NULL;
+  g_autoptr (GstPartimeModel) model = NULL;
   PtFlow pushed;
   GstFlowReturn flow = filter_infer (self, buffer, PT_PUSH_TRY, &pushed);
   guint64 number = 0;
 
-  if (flow == GST_FLOW_OK && pushed == PT_FLOW_OK)
+  if (flow == GST_FLOW_OK && pushed == PT_FLOW_OK) {
+    item.model = gst_partime_model_ref (self->model);
     flow = gst_partime_source_queue (self, &item, FALSE);
+  }
   if (flow != GST_FLOW_OK) {
     gst_buffer_unref (buffer);
     return flow;
@@ -178,11 +203,12 @@ filter_chain_latest (GstPartimeFilter *self, GstBuffer *buffer)
   g_mutex_lock (&self->lock);
   if (self->newest) {
     newest = pt_result_ref (self->newest);
+    model = gst_partime_model_ref (self->newest_model);
     number = self->newest_number;
   }
   g_mutex_unlock (&self->lock);
-  return gst_partime_source_deliver (self, buffer, self->format, newest,
-      self->n_frames++, number);
+  return gst_partime_source_deliver (self, model ? model : self->model,
+      buffer, self->format, newest, self->n_frames++, number);
 }
 
 static GstFlowReturn
@@ -231,6 +257,7 @@ filter_chain (GstPad *pad, GstObject *parent, GstBuffer *buffer)
     GST_BUFFER_FLAG_SET (buffer, GST_BUFFER_FLAG_DISCONT);
     self->discont = FALSE;
   }
+  gst_partime_update_commit (self);
   if (self->timing == GST_PARTIME_TIMING_LATEST)
     return filter_chain_latest (self, buffer);
   return filter_chain_aligned (self, buffer);
@@ -246,7 +273,7 @@ filter_set_format (GstPartimeFilter *self, GstCaps *caps)
   GstVideoInfo info;
 
   if (gst_video_info_from_caps (&info, caps))
-    format = gst_partime_filter_new_format (self, &info,
+    format = gst_partime_filter_new_format (self, self->model, &info,
         gst_partime_cuda_in_caps (caps), &error);
   if (error)
     gst_partime_filter_post_error (self, error, NULL);
@@ -267,17 +294,19 @@ filter_set_format (GstPartimeFilter *self, GstCaps *caps)
 }
 
 /* Behind the frames before it; with timing=latest there are none. */
-static gboolean
-filter_forward (GstPartimeFilter *self, GstEvent *event)
+gboolean
+gst_partime_filter_forward (GstPartimeFilter *self, GstEvent *event)
 {
   GstPartimeItem item = {.kind = GST_PARTIME_EVENT,.object = event };
   gboolean latest = self->timing == GST_PARTIME_TIMING_LATEST;
 
   if (latest && GST_EVENT_TYPE (event) != GST_EVENT_EOS) {
     if (GST_EVENT_TYPE (event) == GST_EVENT_CAPS)
-      self->need_pool = TRUE;
+      gst_partime_source_note_caps (self, event);
     return gst_pad_push_event (self->srcpad, event);
   }
+  if (GST_EVENT_TYPE (event) == GST_EVENT_EOS)
+    item.model = gst_partime_model_ref (self->model);
   return gst_partime_source_queue (self, &item, latest) == GST_FLOW_OK;
 }
 
@@ -293,11 +322,11 @@ filter_handle_caps (GstPartimeFilter *self, GstEvent *event)
     return FALSE;
   }
   if (self->output == GST_PARTIME_OUTPUT_NETWORK) {
-    picture = gst_partime_source_make_caps (self, &self->format->info);
+    picture = gst_partime_source_make_caps (self->model, &self->format->info);
     gst_event_unref (event);
     event = gst_event_new_caps (picture);
   }
-  return filter_forward (self, event);
+  return gst_partime_filter_forward (self, event);
 }
 
 static gboolean
@@ -313,10 +342,10 @@ filter_handle_eos (GstPartimeFilter *self, GstEvent *event)
   if (started) {
     g_autoptr (GError) error = NULL;
 
-    if (pt_pipeline_drain (self->pipeline, &error) == PT_FLOW_ERROR)
+    if (gst_partime_model_drain (self->model, &error) == PT_FLOW_ERROR)
       gst_partime_filter_post_error (self, error, NULL);
   }
-  return filter_forward (self, event);
+  return gst_partime_filter_forward (self, event);
 }
 
 static gboolean
@@ -384,7 +413,7 @@ filter_sink_event (GstPad *pad, GstObject *parent, GstEvent *event)
       break;
   }
   if (GST_EVENT_IS_SERIALIZED (event))
-    return filter_forward (self, event);
+    return gst_partime_filter_forward (self, event);
   return gst_pad_event_default (pad, parent, event);
 }
 
@@ -446,6 +475,7 @@ filter_change_state (GstElement *element, GstStateChange transition)
 
   if (transition == GST_STATE_CHANGE_NULL_TO_READY) {
     gst_partime_filter_share_cuda (self);
+    gst_partime_instance_know (self, TRUE);
   } else if (transition == GST_STATE_CHANGE_READY_TO_PAUSED) {
     gst_segment_init (&self->segment, GST_FORMAT_TIME);
     gst_partime_filter_reset_qos (self);
@@ -462,8 +492,10 @@ filter_change_state (GstElement *element, GstStateChange transition)
       || (transition == GST_STATE_CHANGE_READY_TO_PAUSED
           && done == GST_STATE_CHANGE_FAILURE))
     gst_partime_filter_close (self);
-  if (transition == GST_STATE_CHANGE_READY_TO_NULL)
+  if (transition == GST_STATE_CHANGE_READY_TO_NULL) {
+    gst_partime_instance_know (self, FALSE);
     gst_partime_filter_unshare_cuda (self);
+  }
   return done;
 }
 
@@ -472,61 +504,16 @@ filter_finalize (GObject *object)
 {
   GstPartimeFilter *self = GST_PARTIME_FILTER (object);
 
+  gst_partime_instance_know (self, FALSE);
   gst_partime_filter_close_cuda (self);
   gst_partime_settings_clear (&self->settings);
   gst_queue_array_free (self->queue);
   g_mutex_clear (&self->lock);
   g_mutex_clear (&self->running_lock);
+  gst_partime_update_clear (&self->update);
+  gst_partime_labels_clear (self);
   g_cond_clear (&self->cond);
   G_OBJECT_CLASS (gst_partime_filter_parent_class)->finalize (object);
-}
-
-static guint
-filter_install_signal (const gchar *name, GCallback handler, guint n_params)
-{
-  return g_signal_new_class_handler (name, GST_TYPE_PARTIME_FILTER,
-      G_SIGNAL_RUN_LAST | G_SIGNAL_ACTION, handler, NULL, NULL, NULL,
-      G_TYPE_BOOLEAN, n_params, G_TYPE_STRING);
-}
-
-static void
-filter_install_signals (void)
-{
-  /**
-   * GstPartimeFilter::save-checkpoint:
-   * @self: the element
-   * @location: (nullable): the file; %NULL: checkpoint-location
-   *
-   * Takes a checkpoint between two frames without stopping the stream; the
-   * message partime-checkpoint tells the outcome.
-   *
-   * Returns: whether it has begun: the network runs and there is a location
-   */
-  signals[SIGNAL_SAVE_CHECKPOINT] = filter_install_signal ("save-checkpoint",
-      G_CALLBACK (gst_partime_filter_save), 1);
-  /**
-   * GstPartimeFilter::load-checkpoint:
-   * @self: the element
-   * @location: (nullable): the file; %NULL: checkpoint-location
-   *
-   * Puts the weights of a checkpoint in place between two frames. Waits for the
-   * frames before, so the element must be PLAYING.
-   *
-   * Returns: whether it did; if not, a warning says why and nothing changed
-   */
-  signals[SIGNAL_LOAD_CHECKPOINT] = filter_install_signal ("load-checkpoint",
-      G_CALLBACK (gst_partime_filter_load), 1);
-  /**
-   * GstPartimeFilter::reset:
-   * @self: the element
-   *
-   * Forgets what was learned: first weights again, drawn from the seed. Waits
-   * for the frames before, so the element must be PLAYING.
-   *
-   * Returns: whether it did
-   */
-  signals[SIGNAL_RESET] = filter_install_signal ("reset",
-      G_CALLBACK (gst_partime_filter_reset), 0);
 }
 
 static void
@@ -536,7 +523,7 @@ gst_partime_filter_class_init (GstPartimeFilterClass *klass)
 
   G_OBJECT_CLASS (klass)->finalize = filter_finalize;
   gst_partime_filter_install_properties (G_OBJECT_CLASS (klass));
-  filter_install_signals ();
+  gst_partime_filter_install_signals ();
   gst_partime_label_pad_install (element_class);
   element_class->change_state = filter_change_state;
   gst_partime_filter_install_cuda (element_class);
@@ -565,6 +552,7 @@ gst_partime_filter_init (GstPartimeFilter *self)
   gst_partime_settings_init (&self->settings);
   g_mutex_init (&self->lock);
   g_mutex_init (&self->running_lock);
+  gst_partime_update_init (&self->update);
   g_cond_init (&self->cond);
   self->queue = gst_queue_array_new_for_struct (sizeof (GstPartimeItem), 32);
   gst_partime_labels_init (self);

@@ -93,19 +93,23 @@ label_pad_wait_room (GstPartimeFilter *self, GstFlowReturn *flow)
   return *flow == GST_FLOW_OK && !self->eos;
 }
 
-/* Takes @label. */
+/* Takes @label. @again: (out): it was made for another model, meanwhile. */
 static GstFlowReturn
-label_pad_insert (GstPartimeFilter *self, GstPartimeLabel *label)
+label_pad_insert (GstPartimeFilter *self, GstPartimeLabel *label,
+    gboolean *again)
 {
   GstClockTime time = label->time;
   GstFlowReturn flow;
+  gboolean room;
 
   g_mutex_lock (&self->lock);
-  if (label_pad_wait_room (self, &flow))
+  room = label_pad_wait_room (self, &flow);
+  *again = room && label->era != self->targets.era;
+  if (room && !*again)
     gst_partime_labels_insert (self, label);
   else
-    g_queue_push_tail_link (&self->targets.spare, &label->link);
-  if (flow == GST_FLOW_OK)
+    gst_partime_labels_spare (&self->targets, label);
+  if (flow == GST_FLOW_OK && !*again)
     label_pad_pass (self, time);
   g_mutex_unlock (&self->lock);
   return flow;
@@ -122,6 +126,15 @@ label_pad_refuse (GstPartimeFilter *self, GstClockTime time,
   gst_partime_labels_note_bad (self, error);
 }
 
+/* A copy: who made @buffer may have only a few. */
+static GstSample *
+label_pad_copy (GstPartimeFilter *self, GstBuffer *buffer)
+{
+  g_autoptr (GstBuffer) copy = gst_buffer_copy_deep (buffer);
+
+  return gst_sample_new (copy, self->targets.format.caps, NULL, NULL);
+}
+
 static GstFlowReturn
 label_pad_take (GstPartimeFilter *self, GstBuffer *buffer)
 {
@@ -129,6 +142,8 @@ label_pad_take (GstPartimeFilter *self, GstBuffer *buffer)
   GstClockTime time = label_pad_get_time (self, GST_BUFFER_PTS (buffer));
   g_autoptr (GError) error = NULL;
   GstPartimeLabel *label;
+  GstFlowReturn flow;
+  gboolean made, wanted, negotiated, updatable, again;
 
   if (!GST_BUFFER_PTS_IS_VALID (buffer)) {
     g_set_error (&error, PT_ERROR, PT_ERROR_UNSUPPORTED, "label: found a buffer "
@@ -144,17 +159,32 @@ label_pad_take (GstPartimeFilter *self, GstBuffer *buffer)
         GST_BUFFER_DURATION (buffer));
     return GST_FLOW_OK;
   }
-  if (!(label = gst_partime_labels_new (self)))
-    return GST_FLOW_ERROR;
-  if (!gst_partime_target_read_buffer (&t->target, &t->format, buffer,
-          label->target, &error)) {
+  GST_OBJECT_LOCK (self);
+  updatable = self->settings.is_updatable;
+  GST_OBJECT_UNLOCK (self);
+  g_mutex_lock (&t->making);
+  wanted = t->wanted;
+  negotiated = t->format.kind != GST_PARTIME_LABEL_NONE;
+  label = wanted && negotiated ? gst_partime_labels_new (self) : NULL;
+  made = label && gst_partime_target_read_buffer (&t->target, &t->format,
+      buffer, label->target, &error);
+  if (made && updatable)
+    label->origin = label_pad_copy (self, buffer);
+  g_mutex_unlock (&t->making);
+  if (!wanted)
+    return GST_FLOW_OK;
+  if (!label)
+    return negotiated ? GST_FLOW_ERROR : GST_FLOW_NOT_NEGOTIATED;
+  if (!made) {
     gst_partime_labels_give_back (self, label);
-    label_pad_refuse (self, time, error);
+    if (error)
+      label_pad_refuse (self, time, error);
     return GST_FLOW_OK;
   }
   label->time = time;
   label->from_pad = TRUE;
-  return label_pad_insert (self, label);
+  flow = label_pad_insert (self, label, &again);
+  return again ? label_pad_take (self, buffer) : flow;
 }
 
 static GstFlowReturn
@@ -163,15 +193,16 @@ label_pad_chain (GstPad *pad, GstObject *parent, GstBuffer *buffer)
   GstPartimeFilter *self = GST_PARTIME_FILTER (parent);
   GstPartimeLabels *t = &self->targets;
   GstFlowReturn flow = GST_FLOW_OK;
+  gboolean wanted;
 
   g_mutex_lock (&self->lock);
+  wanted = t->wanted;
   t->thread = g_thread_self ();
   if (!t->active || t->flushing)
     flow = GST_FLOW_FLUSHING;
   g_mutex_unlock (&self->lock);
-  if (flow == GST_FLOW_OK && t->wanted)
-    flow = t->format.kind == GST_PARTIME_LABEL_NONE
-        ? GST_FLOW_NOT_NEGOTIATED : label_pad_take (self, buffer);
+  if (flow == GST_FLOW_OK && wanted)
+    flow = label_pad_take (self, buffer);
   gst_buffer_unref (buffer);
   return flow;
 }
@@ -184,10 +215,14 @@ label_pad_set_caps (GstPartimeFilter *self, GstEvent *event)
   GstPartimeLabels *t = &self->targets;
   g_autoptr (GError) error = NULL;
   GstCaps *caps;
+  gboolean fits;
 
   gst_event_parse_caps (event, &caps);
-  if (!t->wanted || gst_partime_label_format_set (&t->format, &t->target,
-          caps, &error))
+  g_mutex_lock (&t->making);
+  fits = !t->wanted || gst_partime_label_format_set (&t->format, &t->target,
+      caps, &error);
+  g_mutex_unlock (&t->making);
+  if (fits)
     return TRUE;
   g_prefix_error (&error, "pad label: ");
   gst_partime_filter_post_error (self, error, NULL);

@@ -5,6 +5,7 @@
  * the target that the library compares the network's output with. */
 
 #include <math.h>
+#include <string.h>
 
 #include "label-target.h"
 
@@ -23,7 +24,7 @@ gboolean
 gst_partime_target_init (GstPartimeTarget *self, PtNetwork *network,
     PtPipeline *pipeline)
 {
-  *self = (GstPartimeTarget) { .network = network };
+  *self = (GstPartimeTarget) { .network = pt_network_ref (network) };
   if (!pt_pipeline_get_target_info (pipeline, &self->info))
     return FALSE;
   self->output = *pt_network_get_output_shape (network);
@@ -32,6 +33,19 @@ gst_partime_target_init (GstPartimeTarget *self, PtNetwork *network,
   self->mean = target_get_number (network, "mean", 0);
   self->std = target_get_number (network, "std", 1);
   return TRUE;
+}
+
+void
+gst_partime_target_clear (GstPartimeTarget *self)
+{
+  g_clear_pointer (&self->network, pt_network_unref);
+}
+
+static gboolean
+target_same_shape (const PtShape *a, const PtShape *b)
+{
+  return a->n_dims == b->n_dims
+      && memcmp (a->dims, b->dims, a->n_dims * sizeof a->dims[0]) == 0;
 }
 
 PtTensor *
@@ -52,6 +66,35 @@ static gboolean
 target_is_scalar (const GstPartimeTarget *self)
 {
   return self->info.n_classes > 0 && self->info.shape.n_dims == 1;
+}
+
+static gboolean
+target_same_place (const GstPartimeTarget *a, const GstPartimeTarget *b)
+{
+  g_autofree gchar *resize_a = pt_network_get (a->network, "network",
+      "resize");
+  g_autofree gchar *resize_b = pt_network_get (b->network, "network",
+      "resize");
+
+  return target_same_shape (&a->output, &b->output)
+      && target_same_shape (pt_network_get_input_shape (a->network),
+      pt_network_get_input_shape (b->network))
+      && a->mean == b->mean && a->std == b->std
+      && g_strcmp0 (resize_a, resize_b) == 0;
+}
+
+/* Whether the same labels become the same targets. The class of a whole frame
+ * is the same whatever the network sees of it. */
+gboolean
+gst_partime_target_equal (const GstPartimeTarget *a,
+    const GstPartimeTarget *b)
+{
+  return g_strcmp0 (a->info.loss, b->info.loss) == 0
+      && a->info.teacher == b->info.teacher && a->info.dtype == b->info.dtype
+      && a->info.n_classes == b->info.n_classes
+      && a->info.ignore_index == b->info.ignore_index
+      && target_same_shape (&a->info.shape, &b->info.shape)
+      && (target_is_scalar (a) || target_same_place (a, b));
 }
 
 /* -- caps -- */

@@ -22,7 +22,7 @@ typedef struct
   PtShape output;
   gboolean masks;
   gfloat mean, std;
-  PtNetwork *network;           /* lent, as are the names */
+  PtNetwork *network;           /* owned; the names are lent */
   gchar **names;
   guint n_names;
 } GstPartimeTarget;
@@ -50,6 +50,9 @@ typedef struct
 
 gboolean gst_partime_target_init (GstPartimeTarget *self, PtNetwork *network,
     PtPipeline *pipeline);
+void gst_partime_target_clear (GstPartimeTarget *self);
+gboolean gst_partime_target_equal (const GstPartimeTarget *a,
+    const GstPartimeTarget *b);
 PtTensor *gst_partime_target_new_tensor (const GstPartimeTarget *self,
     GError **error);
 

@@ -24,20 +24,33 @@ gst_partime_labels_init (GstPartimeFilter *self)
 {
   GstPartimeLabels *t = &self->targets;
 
+  g_mutex_init (&t->making);
   g_queue_init (&t->waiting);
   g_queue_init (&t->spare);
   gst_segment_init (&t->segment, GST_FORMAT_UNDEFINED);
 }
 
+void
+gst_partime_labels_clear (GstPartimeFilter *self)
+{
+  g_mutex_clear (&self->targets.making);
+}
+
 /* -- open and close -- */
 
+/* Returns: (nullable): why @model needs no label pad */
 static gchar *
-labels_new_refusal (PtNetwork *network)
+labels_new_refusal (GstPartimeModel *model, const GstPartimeTarget *info,
+    gboolean wanted)
 {
+  PtNetwork *network = model->network;
   g_autofree gchar *target = pt_network_get (network, "learning", "target");
   g_autofree gchar *loss = pt_network_get (network, "learning", "loss");
+  gboolean has_loss = loss && *loss;
 
-  if (!loss || !*loss)
+  if (!info->info.teacher && (wanted || (!model->learns && has_loss)))
+    return NULL;
+  if (!has_loss)
     return g_strdup ("the pad label is there, but the network does not learn: "
         "group [learning]: key loss: nothing is set, expected a loss");
   return g_strdup_printf ("the pad label is there, but the network does not "
@@ -45,29 +58,39 @@ labels_new_refusal (PtNetwork *network)
       "expected labels", target && *target ? target : "auto", loss);
 }
 
-/* READY to PAUSED, once there is a pipeline. Returns: FALSE, with an error
- * posted, if there is a label pad that nobody needs. */
-gboolean
-gst_partime_labels_open (GstPartimeFilter *self)
+/* Takes what @model learns from. With the lock. */
+static void
+labels_set_model (GstPartimeFilter *self, GstPartimeModel *model,
+    const GstPartimeTarget *target, gboolean wanted)
 {
   GstPartimeLabels *t = &self->targets;
-  g_autofree gchar *loss = pt_network_get (self->network, "learning", "loss");
-  gboolean off = pt_pipeline_get_mode (self->pipeline) == PT_MODE_OFF;
-  gboolean has_loss = loss && *loss;
-  gboolean wanted = gst_partime_target_init (&t->target, self->network,
-      self->pipeline);
-  gboolean requested;
   gsize size = 4;
 
+  gst_partime_target_clear (&t->target);
+  t->target = *target;
   t->target.names = self->labels;
   t->target.n_names = self->n_labels;
   for (guint i = 0; i < t->target.info.shape.n_dims; i++)
     size *= t->target.info.shape.dims[i];
   t->max_waiting = CLAMP (LABELS_MEMORY / size, LABELS_LEAST, LABELS_MOST);
-  g_mutex_lock (&self->lock);
   t->wanted = wanted;
-  if (t->target.info.teacher || (!wanted && (!off || !has_loss)))
-    t->refusal = labels_new_refusal (self->network);
+  g_clear_pointer (&t->refusal, g_free);
+  t->refusal = labels_new_refusal (model, target, wanted);
+}
+
+/* READY to PAUSED, once there is a model. Returns: FALSE, with an error
+ * posted, if there is a label pad that nobody needs. */
+gboolean
+gst_partime_labels_open (GstPartimeFilter *self)
+{
+  GstPartimeLabels *t = &self->targets;
+  GstPartimeTarget target;
+  gboolean wanted = gst_partime_target_init (&target, self->model->network,
+      self->model->pipeline);
+  gboolean requested;
+
+  g_mutex_lock (&self->lock);
+  labels_set_model (self, self->model, &target, wanted);
   requested = t->pad != NULL;
   t->passed = t->last = GST_CLOCK_TIME_NONE;
   t->seeking = t->told_waiting = FALSE;
@@ -84,8 +107,148 @@ gst_partime_labels_open (GstPartimeFilter *self)
 static void
 labels_free (GstPartimeLabel *label)
 {
+  g_clear_pointer (&label->origin, gst_sample_unref);
   pt_tensor_unref (label->target);
   g_free (label);
+}
+
+/* With the lock. */
+static void
+labels_free_all (GstPartimeLabels *t)
+{
+  GList *link;
+
+  while ((link = g_queue_pop_head_link (&t->waiting)))
+    labels_free (link->data);
+  while ((link = g_queue_pop_head_link (&t->spare)))
+    labels_free (link->data);
+  t->n_waiting = 0;
+}
+
+/* Returns: (transfer full) (nullable): of the labels that come by the pad */
+static GstCaps *
+labels_get_caps (GstPartimeFilter *self, gboolean *has_pad)
+{
+  g_autoptr (GstPad) pad = NULL;
+
+  g_mutex_lock (&self->lock);
+  if (self->targets.pad)
+    pad = gst_object_ref (self->targets.pad);
+  g_mutex_unlock (&self->lock);
+  *has_pad = pad != NULL;
+  return pad ? gst_pad_get_current_caps (pad) : NULL;
+}
+
+/* Whether @model may take over: that labels of the pad, if there is one, are of
+ * use for it. */
+gboolean
+gst_partime_labels_fit (GstPartimeFilter *self, GstPartimeModel *model,
+    GError **error)
+{
+  GstPartimeTarget target;
+  GstPartimeLabelFormat format = { NULL };
+  gboolean wanted = gst_partime_target_init (&target, model->network,
+      model->pipeline);
+  gboolean has_pad, fits = TRUE;
+  g_autoptr (GstCaps) caps = labels_get_caps (self, &has_pad);
+  g_autofree gchar *refusal = labels_new_refusal (model, &target, wanted);
+
+  if (has_pad && refusal) {
+    g_set_error (error, PT_ERROR, PT_ERROR_CONFIG, "%s: %s", model->path,
+        refusal);
+    fits = FALSE;
+  } else if (caps && wanted
+      && !gst_partime_label_format_set (&format, &target, caps, error)) {
+    g_prefix_error (error, "%s: ", model->path);
+    fits = FALSE;
+  }
+  gst_partime_label_format_clear (&format);
+  gst_partime_target_clear (&target);
+  return fits;
+}
+
+/* What came by the pad becomes what the network wants now. */
+static gboolean
+labels_make_again (GstPartimeLabels *t, GstPartimeLabel *label)
+{
+  GstCaps *caps = label->origin ? gst_sample_get_caps (label->origin) : NULL;
+  g_autoptr (PtTensor) target = NULL;
+
+  if (!caps || (!(t->format.caps && gst_caps_is_equal (t->format.caps, caps))
+          && !gst_partime_label_format_set (&t->format, &t->target, caps,
+              NULL)))
+    return FALSE;
+  target = gst_partime_target_new_tensor (&t->target, NULL);
+  if (!target || !gst_partime_target_read_buffer (&t->target, &t->format,
+          gst_sample_get_buffer (label->origin), target, NULL))
+    return FALSE;
+  pt_tensor_unref (label->target);
+  label->target = g_steal_pointer (&target);
+  label->era = t->era;
+  return TRUE;
+}
+
+/* With the lock: labels that wait were made for another model. */
+static void
+labels_make_all_again (GstPartimeLabels *t)
+{
+  GList *link;
+
+  while ((link = g_queue_pop_head_link (&t->spare)))
+    labels_free (link->data);
+  for (link = t->waiting.head; link;) {
+    GstPartimeLabel *label = link->data;
+
+    link = link->next;
+    if (t->wanted && labels_make_again (t, label))
+      continue;
+    gst_partime_labels_remove (t, label);
+    labels_free (label);
+  }
+}
+
+/* With the pad's labels held up. */
+static void
+labels_begin_era (GstPartimeFilter *self, GstPartimeModel *model,
+    const GstPartimeTarget *target, gboolean wanted)
+{
+  GstPartimeLabels *t = &self->targets;
+  gboolean has_pad;
+  g_autoptr (GstCaps) caps = t->format.caps ? gst_caps_ref (t->format.caps) :
+      labels_get_caps (self, &has_pad);
+  g_autoptr (GError) error = NULL;
+
+  gst_partime_label_format_clear (&t->format);
+  g_mutex_lock (&self->lock);
+  t->era++;
+  labels_set_model (self, model, target, wanted);
+  labels_make_all_again (t);
+  g_cond_broadcast (&self->cond);
+  g_mutex_unlock (&self->lock);
+  if (caps && wanted && !gst_partime_label_format_set (&t->format, &t->target,
+          caps, &error))
+    gst_partime_labels_note_bad (self, error);
+}
+
+/* @model takes over, in the sink pad's thread. Labels that wait are kept where
+ * they are the same for both, and made again otherwise. */
+void
+gst_partime_labels_change (GstPartimeFilter *self, GstPartimeModel *model)
+{
+  GstPartimeLabels *t = &self->targets;
+  GstPartimeTarget target;
+  gboolean wanted = gst_partime_target_init (&target, model->network,
+      model->pipeline);
+
+  if (wanted && t->wanted && gst_partime_target_equal (&target, &t->target)) {
+    gst_partime_target_clear (&target);
+    return;
+  }
+  g_clear_pointer (&t->next, labels_free);
+  gst_partime_label_format_clear (&t->own_format);
+  g_mutex_lock (&t->making);
+  labels_begin_era (self, model, &target, wanted);
+  g_mutex_unlock (&t->making);
 }
 
 /* PAUSED to READY, when no thread is at the pads. */
@@ -93,14 +256,10 @@ void
 gst_partime_labels_close (GstPartimeFilter *self)
 {
   GstPartimeLabels *t = &self->targets;
-  GList *link;
 
   g_mutex_lock (&self->lock);
-  while ((link = g_queue_pop_head_link (&t->waiting)))
-    labels_free (link->data);
-  while ((link = g_queue_pop_head_link (&t->spare)))
-    labels_free (link->data);
-  t->n_waiting = 0;
+  labels_free_all (t);
+  gst_partime_target_clear (&t->target);
   g_clear_pointer (&t->refusal, g_free);
   t->frame_thread = NULL;
   t->wanted = FALSE;
@@ -129,6 +288,7 @@ gst_partime_labels_new (GstPartimeFilter *self)
     return link->data;
   label = g_new0 (GstPartimeLabel, 1);
   label->link.data = label;
+  label->era = t->era;
   label->target = gst_partime_target_new_tensor (&t->target, &error);
   if (label->target)
     return label;
@@ -137,13 +297,24 @@ gst_partime_labels_new (GstPartimeFilter *self)
   return NULL;
 }
 
+/* With the lock: takes @label, for another one to come. */
+void
+gst_partime_labels_spare (GstPartimeLabels *t, GstPartimeLabel *label)
+{
+  g_clear_pointer (&label->origin, gst_sample_unref);
+  if (label->era == t->era)
+    g_queue_push_tail_link (&t->spare, &label->link);
+  else
+    labels_free (label);
+}
+
 void
 gst_partime_labels_give_back (GstPartimeFilter *self, GstPartimeLabel *label)
 {
   if (!label)
     return;
   g_mutex_lock (&self->lock);
-  g_queue_push_tail_link (&self->targets.spare, &label->link);
+  gst_partime_labels_spare (&self->targets, label);
   g_mutex_unlock (&self->lock);
 }
 
@@ -166,7 +337,7 @@ gst_partime_labels_insert (GstPartimeFilter *self, GstPartimeLabel *label)
 
   if (GST_CLOCK_TIME_IS_VALID (t->last) && label->time <= t->last) {
     t->n_late++;
-    g_queue_push_tail_link (&t->spare, &label->link);
+    gst_partime_labels_spare (t, label);
     return;
   }
   while (before && ((GstPartimeLabel *) before->data)->time > label->time)
@@ -192,7 +363,7 @@ gst_partime_labels_drop_waiting (GstPartimeFilter *self, gboolean from_pad)
     if (label->from_pad != from_pad)
       continue;
     gst_partime_labels_remove (t, label);
-    g_queue_push_tail_link (&t->spare, link);
+    gst_partime_labels_spare (t, label);
   }
 }
 

@@ -21,6 +21,9 @@ typedef struct
   PtTensor *target;
   GstClockTime time;            /* running time */
   gboolean from_pad;
+  guint era;                    /* of what it was made for */
+  GstSample *origin;            /* a copy of what came by the pad, if it may
+                                 * have to be made again; or NULL */
 } GstPartimeLabel;
 
 /* Part of the element. */
@@ -36,6 +39,8 @@ typedef struct
   GstPartimeLabelFormat own_format;
   GstPartimeLabel *next;        /* for the frame that comes next */
 
+  GMutex making;                /* held while labels of the pad are made, and
+                                 * while what they are for changes */
   /* Label pad's thread. */
   GstPartimeLabelFormat format;
   GstSegment segment;
@@ -46,6 +51,7 @@ typedef struct
   GThread *thread, *frame_thread;       /* who was last at either pad */
   gboolean seeking;             /* frames until the flush are of no account */
   GstClockTime passed;          /* running time the label stream has come to */
+  guint era;                    /* rises as what labels are for changes */
   GQueue waiting;               /* by time */
   guint n_waiting;              /* of the pad */
   GQueue spare;
@@ -58,6 +64,7 @@ typedef struct
 /* labels.c */
 void gst_partime_labels_register (void);
 void gst_partime_labels_init (GstPartimeFilter *self);
+void gst_partime_labels_clear (GstPartimeFilter *self);
 gboolean gst_partime_labels_open (GstPartimeFilter *self);
 void gst_partime_labels_close (GstPartimeFilter *self);
 void gst_partime_labels_flush (GstPartimeFilter *self);
@@ -79,6 +86,8 @@ void gst_partime_labels_remove (GstPartimeLabels *self,
     GstPartimeLabel *label);
 GstPartimeLabel *gst_partime_labels_new (GstPartimeFilter *self);
 void gst_partime_labels_insert (GstPartimeFilter *self,
+    GstPartimeLabel *label);
+void gst_partime_labels_spare (GstPartimeLabels *self,
     GstPartimeLabel *label);
 void gst_partime_labels_drop_waiting (GstPartimeFilter *self,
     gboolean from_pad);

@@ -46,7 +46,11 @@ enum
   PROP_CHECKPOINT_KEEP,
   PROP_CUDA_DEVICE_ID,
   PROP_RESUME_STREAM,
+  PROP_IS_UPDATABLE,
+  PROP_MODEL_INSTANCE_ID,
 };
+
+static GObjectClass *parent_class;
 
 static const GEnumValue learning_modes[] = {
   {FROM_FILE, "As the network file says (its default: partime if it names a "
@@ -139,6 +143,7 @@ gst_partime_settings_clear (GstPartimeSettings *self)
   g_clear_pointer (&self->checkpoint_location, g_free);
   g_clear_pointer (&self->labels_file, g_free);
   g_clear_pointer (&self->stats_location, g_free);
+  g_clear_pointer (&self->model_instance_id, g_free);
   gst_clear_structure (&self->settings);
 }
 
@@ -211,6 +216,10 @@ settings_field (GstPartimeSettings *self, guint id)
       return &self->cuda_device_id;
     case PROP_RESUME_STREAM:
       return &self->resume_stream;
+    case PROP_IS_UPDATABLE:
+      return &self->is_updatable;
+    case PROP_MODEL_INSTANCE_ID:
+      return &self->model_instance_id;
     default:
       return NULL;
   }
@@ -292,8 +301,7 @@ properties_set (GObject *object, guint id, const GValue *value,
 {
   GstPartimeFilter *self = GST_PARTIME_FILTER (object);
   gpointer field = settings_field (&self->settings, id);
-  g_autoptr (PtPipeline) pipeline = NULL;
-  g_autoptr (PtNetwork) network = NULL;
+  g_autoptr (GstPartimeModel) model = NULL;
 
   if (!field) {
     G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec);
@@ -302,14 +310,25 @@ properties_set (GObject *object, guint id, const GValue *value,
   GST_OBJECT_LOCK (self);
   properties_store (field, value);
   GST_OBJECT_UNLOCK (self);
-  pipeline = gst_partime_filter_ref_pipeline (self, &network);
-  if (pipeline && (id == PROP_LEARN || id == PROP_LEARNING_RATE
+  model = gst_partime_filter_ref_model (self);
+  if (model && (id == PROP_LEARN || id == PROP_LEARNING_RATE
           || id == PROP_LEARN_INTERVAL || id == PROP_LEARN_POLICY))
-    gst_partime_filter_apply_live (self, network, pipeline);
+    gst_partime_filter_apply_live (self, model);
   /* what live frames may wait is latency */
-  if (pipeline && id == PROP_LABEL_WAIT)
+  if (model && id == PROP_LABEL_WAIT)
     gst_element_post_message (GST_ELEMENT (self),
         gst_message_new_latency (GST_OBJECT (self)));
+  if (model && (id == PROP_MODEL || id == PROP_WEIGHTS))
+    gst_partime_update_set (self, id == PROP_MODEL ? GST_PARTIME_UPDATE_MODEL
+        : GST_PARTIME_UPDATE_WEIGHTS, pspec->name);
+}
+
+/* Once for all properties that are set together. */
+static void
+properties_dispatch (GObject *object, guint n, GParamSpec **pspecs)
+{
+  gst_partime_update_ask (GST_PARTIME_FILTER (object));
+  parent_class->dispatch_properties_changed (object, n, pspecs);
 }
 
 static void
@@ -343,11 +362,22 @@ properties_install_network (GObjectClass *klass)
   g_object_class_install_property (klass, PROP_MODEL,
       g_param_spec_string ("model", "Model",
           "The network file (.cfg): layers, learning, devices and output; or "
-          "a model (.onnx), with a .onnx.cfg beside it. Required", NULL, READY_FLAGS));
+          "a model (.onnx), with a .onnx.cfg beside it. Required. "
+          "While it plays with is-updatable only", NULL, PLAYING_FLAGS));
   g_object_class_install_property (klass, PROP_WEIGHTS,
       g_param_spec_string ("weights", "Weights",
           "A safetensors file with the weights to start from. Unset: random "
-          "weights, drawn by seed", NULL, READY_FLAGS));
+          "weights, drawn by seed. While it plays with is-updatable only", NULL, PLAYING_FLAGS));
+  g_object_class_install_property (klass, PROP_IS_UPDATABLE,
+      g_param_spec_boolean ("is-updatable", "Is updatable",
+          "Whether model and weights may be set in PLAYING: the new network is "
+          "made ready aside and takes over between two frames", FALSE,
+          READY_FLAGS));
+  g_object_class_install_property (klass, PROP_MODEL_INSTANCE_ID,
+      g_param_spec_string ("model-instance-id", "Model instance",
+          "Elements of one process with the same name here share one network: "
+          "its weights, and what it learns. The first that starts says what it "
+          "is; each gets its own results", NULL, READY_FLAGS));
   g_object_class_install_property (klass, PROP_DEVICES,
       g_param_spec_string ("devices", "Devices",
           "What to compute on: cpu, cpu:0-3, cuda:0, sim:..., a list with "
@@ -527,8 +557,10 @@ properties_install_output (GObjectClass *klass)
 void
 gst_partime_filter_install_properties (GObjectClass *klass)
 {
+  parent_class = g_type_class_peek_parent (klass);
   klass->set_property = properties_set;
   klass->get_property = properties_get;
+  klass->dispatch_properties_changed = properties_dispatch;
   properties_install_network (klass);
   properties_install_learning (klass);
   properties_install_classes (klass);

@@ -12,16 +12,18 @@
 /* The sink pad's thread is at work with the converter of @format, so there is
  * a second one. */
 static GstPartimeFormat *
-score_get_format (GstPartimeFilter *self, const GstPartimeFormat *format,
-    GError **error)
+score_get_format (GstPartimeFilter *self, GstPartimeModel *model,
+    const GstPartimeFormat *format, GError **error)
 {
-  if (self->score_format && !self->score_format->cuda == !format->cuda
-      && gst_video_info_is_equal (&self->score_format->info, &format->info))
-    return self->score_format;
-  g_clear_pointer (&self->score_format, gst_partime_format_unref);
-  self->score_format = gst_partime_filter_new_format (self, &format->info,
-      format->cuda != NULL, error);
-  return self->score_format;
+  GstPartimeFormat *own = model->score_format;
+
+  if (own && !own->cuda == !format->cuda
+      && gst_video_info_is_equal (&own->info, &format->info))
+    return own;
+  g_clear_pointer (&model->score_format, gst_partime_format_unref);
+  model->score_format = gst_partime_filter_new_format (self, model,
+      &format->info, format->cuda != NULL, error);
+  return model->score_format;
 }
 
 static void
@@ -45,6 +47,7 @@ score_post (GstPartimeFilter *self, GstBuffer *buffer, guint64 number,
 /**
  * gst_partime_score_frame:
  * @self: the element
+ * @model: what @result is of
  * @buffer: a frame, nothing drawn on it yet
  * @format: of @buffer
  * @result: (nullable): what the network made of it
@@ -57,25 +60,25 @@ score_post (GstPartimeFilter *self, GstBuffer *buffer, guint64 number,
  * Returns: %FALSE if the frame could not be read
  */
 gboolean
-gst_partime_score_frame (GstPartimeFilter *self, GstBuffer *buffer,
-    GstPartimeFormat *format, PtResult *result, guint64 number,
-    gdouble *score)
+gst_partime_score_frame (GstPartimeFilter *self, GstPartimeModel *model,
+    GstBuffer *buffer, GstPartimeFormat *format, PtResult *result,
+    guint64 number, gdouble *score)
 {
   g_autoptr (GError) error = NULL;
   GstPartimeFormat *own;
   GstPartimeSight sight = { NULL };
 
   *score = NAN;
-  if (!self->drawing || !self->drawing->annotator->compares || !result
+  if (!model->drawing || !model->drawing->annotator->compares || !result
       || !result->valid)
     return TRUE;
-  own = score_get_format (self, format, &error);
+  own = score_get_format (self, model, format, &error);
   if (!own || !gst_partime_format_see (own, buffer, &sight, &error)) {
     if (error)
       gst_partime_filter_post_error (self, error, NULL);
     return FALSE;
   }
-  *score = gst_partime_drawing_compare (self->drawing,
+  *score = gst_partime_drawing_compare (model->drawing,
       pt_tensor_get_data (result->output), sight.pixels, sight.stride);
   gst_partime_sight_clear (&sight);
   score_post (self, buffer, number, *score);

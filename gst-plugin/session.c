@@ -6,7 +6,6 @@
  * wrong; stages start with the first caps, which tell the frame rate. */
 
 #include "gstpartimefilter-private.h"
-#include "meta.h"
 
 /* The one place where the library's errors become the element's. */
 static void
@@ -54,23 +53,6 @@ gst_partime_filter_post_error (GstPartimeFilter *self, const GError *error,
       __LINE__);
 }
 
-/* Returns: (transfer full) (nullable): the pipeline, if there is one. @network:
- * (optional): its network. */
-PtPipeline *
-gst_partime_filter_ref_pipeline (GstPartimeFilter *self, PtNetwork **network)
-{
-  PtPipeline *pipeline = NULL;
-
-  GST_OBJECT_LOCK (self);
-  if (self->pipeline) {
-    pipeline = pt_pipeline_ref (self->pipeline);
-    if (network)
-      *network = pt_network_ref (self->network);
-  }
-  GST_OBJECT_UNLOCK (self);
-  return pipeline;
-}
-
 /* -- messages -- */
 
 /* @error: (nullable): why it could not be written. */
@@ -94,8 +76,8 @@ session_post_checkpoint (GstPartimeFilter *self, const gchar *path,
 
 /* On threads of the library. A stage that failed is told of by what
  * pt_pipeline_pull() returns. */
-static void
-session_on_event (PtPipeline *pipeline, const PtEvent *event, gpointer data)
+void
+gst_partime_filter_on_event (PtPipeline *pipeline, const PtEvent *event, gpointer data)
 {
   GstPartimeFilter *self = data;
 
@@ -112,40 +94,6 @@ session_on_event (PtPipeline *pipeline, const PtEvent *event, gpointer data)
 }
 
 /* -- open -- */
-
-static PtNetwork *
-session_load_network (GstPartimeFilter *self)
-{
-  const gchar *path = self->settings.model;
-  g_autoptr (PtNetwork) network = NULL;
-  g_autoptr (GError) error = NULL;
-  g_auto (GStrv) settings = NULL;
-
-  if (!path) {
-    GST_ELEMENT_ERROR (self, RESOURCE, NOT_FOUND,
-        ("no model: the property model is to name a network file"), (NULL));
-    return NULL;
-  }
-  settings = gst_partime_filter_list_settings (self);
-  network = pt_network_new_from_file_with (path,
-      (const gchar * const *) settings, &error);
-  if (network && gst_partime_filter_apply_settings (self, network, &error))
-    return g_steal_pointer (&network);
-  gst_partime_filter_post_error (self, error, path);
-  return NULL;
-}
-
-static gboolean
-session_load_weights (GstPartimeFilter *self, PtNetwork *network)
-{
-  const gchar *path = self->settings.weights;
-  g_autoptr (GError) error = NULL;
-
-  if (!path || pt_network_load_weights (network, path, &error))
-    return TRUE;
-  gst_partime_filter_post_error (self, error, path);
-  return FALSE;
-}
 
 /* The values between have no meaning. */
 static gboolean
@@ -180,88 +128,59 @@ session_check_checkpoint (GstPartimeFilter *self)
   return FALSE;
 }
 
-/* Frames of one or three channels only are video. */
+/* Posts what is wrong. */
 static gboolean
-session_check_input (GstPartimeFilter *self, PtNetwork *network)
+session_make_model (GstPartimeFilter *self)
 {
-  g_autofree gchar *text = pt_network_get (network, "network", "channels");
-  guint64 channels = text ? g_ascii_strtoull (text, NULL, 10) : 0;
-
-  if (channels == 1 || channels == 3)
-    return TRUE;
-  GST_ELEMENT_ERROR (self, STREAM, WRONG_TYPE,
-      ("%s: group [network]: key channels: found %s, expected 1 (luma) or 3 "
-          "(RGB) for video", self->settings.model, text), (NULL));
-  return FALSE;
-}
-
-/* Only a frame's own result can be compared with it. */
-static gboolean
-session_check_timing (GstPartimeFilter *self)
-{
-  if (!self->drawing->annotator->compares
-      || self->timing == GST_PARTIME_TIMING_ALIGNED)
-    return TRUE;
-  GST_ELEMENT_ERROR (self, RESOURCE, SETTINGS, ("timing=latest: %s: group "
-          "[output]: key kind: found error, which compares each frame with "
-          "its own result: expected timing=aligned", self->settings.model),
-      (NULL));
-  return FALSE;
-}
-
-/* An output that nothing can draw passes as metadata; asked to be the
- * picture, it is an error. */
-static gboolean
-session_make_drawing (GstPartimeFilter *self, PtNetwork *network)
-{
-  g_autofree gchar *kind = pt_network_get (network, "output", "kind");
+  const GstPartimeSettings *s = &self->settings;
+  g_autoptr (GstPartimeModel) model = NULL;
   g_autoptr (GError) error = NULL;
+  const gchar *culprit = NULL;
 
-  if (!gst_partime_classes_open (self, network, &error)) {
-    gst_partime_filter_post_error (self, error, self->settings.labels_file);
+  if (s->model_instance_id && s->resume_stream) {
+    GST_ELEMENT_ERROR (self, RESOURCE, SETTINGS, ("resume-stream=true: found "
+            "with model-instance-id=%s, where several streams share the "
+            "network, expected false", s->model_instance_id), (NULL));
     return FALSE;
   }
-  if (!gst_partime_annotator_known (kind)) {
-    if (self->output == GST_PARTIME_OUTPUT_FRAMES) {
-      GST_INFO_OBJECT (self, "output of kind %s is not drawn", kind);
-      return TRUE;
-    }
-    GST_ELEMENT_ERROR (self, RESOURCE, SETTINGS, ("output=network: %s: group "
-            "[output]: key kind: found %s, expected error, flow, heatmap, image or segmentation",
-            self->settings.model, kind), (NULL));
+  if (!s->model_instance_id && !s->model) {
+    GST_ELEMENT_ERROR (self, RESOURCE, NOT_FOUND,
+        ("no model: the property model is to name a network file"), (NULL));
     return FALSE;
   }
-  self->drawing = gst_partime_drawing_new (kind, network, &error);
-  if (self->drawing)
-    return session_check_timing (self);
-  g_prefix_error (&error, "%s: ", self->settings.model);
-  gst_partime_filter_post_error (self, error, NULL);
-  return FALSE;
-}
-
-static gboolean
-session_make_pipeline (GstPartimeFilter *self, PtNetwork *network)
-{
-  g_autoptr (GError) error = NULL;
-  g_autoptr (PtPipeline) pipeline = pt_pipeline_new (network, &error);
-
-  if (!pipeline) {
-    gst_partime_filter_post_error (self, error, NULL);
+  model = s->model_instance_id ?
+      gst_partime_instance_open (self, &culprit, &error) :
+      gst_partime_model_new (self, self, s->model, s->weights, &culprit,
+      &error);
+  if (!model) {
+    gst_partime_filter_post_error (self, error, culprit);
     return FALSE;
   }
   /* also checks that the file is one, before anything else has started */
-  if (self->resume && !pt_pipeline_load (pipeline, self->checkpoint, &error)) {
+  self->resume = self->resume && !model->instance;
+  if (self->resume && !pt_pipeline_load (model->pipeline, self->checkpoint,
+          &error)) {
     gst_partime_filter_post_error (self, error, self->checkpoint);
     return FALSE;
   }
-  pt_pipeline_set_event_func (pipeline, session_on_event, self);
-  pt_pipeline_set_checkpoint_keep (pipeline, self->settings.checkpoint_keep);
-  gst_partime_filter_apply_live (self, network, pipeline);
+  g_mutex_lock (&self->lock);
+  g_queue_push_tail (&self->models, gst_partime_model_ref (model));
+  g_mutex_unlock (&self->lock);
   GST_OBJECT_LOCK (self);
-  self->network = pt_network_ref (network);
-  self->pipeline = g_steal_pointer (&pipeline);
+  self->model = g_steal_pointer (&model);
   GST_OBJECT_UNLOCK (self);
   return TRUE;
+}
+
+static gboolean
+session_read_labels (GstPartimeFilter *self)
+{
+  g_autoptr (GError) error = NULL;
+
+  if (gst_partime_classes_open (self, &error))
+    return TRUE;
+  gst_partime_filter_post_error (self, error, self->settings.labels_file);
+  return FALSE;
 }
 
 /* READY to PAUSED. Returns: FALSE, with an error posted, if anything that the
@@ -269,22 +188,17 @@ session_make_pipeline (GstPartimeFilter *self, PtNetwork *network)
 gboolean
 gst_partime_filter_open (GstPartimeFilter *self)
 {
-  g_autoptr (PtNetwork) network = NULL;
-
   g_atomic_int_set (&self->failed, 0);
   g_atomic_int_set (&self->saving, 0);
   self->output = self->settings.output;
   self->timing = self->settings.timing;
   self->latency_mean = -1;
   self->dropped = 0;
-  if (!(network = session_load_network (self))
-      || !session_check_input (self, network)
-      || !session_check_rate (self)
-      || !session_load_weights (self, network)
+  if (!session_check_rate (self)
       || !session_check_checkpoint (self)
       || !gst_partime_filter_open_stats (self)
-      || !session_make_drawing (self, network)
-      || !session_make_pipeline (self, network)
+      || !session_read_labels (self)
+      || !session_make_model (self)
       || !gst_partime_labels_open (self)) {
     gst_partime_filter_close (self);
     return FALSE;
@@ -292,8 +206,6 @@ gst_partime_filter_open (GstPartimeFilter *self)
   self->tensor_caps = gst_caps_new_empty_simple ("other/tensors");
   gst_caps_set_simple (self->tensor_caps, "format", G_TYPE_STRING, "static",
       "types", G_TYPE_STRING, "float32", NULL);
-  self->tensor_info = gst_partime_meta_new_info ("output",
-      pt_network_get_output_shape (network));
   return TRUE;
 }
 
@@ -303,6 +215,8 @@ gst_partime_filter_open (GstPartimeFilter *self)
 static gdouble
 session_find_rate (GstPartimeFilter *self)
 {
+  gdouble fps;
+
   const GstVideoInfo *info = &self->format->info;
   GstQuery *query = gst_query_new_latency ();
   gboolean live = FALSE;
@@ -310,20 +224,28 @@ session_find_rate (GstPartimeFilter *self)
   if (gst_pad_peer_query (self->sinkpad, query))
     gst_query_parse_latency (query, &live, NULL, NULL);
   gst_query_unref (query);
+  fps = live && info->fps_n > 0 ? (gdouble) info->fps_n / info->fps_d : 0;
   GST_OBJECT_LOCK (self);
   self->live = live;
+  self->target_fps = fps;
   GST_OBJECT_UNLOCK (self);
-  return live && info->fps_n > 0 ? (gdouble) info->fps_n / info->fps_d : 0;
+  return fps;
 }
 
 static gboolean
 session_resume (GstPartimeFilter *self, GError **error)
 {
+  GstPartimeInstance *instance = self->model->instance;
+  const gchar *path = instance ? gst_partime_instance_get_resume (instance) :
+      self->resume ? self->checkpoint : NULL;
   gboolean whole;
 
-  if (!self->settings.resume_stream)
-    return pt_pipeline_load (self->pipeline, self->checkpoint, error);
-  if (!pt_pipeline_resume (self->pipeline, self->checkpoint, &whole, error))
+  if (!path)
+    return TRUE;
+  if (instance || !self->settings.resume_stream)
+    return pt_pipeline_load (self->model->pipeline, path, error);
+  if (!pt_pipeline_resume (self->model->pipeline, self->checkpoint, &whole,
+          error))
     return FALSE;
   if (!whole)
     GST_ELEMENT_WARNING (self, RESOURCE, SETTINGS, ("%s: has no stream to "
@@ -332,35 +254,49 @@ session_resume (GstPartimeFilter *self, GError **error)
   return TRUE;
 }
 
+/* Returns: FALSE, with an error posted, if the stages cannot run */
+static gboolean
+session_start_stages (GstPartimeFilter *self)
+{
+  PtPipeline *pipeline = self->model->pipeline;
+  g_autoptr (GError) error = NULL;
+
+  pt_pipeline_set_target_fps (pipeline, session_find_rate (self));
+  if (!pt_pipeline_start (pipeline, &error)) {
+    gst_partime_filter_post_error (self, error, NULL);
+    return FALSE;
+  }
+  if (!session_resume (self, &error)) {
+    gst_partime_filter_post_error (self, error, self->checkpoint);
+    return FALSE;
+  }
+  return TRUE;
+}
+
 /* With the first caps, in the sink pad's thread. Returns: FALSE, with an error
  * posted, if the stages cannot run. */
 gboolean
 gst_partime_filter_start (GstPartimeFilter *self)
 {
-  g_autoptr (GError) error = NULL;
+  GstPartimeModel *model = self->model;
 
   /* caps come again where the first ones were refused */
   if (g_atomic_int_get (&self->failed))
     return FALSE;
-  pt_pipeline_set_target_fps (self->pipeline, session_find_rate (self));
-  if (!pt_pipeline_start (self->pipeline, &error)) {
-    gst_partime_filter_post_error (self, error, NULL);
+  if (model->instance ? !gst_partime_instance_start (self, model,
+          session_start_stages) : !session_start_stages (self))
     return FALSE;
-  }
+  gst_partime_filter_apply_live (self, model);
   g_mutex_lock (&self->running_lock);
   self->running = TRUE;
   g_mutex_unlock (&self->running_lock);
   self->last_save = self->last_stats = self->first_stats =
       g_get_monotonic_time ();
-  if (self->resume && !session_resume (self, &error)) {
-    gst_partime_filter_post_error (self, error, self->checkpoint);
-    return FALSE;
-  }
   self->resume = FALSE;
   g_mutex_lock (&self->lock);
   self->started = TRUE;
   if (self->flushing)
-    pt_pipeline_set_flushing (self->pipeline, TRUE);
+    gst_partime_model_set_flushing (model, TRUE);
   g_mutex_unlock (&self->lock);
   return TRUE;
 }
@@ -369,8 +305,8 @@ gst_partime_filter_start (GstPartimeFilter *self)
 void
 gst_partime_filter_close (GstPartimeFilter *self)
 {
-  g_autoptr (PtPipeline) pipeline = NULL;
-  g_autoptr (PtNetwork) network = NULL;
+  g_autoptr (GstPartimeModel) model = NULL;
+  GstPartimeModel *inside;
 
   g_mutex_lock (&self->running_lock);
   self->running = FALSE;
@@ -379,75 +315,98 @@ gst_partime_filter_close (GstPartimeFilter *self)
   self->started = FALSE;
   g_mutex_unlock (&self->lock);
   GST_OBJECT_LOCK (self);
-  pipeline = g_steal_pointer (&self->pipeline);
-  network = g_steal_pointer (&self->network);
+  model = g_steal_pointer (&self->model);
   GST_OBJECT_UNLOCK (self);
+  gst_partime_update_quit (self);
   /* first of all, so that nothing is posted from here on */
-  if (pipeline)
-    pt_pipeline_stop (pipeline);
+  while ((inside = g_queue_pop_head (&self->models))) {
+    if (inside->instance)
+      gst_partime_instance_leave (inside->instance, self);
+    else
+      pt_pipeline_stop (inside->pipeline);
+    gst_partime_model_unref (inside);
+  }
+  gst_partime_update_join (self);
   gst_partime_source_clear (self);
   if (self->pool)
     gst_buffer_pool_set_active (self->pool, FALSE);
   gst_clear_object (&self->pool);
   g_clear_pointer (&self->format, gst_partime_format_unref);
-  g_clear_pointer (&self->drawing, gst_partime_drawing_free);
   g_clear_pointer (&self->checkpoint, g_free);
-  g_clear_pointer (&self->score_format, gst_partime_format_unref);
   gst_partime_labels_close (self);
   g_clear_pointer (&self->stats_file, gst_partime_stats_file_close);
   gst_partime_classes_close (self);
   self->resume = FALSE;
   gst_clear_caps (&self->tensor_caps);
-  gst_clear_structure (&self->tensor_info);
 }
 
 /* -- checkpoints by hand -- */
 
-/* Returns: (transfer full) (nullable): the pipeline, if it runs */
-static PtPipeline *
+/* Returns: (transfer full) (nullable): the model, if it runs */
+static GstPartimeModel *
 session_ref_running (GstPartimeFilter *self)
 {
-  PtPipeline *pipeline = NULL;
+  g_autoptr (GstPartimeModel) model = NULL;
 
   g_mutex_lock (&self->lock);
   if (self->started && !self->flushing)
-    pipeline = gst_partime_filter_ref_pipeline (self, NULL);
+    model = gst_partime_filter_ref_model (self);
   g_mutex_unlock (&self->lock);
-  return pipeline;
+  return g_steal_pointer (&model);
+}
+
+void
+gst_partime_filter_save_async (GstPartimeFilter *self, GstPartimeModel *model,
+    const gchar *location)
+{
+  g_atomic_int_inc (&self->saving);
+  if (model->instance)
+    gst_partime_instance_save (model->instance, self, location);
+  else
+    pt_pipeline_save_async (model->pipeline, location);
 }
 
 /* The default handler of "save-checkpoint". */
 gboolean
 gst_partime_filter_save (GstPartimeFilter *self, const gchar *location)
 {
-  g_autoptr (PtPipeline) pipeline = session_ref_running (self);
+  g_autoptr (GstPartimeModel) model = session_ref_running (self);
   g_autofree gchar *path = NULL;
 
   GST_OBJECT_LOCK (self);
   path = g_strdup (location ? location : self->settings.checkpoint_location);
   GST_OBJECT_UNLOCK (self);
-  if (!pipeline || !path)
+  if (!model || !path)
     return FALSE;
-  g_atomic_int_inc (&self->saving);
-  pt_pipeline_save_async (pipeline, path);
+  gst_partime_filter_save_async (self, model, path);
   return TRUE;
+}
+
+/* Whether no other has taken over from @model meanwhile. */
+static gboolean
+session_is_current (GstPartimeFilter *self, GstPartimeModel *model)
+{
+  g_autoptr (GstPartimeModel) now = gst_partime_filter_ref_model (self);
+
+  return now == model;
 }
 
 /* The default handler of "load-checkpoint". */
 gboolean
 gst_partime_filter_load (GstPartimeFilter *self, const gchar *location)
 {
-  g_autoptr (PtPipeline) pipeline = session_ref_running (self);
+  g_autoptr (GstPartimeModel) model = session_ref_running (self);
   g_autofree gchar *path = NULL;
   g_autoptr (GError) error = NULL;
 
   GST_OBJECT_LOCK (self);
   path = g_strdup (location ? location : self->settings.checkpoint_location);
   GST_OBJECT_UNLOCK (self);
-  if (!pipeline || !path)
+  if (!model || !path)
     return FALSE;
-  if (pt_pipeline_load (pipeline, path, &error))
-    return TRUE;
+  if (pt_pipeline_load (model->pipeline, path, &error))
+    return session_is_current (self, model)
+        || gst_partime_filter_load (self, path);
   GST_ELEMENT_WARNING (self, RESOURCE, READ, ("%s", error->message),
       ("the weights stay as they were"));
   return FALSE;
@@ -457,13 +416,13 @@ gst_partime_filter_load (GstPartimeFilter *self, const gchar *location)
 gboolean
 gst_partime_filter_reset (GstPartimeFilter *self)
 {
-  g_autoptr (PtPipeline) pipeline = session_ref_running (self);
+  g_autoptr (GstPartimeModel) model = session_ref_running (self);
   g_autoptr (GError) error = NULL;
 
-  if (!pipeline)
+  if (!model)
     return FALSE;
-  if (pt_pipeline_reset (pipeline, &error))
-    return TRUE;
+  if (pt_pipeline_reset (model->pipeline, &error))
+    return session_is_current (self, model) || gst_partime_filter_reset (self);
   GST_ELEMENT_WARNING (self, LIBRARY, FAILED, ("%s", error->message),
       ("the network may be half reset"));
   return FALSE;
@@ -474,13 +433,15 @@ gst_partime_filter_reset (GstPartimeFilter *self)
 gboolean
 gst_partime_filter_saves (GstPartimeFilter *self)
 {
-  return self->checkpoint
-      && pt_pipeline_get_mode (self->pipeline) != PT_MODE_OFF;
+  g_autoptr (GstPartimeModel) model = gst_partime_filter_ref_model (self);
+
+  return self->checkpoint && model->learns && (!model->instance
+      || gst_partime_instance_is_writer (model->instance, self));
 }
 
 /* At the end of the stream: waits until the checkpoint is on disk. */
 void
-gst_partime_filter_save_now (GstPartimeFilter *self)
+gst_partime_filter_save_now (GstPartimeFilter *self, GstPartimeModel *model)
 {
   g_autoptr (GError) error = NULL;
   PtPipelineStats stats;
@@ -488,9 +449,9 @@ gst_partime_filter_save_now (GstPartimeFilter *self)
 
   if (!gst_partime_filter_saves (self))
     return;
-  pt_pipeline_get_stats (self->pipeline, &stats);
+  gst_partime_model_get_stats (model, &stats);
   g_atomic_int_inc (&self->saving);
-  pt_pipeline_save (self->pipeline, self->checkpoint, &error);
+  pt_pipeline_save (model->pipeline, self->checkpoint, &error);
   g_mutex_lock (&self->lock);
   put_off = error && self->flushing;
   g_mutex_unlock (&self->lock);
@@ -499,4 +460,55 @@ gst_partime_filter_save_now (GstPartimeFilter *self)
     return;
   g_atomic_int_add (&self->saving, -1);
   session_post_checkpoint (self, self->checkpoint, stats.frames, error);
+}
+
+/* -- signals -- */
+
+static void
+session_install_signal (const gchar *name, GCallback handler, guint n_params)
+{
+  g_signal_new_class_handler (name, GST_TYPE_PARTIME_FILTER,
+      G_SIGNAL_RUN_LAST | G_SIGNAL_ACTION, handler, NULL, NULL, NULL,
+      G_TYPE_BOOLEAN, n_params, G_TYPE_STRING);
+}
+
+/* What the application may ask for by name. */
+void
+gst_partime_filter_install_signals (void)
+{
+  /**
+   * GstPartimeFilter::save-checkpoint:
+   * @self: the element
+   * @location: (nullable): the file; %NULL: checkpoint-location
+   *
+   * Takes a checkpoint between two frames without stopping the stream; the
+   * message partime-checkpoint tells the outcome.
+   *
+   * Returns: whether it has begun: the network runs and there is a location
+   */
+  session_install_signal ("save-checkpoint",
+      G_CALLBACK (gst_partime_filter_save), 1);
+  /**
+   * GstPartimeFilter::load-checkpoint:
+   * @self: the element
+   * @location: (nullable): the file; %NULL: checkpoint-location
+   *
+   * Puts the weights of a checkpoint in place between two frames. Waits for the
+   * frames before, so the element must be PLAYING.
+   *
+   * Returns: whether it did; if not, a warning says why and nothing changed
+   */
+  session_install_signal ("load-checkpoint",
+      G_CALLBACK (gst_partime_filter_load), 1);
+  /**
+   * GstPartimeFilter::reset:
+   * @self: the element
+   *
+   * Forgets what was learned: first weights again, drawn from the seed. Waits
+   * for the frames before, so the element must be PLAYING.
+   *
+   * Returns: whether it did
+   */
+  session_install_signal ("reset",
+      G_CALLBACK (gst_partime_filter_reset), 0);
 }

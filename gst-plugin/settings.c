@@ -135,19 +135,32 @@ settings_file_policy (PtNetwork *network)
 
 /* What may change while the pipeline runs. */
 void
-gst_partime_filter_apply_live (GstPartimeFilter *self, PtNetwork *network,
-    PtPipeline *pipeline)
+gst_partime_filter_apply_live (GstPartimeFilter *self, GstPartimeModel *model)
 {
   GstPartimeSettings s;
+  PtStream *stream;
+  guint interval;
+  PtLearnPolicy policy;
 
   GST_OBJECT_LOCK (self);
   s = self->settings;
+  stream = model->stream;
   GST_OBJECT_UNLOCK (self);
-  pt_pipeline_set_learn (pipeline, s.learn);
-  pt_pipeline_set_learning_rate (pipeline,
-      s.learning_rate >= 0 ? s.learning_rate : NAN);
-  pt_pipeline_set_learn_interval (pipeline, s.learn_interval > 0
-      ? s.learn_interval : settings_file_interval (network));
-  pt_pipeline_set_learn_policy (pipeline, s.learn_policy != FROM_FILE
-      ? (PtLearnPolicy) s.learn_policy : settings_file_policy (network));
+  interval = s.learn_interval > 0 ? s.learn_interval :
+      settings_file_interval (model->network);
+  policy = s.learn_policy != FROM_FILE ? (PtLearnPolicy) s.learn_policy :
+      settings_file_policy (model->network);
+  /* one for all who share it: who sets none leaves it */
+  if (!model->instance || s.learning_rate >= 0)
+    pt_pipeline_set_learning_rate (model->pipeline,
+        s.learning_rate >= 0 ? s.learning_rate : NAN);
+  if (stream) {
+    pt_stream_set_learn (stream, s.learn);
+    pt_stream_set_learn_interval (stream, interval);
+    pt_stream_set_learn_policy (stream, policy);
+  } else {
+    pt_pipeline_set_learn (model->pipeline, s.learn);
+    pt_pipeline_set_learn_interval (model->pipeline, interval);
+    pt_pipeline_set_learn_policy (model->pipeline, policy);
+  }
 }

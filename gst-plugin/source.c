@@ -18,6 +18,7 @@ source_clear_item (GstPartimeItem *item)
   if (item->kind != GST_PARTIME_QUERY && item->object)
     gst_mini_object_unref (item->object);
   g_clear_pointer (&item->format, gst_partime_format_unref);
+  g_clear_pointer (&item->model, gst_partime_model_unref);
 }
 
 /* Puts @item, taking what it holds, in the queue. With @wait returns when it
@@ -48,6 +49,22 @@ gst_partime_source_queue (GstPartimeFilter *self, const GstPartimeItem *item,
   return flow;
 }
 
+/* As @event, with caps, goes downstream. */
+void
+gst_partime_source_note_caps (GstPartimeFilter *self, GstEvent *event)
+{
+  gsize size = self->picture_info.size;
+  GstCaps *caps;
+
+  self->need_pool = TRUE;
+  if (self->output != GST_PARTIME_OUTPUT_NETWORK)
+    return;
+  gst_event_parse_caps (event, &caps);
+  gst_video_info_from_caps (&self->picture_info, caps);
+  if (self->picture_info.size != size)
+    gst_clear_buffer (&self->last_picture);
+}
+
 /* A sticky event that is flushed away still describes the stream. */
 static void
 source_keep_sticky (GstPartimeFilter *self, const GstPartimeItem *item)
@@ -56,6 +73,9 @@ source_keep_sticky (GstPartimeFilter *self, const GstPartimeItem *item)
       && GST_EVENT_TYPE (item->object) != GST_EVENT_SEGMENT
       && GST_EVENT_TYPE (item->object) != GST_EVENT_EOS)
     gst_pad_store_sticky_event (self->srcpad, item->object);
+  if (item->kind == GST_PARTIME_EVENT
+      && GST_EVENT_TYPE (item->object) == GST_EVENT_CAPS)
+    gst_partime_source_note_caps (self, item->object);
 }
 
 /* Forgets all that waits; nobody else may be at the queue. */
@@ -73,17 +93,23 @@ gst_partime_source_clear (GstPartimeFilter *self)
   self->eos = FALSE;
   self->flow = GST_FLOW_OK;
   g_clear_pointer (&self->newest, pt_result_unref);
+  g_clear_pointer (&self->newest_model, gst_partime_model_unref);
   g_mutex_unlock (&self->lock);
   gst_clear_buffer (&self->last_picture);
 }
 
+/* A newer model may wait for what an older one has learned: oldest first.
+ * After a flush nothing is inside the older ones. */
 void
 gst_partime_source_set_flushing (GstPartimeFilter *self, gboolean flushing)
 {
   g_mutex_lock (&self->lock);
   self->flushing = flushing;
-  if (self->started)
-    pt_pipeline_set_flushing (self->pipeline, flushing);
+  for (GList *link = self->models.head; self->started && link;
+      link = link->next)
+    gst_partime_model_set_flushing (link->data, flushing);
+  while (!flushing && g_queue_get_length (&self->models) > 1)
+    gst_partime_update_retire (self, g_queue_pop_head (&self->models));
   g_cond_broadcast (&self->cond);
   g_mutex_unlock (&self->lock);
 }
@@ -111,20 +137,21 @@ source_set_par (GstVideoInfo *picture, const GstVideoInfo *info,
 
 /* Returns: (transfer full): the caps for frames of @info */
 GstCaps *
-gst_partime_source_make_caps (GstPartimeFilter *self,
+gst_partime_source_make_caps (GstPartimeModel *model,
     const GstVideoInfo *info)
 {
-  const GstPartimeDrawing *drawing = self->drawing;
+  const GstPartimeDrawing *drawing = model->drawing;
   gboolean grey = drawing->channels == 1
       && g_str_equal (drawing->annotator->name, "image");
+  GstVideoInfo picture;
 
-  gst_video_info_set_format (&self->picture_info,
+  gst_video_info_set_format (&picture,
       grey ? GST_VIDEO_FORMAT_GRAY8 : GST_VIDEO_FORMAT_RGB, drawing->width,
       drawing->height);
-  self->picture_info.fps_n = info->fps_n;
-  self->picture_info.fps_d = info->fps_d;
-  source_set_par (&self->picture_info, info, self->network);
-  return gst_video_info_to_caps (&self->picture_info);
+  picture.fps_n = info->fps_n;
+  picture.fps_d = info->fps_d;
+  source_set_par (&picture, info, model->network);
+  return gst_video_info_to_caps (&picture);
 }
 
 /* Downstream's pool, or one of our own. */
@@ -157,8 +184,8 @@ source_make_pool (GstPartimeFilter *self)
 }
 
 static GstFlowReturn
-source_paint_picture (GstPartimeFilter *self, PtResult *result,
-    GstBuffer **picture)
+source_paint_picture (GstPartimeFilter *self, GstPartimeModel *model,
+    PtResult *result, GstBuffer **picture)
 {
   GstFlowReturn flow =
       gst_buffer_pool_acquire_buffer (self->pool, picture, NULL);
@@ -170,7 +197,7 @@ source_paint_picture (GstPartimeFilter *self, PtResult *result,
   if (!gst_video_frame_map (&frame, &self->picture_info, *picture,
           GST_MAP_WRITE))
     return GST_FLOW_ERROR;
-  painted = gst_partime_drawing_picture (self->drawing,
+  painted = gst_partime_drawing_picture (model->drawing,
       pt_tensor_get_data (result->output), &frame);
   gst_video_frame_unmap (&frame);
   return painted ? GST_FLOW_OK : GST_FLOW_ERROR;
@@ -190,7 +217,8 @@ source_new_black (GstPartimeFilter *self)
 /* Takes @buffer, gives the picture that replaces it. Where the result is not
  * valid that is the last good one. */
 static GstFlowReturn
-source_replace (GstPartimeFilter *self, PtResult *result, GstBuffer **buffer)
+source_replace (GstPartimeFilter *self, GstPartimeModel *model,
+    PtResult *result, GstBuffer **buffer)
 {
   g_autoptr (GstBuffer) original = g_steal_pointer (buffer);
   g_autoptr (GstBuffer) picture = NULL;
@@ -199,7 +227,7 @@ source_replace (GstPartimeFilter *self, PtResult *result, GstBuffer **buffer)
   if (self->need_pool && !source_make_pool (self))
     return GST_FLOW_NOT_NEGOTIATED;
   if (result && result->valid) {
-    flow = source_paint_picture (self, result, &picture);
+    flow = source_paint_picture (self, model, result, &picture);
     if (flow != GST_FLOW_OK)
       return flow;
     gst_buffer_replace (&self->last_picture, picture);
@@ -220,8 +248,8 @@ source_replace (GstPartimeFilter *self, PtResult *result, GstBuffer **buffer)
 
 /* Draws @result on *@buffer, which may become another. */
 static gboolean
-source_annotate (GstPartimeFilter *self, GstPartimeFormat *format,
-    PtResult *result, GstBuffer **buffer)
+source_annotate (GstPartimeFilter *self, GstPartimeModel *model,
+    GstPartimeFormat *format, PtResult *result, GstBuffer **buffer)
 {
   GstVideoFrame frame;
   gboolean overlay, drawn;
@@ -229,14 +257,15 @@ source_annotate (GstPartimeFilter *self, GstPartimeFormat *format,
   GST_OBJECT_LOCK (self);
   overlay = self->settings.overlay;
   GST_OBJECT_UNLOCK (self);
-  if (!overlay || !self->drawing)
+  if (!overlay || !model->drawing)
     return TRUE;
   if (format->cuda)
-    return gst_partime_filter_compose_cuda (self, format, result, *buffer);
+    return gst_partime_filter_compose_cuda (self, model, format, result,
+        *buffer);
   if (!gst_video_frame_map (&frame, &format->info, *buffer,
           GST_MAP_READWRITE))
     return FALSE;
-  drawn = gst_partime_drawing_over (self->drawing,
+  drawn = gst_partime_drawing_over (model->drawing,
       pt_tensor_get_data (result->output), &format->view, &frame);
   gst_video_frame_unmap (&frame);
   return drawn;
@@ -245,6 +274,7 @@ source_annotate (GstPartimeFilter *self, GstPartimeFormat *format,
 /**
  * gst_partime_source_deliver:
  * @self: the element
+ * @model: what @result is of
  * @buffer: (transfer full): the frame
  * @format: of @buffer
  * @result: (nullable): what to put on it
@@ -254,29 +284,30 @@ source_annotate (GstPartimeFilter *self, GstPartimeFormat *format,
  * Sends @buffer, annotated or replaced, downstream.
  */
 GstFlowReturn
-gst_partime_source_deliver (GstPartimeFilter *self, GstBuffer *buffer,
-    GstPartimeFormat *format, PtResult *result, guint64 number,
-    guint64 result_number)
+gst_partime_source_deliver (GstPartimeFilter *self, GstPartimeModel *model,
+    GstBuffer *buffer, GstPartimeFormat *format, PtResult *result,
+    guint64 number, guint64 result_number)
 {
   GstFlowReturn flow = GST_FLOW_OK;
   gboolean valid = result && result->valid;
   gdouble score;
 
-  if (!gst_partime_score_frame (self, buffer, format, result, number, &score))
+  if (!gst_partime_score_frame (self, model, buffer, format, result, number,
+          &score))
     flow = GST_FLOW_ERROR;
   else if (self->output == GST_PARTIME_OUTPUT_NETWORK)
-    flow = source_replace (self, result, &buffer);
+    flow = source_replace (self, model, result, &buffer);
   else if (valid) {
     buffer = gst_buffer_make_writable (buffer);
-    if (!source_annotate (self, format, result, &buffer))
+    if (!source_annotate (self, model, format, result, &buffer))
       flow = GST_FLOW_ERROR;
   }
   if (flow == GST_FLOW_OK && valid) {
     gst_partime_meta_attach (buffer, result, number, number - result_number,
-        GST_BUFFER_PTS (buffer), self->tensor_caps, self->tensor_info);
+        GST_BUFFER_PTS (buffer), self->tensor_caps, model->tensor_info);
     if (!isnan (score))
       gst_partime_meta_set_score (buffer, score);
-    gst_partime_classes_attach (self, buffer, &format->info, result);
+    gst_partime_classes_attach (self, model, buffer, &format->info, result);
   }
   if (flow == GST_FLOW_OK)
     return gst_pad_push (self->srcpad, buffer);
@@ -308,9 +339,10 @@ source_note_result (GstPartimeFilter *self, PtResult *result)
   if (interval > 0 && gst_partime_filter_saves (self)
       && now - self->last_save >= (gint64) (interval / 1000)
       && g_atomic_int_get (&self->saving) == 0) {
+    g_autoptr (GstPartimeModel) model = gst_partime_filter_ref_model (self);
+
     self->last_save = now;
-    g_atomic_int_inc (&self->saving);
-    pt_pipeline_save_async (self->pipeline, self->checkpoint);
+    gst_partime_filter_save_async (self, model, self->checkpoint);
   }
 }
 
@@ -344,12 +376,17 @@ source_set_flow (GstPartimeFilter *self, GstFlowReturn flow)
 }
 
 static void
-source_keep_newest (GstPartimeFilter *self, PtResult *result, guint64 number)
+source_keep_newest (GstPartimeFilter *self, GstPartimeModel *model,
+    PtResult *result, guint64 number)
 {
   g_mutex_lock (&self->lock);
-  if (result->valid) {
+  /* a picture of a model before may have another size */
+  if (result->valid && (model == self->model
+          || self->output == GST_PARTIME_OUTPUT_FRAMES)) {
     g_clear_pointer (&self->newest, pt_result_unref);
     self->newest = pt_result_ref (result);
+    g_clear_pointer (&self->newest_model, gst_partime_model_unref);
+    self->newest_model = gst_partime_model_ref (model);
     self->newest_number = number;
   }
   g_mutex_unlock (&self->lock);
@@ -362,7 +399,7 @@ source_handle_frame (GstPartimeFilter *self, GstPartimeItem *item)
   g_autoptr (GError) error = NULL;
   GstFlowReturn flow;
 
-  switch (pt_pipeline_pull (self->pipeline, &result, &error)) {
+  switch (gst_partime_model_pull (item->model, &result, &error)) {
     case PT_FLOW_OK:
       break;
     case PT_FLOW_FLUSHING:
@@ -376,21 +413,22 @@ source_handle_frame (GstPartimeFilter *self, GstPartimeItem *item)
   self->result_pts = item->pts;
   source_note_result (self, result);
   if (!item->object) {
-    source_keep_newest (self, result, item->number);
+    source_keep_newest (self, item->model, result, item->number);
     return;
   }
   if (source_get_flow (self) != GST_FLOW_OK)
     return;
-  flow = gst_partime_source_deliver (self, g_steal_pointer (&item->object),
-      item->format, result, item->number, item->number);
+  flow = gst_partime_source_deliver (self, item->model,
+      g_steal_pointer (&item->object), item->format, result, item->number,
+      item->number);
   if (flow != GST_FLOW_OK && flow != GST_FLOW_FLUSHING)
     source_set_flow (self, flow);
 }
 
-/* The sink pad has put a drain behind the last frame: takes it out, and with
- * every update of the stream applied, saves. */
-static void
-source_finish (GstPartimeFilter *self)
+/* The sink pad has put a drain behind the last frame: takes it out. Returns:
+ * whether it has come, and with it every update of the stream */
+static gboolean
+source_take_drain (GstPartimeFilter *self, GstPartimeModel *model)
 {
   PtFlow flow;
   gboolean started;
@@ -399,19 +437,31 @@ source_finish (GstPartimeFilter *self)
   started = self->started && !self->flushing;
   g_mutex_unlock (&self->lock);
   if (!started || g_atomic_int_get (&self->failed))
-    return;
+    return FALSE;
   do {
     g_autoptr (PtResult) result = NULL;
     g_autoptr (GError) error = NULL;
 
-    flow = pt_pipeline_pull (self->pipeline, &result, &error);
+    flow = gst_partime_model_pull (model, &result, &error);
     if (error)
       gst_partime_filter_post_error (self, error, NULL);
   } while (flow == PT_FLOW_OK);
-  if (flow == PT_FLOW_DRAINED) {
-    gst_partime_filter_post_stats (self, TRUE);
-    gst_partime_filter_save_now (self);
-  }
+  return flow == PT_FLOW_DRAINED;
+}
+
+/* Another model has taken over from @item's. */
+static void
+source_retire (GstPartimeFilter *self, GstPartimeItem *item)
+{
+  gboolean mine;
+
+  if (!source_take_drain (self, item->model))
+    return;
+  g_mutex_lock (&self->lock);
+  mine = g_queue_remove (&self->models, item->model);
+  g_mutex_unlock (&self->lock);
+  if (mine)
+    gst_partime_update_retire (self, item->model);
 }
 
 static void
@@ -419,10 +469,13 @@ source_handle_event (GstPartimeFilter *self, GstPartimeItem *item)
 {
   GstEvent *event = g_steal_pointer (&item->object);
 
-  if (GST_EVENT_TYPE (event) == GST_EVENT_EOS)
-    source_finish (self);
-  else if (GST_EVENT_TYPE (event) == GST_EVENT_CAPS)
-    self->need_pool = TRUE;
+  if (GST_EVENT_TYPE (event) == GST_EVENT_EOS) {
+    if (source_take_drain (self, item->model)) {
+      gst_partime_filter_post_stats (self, TRUE);
+      gst_partime_filter_save_now (self, item->model);
+    }
+  } else if (GST_EVENT_TYPE (event) == GST_EVENT_CAPS)
+    gst_partime_source_note_caps (self, event);
   gst_pad_push_event (self->srcpad, event);
 }
 
@@ -457,6 +510,9 @@ source_loop (gpointer data)
   switch (item.kind) {
     case GST_PARTIME_FRAME:
       source_handle_frame (self, &item);
+      break;
+    case GST_PARTIME_LAST:
+      source_retire (self, &item);
       break;
     case GST_PARTIME_EVENT:
       source_handle_event (self, &item);

@@ -76,12 +76,13 @@ stats_set_rate (GstStructure *structure, PtPipeline *pipeline, guint n_stages)
 }
 
 static void
-stats_fill (GstStructure *structure, PtPipeline *pipeline)
+stats_fill (GstStructure *structure, GstPartimeModel *model)
 {
+  PtPipeline *pipeline = model->pipeline;
   PtPipelineStats stats;
   GValue stages = G_VALUE_INIT;
 
-  pt_pipeline_get_stats (pipeline, &stats);
+  gst_partime_model_get_stats (model, &stats);
   gst_structure_set (structure, "frame", G_TYPE_UINT64, stats.frames,
       "frames", G_TYPE_UINT64, stats.frames,
       "fps", G_TYPE_DOUBLE, stats.fps,
@@ -114,7 +115,7 @@ gst_partime_filter_new_stats (GstPartimeFilter *self, const gchar *name)
 
   g_mutex_lock (&self->running_lock);
   if (self->running)
-    stats_fill (structure, self->pipeline);
+    stats_fill (structure, self->model);
   g_mutex_unlock (&self->running_lock);
   gst_partime_labels_fill_stats (self, structure);
   GST_OBJECT_LOCK (self);

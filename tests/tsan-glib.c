@@ -112,6 +112,15 @@ gboolean
 }
 
 void
+g_atomic_rc_box_release_full (gpointer box, GDestroyNotify clear)
+{
+  NEXT (g_atomic_rc_box_release_full)
+  __tsan_release (box);
+  __tsan_acquire (box);
+  next (box, clear);
+}
+
+void
 g_async_queue_push (GAsyncQueue *queue, gpointer data)
 {
   NEXT (g_async_queue_push)

@@ -98,11 +98,11 @@ gst_partime_filter_query_cuda (GstPartimeFilter *self, GstQuery *query)
  * the network's input; %NULL if they cannot, and for CUDA memory @error is
  * set */
 GstPartimeFormat *
-gst_partime_filter_new_format (GstPartimeFilter *self,
+gst_partime_filter_new_format (GstPartimeFilter *self, GstPartimeModel *model,
     const GstVideoInfo *info, gboolean cuda, GError **error)
 {
   if (!cuda)
-    return gst_partime_format_new (info, self->network);
+    return gst_partime_format_new (info, model->network);
   if (!self->cuda) {
     g_set_error (error, PT_ERROR, PT_ERROR_DEVICE,
         "frames in CUDA memory: there is no GPU, or no module for it");
@@ -111,7 +111,7 @@ gst_partime_filter_new_format (GstPartimeFilter *self,
   if (!gst_partime_cuda_get_module ()->share (self->cuda,
           filter_get_device_id (self), error))
     return NULL;
-  return gst_partime_format_new_cuda (info, self->network, self->cuda, error);
+  return gst_partime_format_new_cuda (info, model->network, self->cuda, error);
 }
 
 /* Whether drawings that are metadata get drawn. */
@@ -130,7 +130,8 @@ filter_ask_blends (GstPartimeFilter *self)
  * not touched. Where downstream does not draw it, nobody does. */
 gboolean
 gst_partime_filter_compose_cuda (GstPartimeFilter *self,
-    GstPartimeFormat *format, PtResult *result, GstBuffer *buffer)
+    GstPartimeModel *model, GstPartimeFormat *format, PtResult *result,
+    GstBuffer *buffer)
 {
   GstVideoOverlayComposition *composition;
 
@@ -145,7 +146,7 @@ gst_partime_filter_compose_cuda (GstPartimeFilter *self,
   }
   if (!self->blends)
     return TRUE;
-  composition = gst_partime_drawing_compose (self->drawing,
+  composition = gst_partime_drawing_compose (model->drawing,
       pt_tensor_get_data (result->output), &format->view, &format->info);
   if (!composition)
     return FALSE;

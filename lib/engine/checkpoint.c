@@ -32,6 +32,7 @@ typedef struct
   gboolean notify;              /* the event function is yet to be told; this
                                  * and the next under marker_lock */
   gboolean written;             /* or it failed, see error */
+  PtTensorFile *copy;           /* what would be written, for who wants that */
 } Snapshot;
 
 static Snapshot *
@@ -42,7 +43,7 @@ snapshot_new (PtPipeline *pipeline, const gchar *path, gboolean notify)
   self->pipeline = pipeline;
   self->path = g_strdup (path);
   /* after the end it is of the whole stream */
-  self->frame = pipeline->frame > 0 ? pipeline->frame : pipeline->drained;
+  self->frame = pipeline->main.frame > 0 ? pipeline->main.frame : pipeline->main.drained;
   self->notify = notify;
   self->n_parts = pipeline->n_stages + 1;
   self->parts = g_new0 (PtTensorFile *, self->n_parts);
@@ -51,7 +52,7 @@ snapshot_new (PtPipeline *pipeline, const gchar *path, gboolean notify)
     self->parts[i] = pt_tensor_file_new ();
     self->steps[i] = g_string_new (NULL);
   }
-  pt_stream_state_save_frames (&pipeline->maker, pipeline->frame,
+  pt_stream_state_save_frames (&pipeline->main.maker, pipeline->main.frame,
       self->parts[pipeline->n_stages], &self->error);
   return self;
 }
@@ -79,6 +80,7 @@ snapshot_free (gpointer data)
     pt_tensor_file_free (self->parts[i]);
     g_string_free (self->steps[i], TRUE);
   }
+  g_clear_pointer (&self->copy, pt_tensor_file_free);
   g_clear_error (&self->error);
   g_free (self->guard);
   g_free (self->parts);
@@ -218,20 +220,29 @@ checkpoint_make_older (const gchar *path, gpointer data)
     g_debug ("%s: not kept as %s: %s", path, first, g_strerror (errno));
 }
 
-static gboolean
-snapshot_write (Snapshot *self, GError **error)
+static PtTensorFile *
+snapshot_merge (const Snapshot *self, GError **error)
 {
-  g_autoptr (PtTensorFile) file = pt_tensor_file_new ();
+  PtTensorFile *file;
 
   if (self->error != NULL) {
     g_propagate_error (error, g_error_copy (self->error));
-    return FALSE;
+    return NULL;
   }
+  file = pt_tensor_file_new ();
   for (guint i = 0; i < self->n_parts; i++)
     pt_tensor_file_add_all (file, self->parts[i]);
   snapshot_describe (self, file);
-  return pt_tensor_file_save_with (file, self->path, checkpoint_make_older,
-      self->pipeline, error);
+  return file;
+}
+
+static gboolean
+snapshot_write (Snapshot *self, GError **error)
+{
+  g_autoptr (PtTensorFile) file = snapshot_merge (self, error);
+
+  return file != NULL && pt_tensor_file_save_with (file, self->path,
+      checkpoint_make_older, self->pipeline, error);
 }
 
 /* Tells whoever is to know. */
@@ -307,6 +318,52 @@ snapshot_done (PtMarker *marker)
   pt_marker_finish (marker);
 }
 
+/* On the last stage's thread: later the pipeline may be gone. */
+static void
+snapshot_keep (PtMarker *marker)
+{
+  Snapshot *self = marker->data;
+  g_autoptr (GError) unused = NULL;
+
+  self->copy = snapshot_merge (self, &unused);
+  pt_pipeline_drained (marker);
+}
+
+/* What a checkpoint holds, without a file: a marker that ends the stream and
+ * brings it together. The caller has push_lock. */
+PtMarker *
+pt_checkpoint_new_copy (PtPipeline *self)
+{
+  PtMarker *marker = pt_marker_new (self, snapshot_run,
+      snapshot_new (self, self->network->origin, FALSE), snapshot_free);
+
+  marker->drains = TRUE;
+  marker->done = snapshot_keep;
+  return marker;
+}
+
+/* Lent, of a marker that is through. */
+PtTensorFile *
+pt_checkpoint_get_copy (PtMarker *marker, GError **error)
+{
+  Snapshot *self = marker->data;
+
+  if (self->copy == NULL)
+    g_propagate_error (error, g_error_copy (self->error));
+  return self->copy;
+}
+
+/* It has been replaced, or stops, while it was asked. */
+static void
+checkpoint_refuse (PtPipeline *self, const gchar *path)
+{
+  g_autoptr (GError) error = g_error_new (PT_ERROR, PT_ERROR_FAILED,
+      "%s: not written, the pipeline has stopped", path);
+
+  pt_pipeline_emit (self, &(PtEvent) { .type = PT_EVENT_CHECKPOINT,
+      .frame = self->main.frame, .path = path, .error = error });
+}
+
 /**
  * pt_pipeline_save_async:
  * @self: a running pipeline
@@ -326,9 +383,10 @@ pt_pipeline_save_async (PtPipeline *self, const gchar *path)
   Snapshot *snapshot;
 
   locker = g_mutex_locker_new (&self->push_lock);
-  g_return_if_fail (self->running);
-  if (self->stopping)
+  if (!self->running || self->stopping) {
+    checkpoint_refuse (self, path);
     return;
+  }
   snapshot = snapshot_new (self, path, TRUE);
   marker = pt_marker_new (self, snapshot_run, snapshot, snapshot_free);
   if (!checkpoint_start_writing (self, &error)) {

@@ -40,6 +40,24 @@ pt_frame_maker_clear (PtFrameMaker *self)
   self->n_history = 0;
 }
 
+void
+pt_frame_maker_follow (PtFrameMaker *self, const PtFrameMaker *before)
+{
+  const PtSettings *a = self->settings, *b = before->settings;
+  guint64 n = MIN (before->n_frames, MIN (self->n_history, before->n_history));
+
+  if (!pt_shape_equal (&self->history[0]->shape, &before->history[0]->shape)
+      || a->mean != b->mean || a->std != b->std || a->resize != b->resize)
+    return;
+  for (guint64 k = 1; k <= n; k++) {
+    const PtTensor *x =
+        before->history[(before->n_frames - k) % before->n_history];
+
+    memcpy (self->history[(n - k) % self->n_history]->data, x->data, x->size);
+  }
+  self->n_frames = n;
+}
+
 /* x = (value / 255 - mean) / std; a row is width x channels bytes. */
 void
 pt_frame_maker_add_pixels (PtFrameMaker *self, const guint8 *pixels,

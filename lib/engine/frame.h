@@ -23,6 +23,8 @@ typedef struct
 gboolean pt_frame_maker_init (PtFrameMaker *self, const PtNetwork *network,
     const PtLearning *learning, GError **error);
 void pt_frame_maker_clear (PtFrameMaker *self);
+/* Has what @before has of the frames so far, if it sees them the same way. */
+void pt_frame_maker_follow (PtFrameMaker *self, const PtFrameMaker *before);
 void pt_frame_maker_add_pixels (PtFrameMaker *self, const guint8 *pixels,
     gsize stride);
 void pt_frame_maker_add_tensor (PtFrameMaker *self, const PtTensor *frame);

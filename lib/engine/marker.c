@@ -59,6 +59,7 @@ pt_pipeline_send_marker (PtPipeline *self, PtMarker *marker)
 {
   marker->n_left = self->n_stages;
   marker->sequence = self->sequence;
+  marker->frame = self->main.frame;
   g_atomic_ref_count_inc (&marker->refs);
   g_mutex_lock (&self->marker_lock);
   marker_prune (self);

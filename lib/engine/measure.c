@@ -97,6 +97,31 @@ pt_measures_start (PtMeasures *self, PtTask task, guint n_classes,
   g_mutex_unlock (&self->lock);
 }
 
+void
+pt_measures_follow (PtMeasures *self, PtMeasures *before)
+{
+  gsize n = 3 * (gsize) self->n_classes;
+
+  if (self->task != before->task || self->n_classes != before->n_classes
+      || self->ignore != before->ignore)
+    return;
+  g_mutex_lock (&before->lock);
+  g_mutex_lock (&self->lock);
+  self->n_frames = before->n_frames;
+  memcpy (self->newest, before->newest, sizeof self->newest);
+  memcpy (self->total, before->total, sizeof self->total);
+  memcpy (self->window, before->window, sizeof self->window);
+  if (self->task == PT_TASK_PIXEL_CLASSES) {
+    memcpy (self->class_newest, before->class_newest, n * sizeof (guint64));
+    memcpy (self->class_window, before->class_window,
+        n * PT_MEASURE_WINDOW * sizeof (guint32));
+    memcpy (self->class_recent, before->class_recent, n * sizeof (guint64));
+    memcpy (self->class_total, before->class_total, n * sizeof (guint64));
+  }
+  g_mutex_unlock (&self->lock);
+  g_mutex_unlock (&before->lock);
+}
+
 /* What pictures are: as many channels as frames have, or gray or colour. A
  * teacher's tensors are no pictures. */
 static PtTask

@@ -64,6 +64,8 @@ void pt_measures_start (PtMeasures *self, PtTask task, guint n_classes,
 /* The same, for what @network is to learn. */
 void pt_measures_start_for (PtMeasures *self, const PtNetwork *network,
     const PtLearning *learning);
+/* Goes on from @before, if that is of the same task. */
+void pt_measures_follow (PtMeasures *self, PtMeasures *before);
 /* Fills in PT_MAX_MEASURES @values; allocates nothing. */
 void pt_measures_add (PtMeasures *self, const PtMeasureFrame *frame,
     gdouble *values);

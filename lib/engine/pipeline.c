@@ -39,18 +39,22 @@ pt_pipeline_new (PtNetwork *network, GError **error)
   g_mutex_init (&self->error_lock);
   g_mutex_init (&self->marker_lock);
   g_mutex_init (&self->weights_lock);
+  g_mutex_init (&self->shared_lock);
   g_cond_init (&self->marker_changed);
-  pt_stats_init (&self->stats);
-  pt_measures_init (&self->measures);
+  g_cond_init (&self->shared_changed);
+  self->streams = g_ptr_array_new ();
+  self->main.pipeline = self;
+  pt_stats_init (&self->main.stats);
+  pt_measures_init (&self->main.measures);
   self->network = pt_network_ref (network);
   self->asked_rate = NAN;
   self->checkpoint_keep = 1;
-  self->learn = TRUE;
+  self->main.learn = TRUE;
   self->markers = g_ptr_array_new_with_free_func ((GDestroyNotify)
       pt_marker_unref);
   sound = pt_learning_init (&self->learning, network, error);
-  self->interval = self->learning.interval;
-  self->policy = self->learning.policy;
+  self->main.interval = self->learning.interval;
+  self->main.policy = self->learning.policy;
   pt_learning_clear (&self->learning);
   if (!sound)
     g_clear_pointer (&self, pt_pipeline_unref);
@@ -85,10 +89,13 @@ pt_pipeline_unref (PtPipeline *self)
     return;
   pt_pipeline_stop (self);
   g_ptr_array_unref (self->markers);
+  g_ptr_array_unref (self->streams);
   pt_network_unref (self->network);
-  pt_stats_clear (&self->stats);
-  pt_measures_clear (&self->measures);
+  pt_stats_clear (&self->main.stats);
+  pt_measures_clear (&self->main.measures);
   g_cond_clear (&self->marker_changed);
+  g_cond_clear (&self->shared_changed);
+  g_mutex_clear (&self->shared_lock);
   g_mutex_clear (&self->push_lock);
   g_mutex_clear (&self->settings_lock);
   g_mutex_clear (&self->error_lock);
@@ -143,7 +150,7 @@ pipeline_diverged (gpointer data, guint64 frame, gdouble loss, gdouble best,
 {
   PtPipeline *self = data;
 
-  pt_stats_add_rollback (&self->stats);
+  pt_stats_add_rollback (&self->main.stats);
   pt_pipeline_emit (self, &(PtEvent) { .type = PT_EVENT_DIVERGED,
       .frame = frame, .loss = loss, .best = best, .rate_scale = scale });
 }
@@ -165,6 +172,7 @@ pipeline_failed (gpointer data, const GError *error)
   g_cond_broadcast (&self->marker_changed);
   g_mutex_unlock (&self->marker_lock);
   pt_pipeline_set_queues_flushing (self, TRUE);
+  pt_stream_fail_all (self);
   if (first)
     pt_pipeline_emit (self, &(PtEvent) { .type = PT_EVENT_ERROR,
         .error = error });
@@ -194,7 +202,7 @@ pipeline_make_queues (PtPipeline *self)
 
   /* a replayed frame goes in behind another without asking for room */
   self->in = pt_queue_new (PT_QUEUE_FRAMES, spin);
-  self->out = pt_queue_new (n + PIPELINE_RESULTS, 0);
+  self->main.out = pt_queue_new (n + PIPELINE_RESULTS, 0);
   self->between = g_new0 (PtQueue *, n);
   self->tokens = g_new0 (PtQueue *, n);
   for (guint i = 0; i + 1 < n; i++) {
@@ -247,7 +255,8 @@ pipeline_place (PtPipeline *self, GError **error)
   const PtPlacement *placement = self->given;
 
   if (placement == NULL) {
-    if (!pt_placement_find (&self->placement, self->network, self->target_fps,
+    if (self->placement.n_stages == 0
+        && !pt_placement_find (&self->placement, self->network, self->target_fps,
             error))
       return FALSE;
     placement = &self->placement;
@@ -278,11 +287,12 @@ pipeline_prepare (PtPipeline *self, GError **error)
 {
   if (!pt_learning_init (&self->learning, self->network, error))
     return FALSE;
+  self->drew_weights = !self->network->initialised;
   if (!pt_network_need_weights (self->network, error))
     return FALSE;
-  pt_measures_start_for (&self->measures, self->network, &self->learning);
+  pt_measures_start_for (&self->main.measures, self->network, &self->learning);
   if (!pipeline_place (self, error)
-      || !pt_frame_maker_init (&self->maker, self->network, &self->learning,
+      || !pt_frame_maker_init (&self->main.maker, self->network, &self->learning,
           error))
     return FALSE;
   g_mutex_lock (&self->settings_lock);
@@ -313,13 +323,14 @@ pipeline_unprepare (PtPipeline *self)
     g_clear_pointer (&self->between[i], pt_queue_free);
     g_clear_pointer (&self->tokens[i], pt_queue_free);
   }
+  pt_stream_clear_all (self);
   g_clear_pointer (&self->stages, g_free);
   g_clear_pointer (&self->between, g_free);
   g_clear_pointer (&self->tokens, g_free);
   g_clear_pointer (&self->in, pt_queue_free);
-  g_clear_pointer (&self->out, pt_queue_free);
+  g_clear_pointer (&self->main.out, pt_queue_free);
   g_clear_pointer (&self->results, pt_result_pool_unref);
-  pt_frame_maker_clear (&self->maker);
+  pt_frame_maker_clear (&self->main.maker);
   pt_replay_clear (&self->replay);
   pt_wiring_clear (&self->wiring);
   pt_placement_clear (&self->placement);
@@ -343,13 +354,16 @@ pipeline_unprepare (PtPipeline *self)
 gboolean
 pt_pipeline_start (PtPipeline *self, GError **error)
 {
+  g_autoptr (GMutexLocker) locker = NULL;
+
   g_return_val_if_fail (!self->running, FALSE);
+  locker = g_mutex_locker_new (&self->weights_lock);
   g_clear_error (&self->error);
   g_atomic_int_set (&self->failed, FALSE);
   g_atomic_int_set (&self->flushing, FALSE);
-  pt_stats_reset (&self->stats);
+  pt_stats_reset (&self->main.stats);
   self->sequence = PIPELINE_FIRST;
-  self->frame = self->drained = self->n_learning = 0;
+  self->main.frame = self->main.drained = self->n_learning = 0;
   self->n_pushed = self->n_finished = 0;
   if (!pipeline_prepare (self, error)) {
     if (self->in != NULL)
@@ -393,10 +407,15 @@ pt_pipeline_stop (PtPipeline *self)
   g_mutex_unlock (&self->push_lock);
   pipeline_finish_markers (self);
   pt_checkpoint_finish_writing (self);
+  /* a load under way has its marker run before anything goes */
+  g_mutex_lock (&self->weights_lock);
+  g_mutex_lock (&self->push_lock);
   self->running = self->stopping = FALSE;
+  g_mutex_unlock (&self->push_lock);
   pt_pipeline_set_queues_flushing (self, TRUE);
   pipeline_unprepare (self);
   g_ptr_array_set_size (self->markers, 0);
+  g_mutex_unlock (&self->weights_lock);
 }
 
 /**
@@ -409,7 +428,7 @@ pt_pipeline_stop (PtPipeline *self)
 void
 pt_pipeline_set_learn (PtPipeline *self, gboolean learn)
 {
-  g_atomic_int_set (&self->learn, learn);
+  g_atomic_int_set (&self->main.learn, learn);
 }
 
 /**
@@ -439,7 +458,7 @@ pt_pipeline_set_learning_rate (PtPipeline *self, gdouble rate)
 void
 pt_pipeline_set_learn_interval (PtPipeline *self, guint interval)
 {
-  g_atomic_int_set (&self->interval, MAX (interval, 1));
+  g_atomic_int_set (&self->main.interval, MAX (interval, 1));
 }
 
 /**
@@ -452,7 +471,7 @@ pt_pipeline_set_learn_interval (PtPipeline *self, guint interval)
 void
 pt_pipeline_set_learn_policy (PtPipeline *self, PtLearnPolicy policy)
 {
-  g_atomic_int_set (&self->policy, policy);
+  g_atomic_int_set (&self->main.policy, policy);
 }
 
 /**
@@ -523,9 +542,9 @@ pt_pipeline_get_target_info (PtPipeline *self, PtTargetInfo *info)
 void
 pt_pipeline_get_stats (PtPipeline *self, PtPipelineStats *stats)
 {
-  pt_stats_get (&self->stats, stats);
+  pt_stats_get (&self->main.stats, stats);
   stats->n_stages = self->n_stages;
-  stats->n_measures = pt_measures_get (&self->measures, stats->measures);
+  stats->n_measures = pt_measures_get (&self->main.measures, stats->measures);
   if (self->n_stages > 0) {
     PtStageStats last;
 

@@ -14,6 +14,31 @@
 
 G_BEGIN_DECLS
 
+/* Frames that are pushed one after the other, and their results: all that a
+ * camera has of its own. */
+struct _PtStream
+{
+  PtPipeline *pipeline;         /* lent */
+  PtFrameMaker maker;           /* this and the frame numbers: under push_lock */
+  guint64 frame;                /* since start, flush or drain */
+  guint64 drained;              /* frames of the stream that ended last */
+  PtQueue *out;                 /* of the last stage */
+  PtStats stats;
+  PtMeasures measures;
+  guint64 measured_sequence, measured_frame;    /* the last one looked at, on
+                                                 * the last stage's thread */
+  gint learn;                   /* atomic */
+  gint interval, policy;        /* atomic */
+
+  /* Of several, see shared.c; under shared_lock. */
+  guint inside;                 /* frames and ends that stages are at */
+  guint owed;                   /* frames pushed and not pulled */
+  guint era;                    /* results of another one are dropped */
+  gint flushing;                /* atomic reads */
+  gboolean open;                /* frames came since the last end */
+  gboolean left;                /* freed, once nothing is inside */
+};
+
 struct _PtPipeline
 {
   gatomicrefcount refs;
@@ -30,28 +55,21 @@ struct _PtPipeline
   PtWiring wiring;
   guint n_stages;
   PtStage **stages;
-  PtQueue *in, *out;            /* of the first, of the last stage */
+  PtQueue *in;                  /* of the first stage */
   PtQueue **between;            /* activations, n_stages - 1 */
   PtQueue **tokens;             /* n_stages - 1 */
   PtResultPool *results;
-  PtFrameMaker maker;
+  PtStream main;                /* of who pushes to the pipeline itself */
   PtReplay replay;
-  PtStats stats;
-  PtMeasures measures;
-  guint64 measured_sequence, measured_frame;    /* the last one looked at, on
-                                                 * the last stage's thread */
   gboolean trial;               /* only to measure: layers are timed, weights
                                  * are not written back */
   const PtPlacement *given;     /* lent: use this instead of finding one */
+  gboolean drew_weights;        /* the network came without */
 
   GMutex push_lock;             /* one frame or marker enters at a time */
   guint64 sequence;             /* of the next frame; only ever rises */
-  guint64 frame;                /* since start, flush or drain */
-  guint64 drained;              /* frames of the stream that ended last */
   guint64 n_learning;           /* frames pushed that learn, since start */
   gint n_pushed, n_finished;    /* atomic, wrap around alike */
-  gint learn;                   /* atomic */
-  gint interval, policy;        /* atomic */
   gint checkpoint_keep;         /* atomic */
   gdouble rate;                 /* under settings_lock */
   gdouble asked_rate;           /* set by the user; NaN: the settings' */
@@ -64,6 +82,11 @@ struct _PtPipeline
   GMutex marker_lock;           /* of markers and their finished flags */
   GCond marker_changed;
   GPtrArray *markers;           /* that may still be under way */
+  GMutex shared_lock;           /* of the streams, and who is next to push */
+  GCond shared_changed;
+  GPtrArray *streams;           /* besides the main one */
+  GQueue pushers;               /* of PtStream, first come first served */
+
   GMutex weights_lock;          /* one load or reset at a time */
   GThread *writer;              /* of checkpoints; made when first needed */
   PtQueue *to_write;            /* markers with a snapshot; none: the end */
@@ -72,6 +95,18 @@ struct _PtPipeline
 void pt_pipeline_emit (PtPipeline *self, const PtEvent *event);
 void pt_pipeline_clear_stream (PtPipeline *self);
 void pt_pipeline_set_queues_flushing (PtPipeline *self, gboolean flushing);
+PtFlow pt_pipeline_fail (PtPipeline *self, GError **error);
+PtFlow pt_pipeline_check_target (PtPipeline *self, const PtTensor *label,
+    GError **error);
+void pt_pipeline_enter (PtPipeline *self, PtStream *stream, PtTensor *label,
+    PtPushFlags flags);
+gboolean pt_stream_keep_none (const PtMessage *message);
+/* shared.c: whether anybody waits for the result; takes that to who does. */
+gboolean pt_stream_wants (const PtMessage *message);
+void pt_stream_deliver (const PtMessage *message);
+/* A stage failed: nobody waits any more. */
+void pt_stream_fail_all (PtPipeline *self);
+void pt_stream_clear_all (PtPipeline *self);
 gboolean pt_pipeline_result (gpointer data, const PtMessage *message,
     PtTensor *output, gboolean valid, gdouble loss, guint64 version,
     GError **error);
@@ -86,8 +121,15 @@ gboolean pt_pipeline_wait_marker (PtPipeline *self, PtMarker *marker,
     GError **error);
 gboolean pt_pipeline_run_marker (PtPipeline *self, PtMarker *marker,
     GError **error);
+void pt_pipeline_drained (PtMarker *marker);
+void pt_pipeline_end_stream (PtPipeline *self, PtMarker *marker);
 
 gchar *pt_checkpoint_print_cut (const PtPipeline *self);
 void pt_checkpoint_finish_writing (PtPipeline *self);
+PtMarker *pt_checkpoint_new_copy (PtPipeline *self);
+PtTensorFile *pt_checkpoint_get_copy (PtMarker *marker, GError **error);
+
+/* What the stage forgets first; @file: (nullable): the optimizer's state. */
+gboolean pt_resume_stage (PtStage *stage, PtTensorFile *file, GError **error);
 
 G_END_DECLS

@@ -177,8 +177,8 @@ placement_start_trial (PtNetwork *network, const PtPlacement *placement,
     return NULL;
   pipeline->trial = TRUE;
   pipeline->given = placement;
-  pipeline->interval = 1;
-  pipeline->policy = PT_LEARN_EVERY;
+  pipeline->main.interval = 1;
+  pipeline->main.policy = PT_LEARN_EVERY;
   if (!pt_pipeline_start (pipeline, error))
     return NULL;
   return g_steal_pointer (&pipeline);

@@ -120,6 +120,27 @@ queue_grow (PtQueue *self)
   self->head = 0;
 }
 
+gboolean
+pt_queue_wait_room_unless (PtQueue *self, gint *stop)
+{
+  g_mutex_lock (&self->lock);
+  self->n_waiting++;
+  while (!pt_queue_has_room (self) && !g_atomic_int_get (&self->flushing)
+      && !g_atomic_int_get (stop))
+    g_cond_wait (&self->changed, &self->lock);
+  self->n_waiting--;
+  g_mutex_unlock (&self->lock);
+  return !g_atomic_int_get (&self->flushing) && !g_atomic_int_get (stop);
+}
+
+void
+pt_queue_wake (PtQueue *self)
+{
+  g_mutex_lock (&self->lock);
+  g_cond_broadcast (&self->changed);
+  g_mutex_unlock (&self->lock);
+}
+
 /* Adds @message at the end. Never waits: who puts frames asks for room first,
  * and is the only one who puts frames. */
 void

@@ -13,6 +13,7 @@ G_BEGIN_DECLS
 
 typedef struct _PtMarker PtMarker;
 typedef struct _PtResult PtResult;
+typedef struct _PtStream PtStream;
 
 typedef enum
 {
@@ -28,6 +29,8 @@ typedef struct
   PtMessageType type;
   guint64 sequence;             /* of frames since the pipeline was made */
   guint64 frame;                /* since start or flush */
+  PtStream *stream;             /* lent: whose frame it is */
+  guint era;                    /* of the stream */
   gboolean learn;               /* decided when the frame entered */
   gboolean has_target;
   gboolean again;               /* learned before: nobody waits for a result */
@@ -45,6 +48,9 @@ PtQueue *pt_queue_new (guint capacity, gint64 spin);
 void pt_queue_free (PtQueue *self);
 gboolean pt_queue_has_room (PtQueue *self);
 gboolean pt_queue_wait_room (PtQueue *self);
+/* The same, or until @stop, atomic, is set, and pt_queue_wake() called. */
+gboolean pt_queue_wait_room_unless (PtQueue *self, gint *stop);
+void pt_queue_wake (PtQueue *self);
 void pt_queue_put (PtQueue *self, const PtMessage *message);
 gboolean pt_queue_take (PtQueue *self, PtMessage *message);
 guint pt_queue_get_level (PtQueue *self);

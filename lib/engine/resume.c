@@ -131,6 +131,7 @@ typedef struct
 {
   PtTensorFile *file;           /* NULL: the optimizer starts anew */
   gboolean stream;              /* also what lies between frames */
+  gboolean weights;             /* the optimizer goes on as it is */
 } Restore;
 
 static Restore *
@@ -173,27 +174,39 @@ restore_slots (PtStage *stage, PtTensorFile *file, GError **error)
   return TRUE;
 }
 
-/* On each stage's thread: weights from the network, the rest from the file if
- * there is one, else anew. */
-static gboolean
-restore_run (PtStage *stage, PtMarker *marker, GError **error)
+gboolean
+pt_resume_stage (PtStage *stage, PtTensorFile *file, GError **error)
 {
-  const Restore *self = marker->data;
   PtArena *arena = &stage->arena;
   const gchar *guard;
 
   pt_guard_reset (&stage->guard);
   if (!pt_arena_import (arena, error) || !pt_arena_clear_slots (arena, error))
     return FALSE;
-  if (self->file != NULL) {
-    if (!restore_slots (stage, self->file, error))
+  if (file != NULL) {
+    if (!restore_slots (stage, file, error))
       return FALSE;
-    resume_get_steps (self->file, stage);
-    guard = pt_tensor_file_get_metadata (self->file, "guard");
+    resume_get_steps (file, stage);
+    guard = pt_tensor_file_get_metadata (file, "guard");
     if (guard != NULL)
       pt_guard_scan (&stage->guard, guard);
   }
-  return pt_arena_trust (arena, error) && (!self->stream
+  return pt_arena_trust (arena, error);
+}
+
+/* On each stage's thread: weights from the network, the rest from the file if
+ * there is one, else anew. */
+static gboolean
+restore_run (PtStage *stage, PtMarker *marker, GError **error)
+{
+  const Restore *self = marker->data;
+
+  if (self->weights) {
+    pt_guard_reset (&stage->guard);
+    return pt_arena_import (&stage->arena, error)
+        && pt_arena_trust (&stage->arena, error);
+  }
+  return pt_resume_stage (stage, self->file, error) && (!self->stream
       || pt_stream_state_restore (stage, marker->sequence, self->file, error));
 }
 
@@ -237,7 +250,7 @@ resume_restore_frames (PtPipeline *self, PtTensorFile *file)
   gboolean done;
 
   g_mutex_lock (&self->push_lock);
-  done = pt_stream_state_restore_frames (&self->maker, &self->frame, file,
+  done = pt_stream_state_restore_frames (&self->main.maker, &self->main.frame, file,
       NULL);
   g_mutex_unlock (&self->push_lock);
   return done;
@@ -315,6 +328,50 @@ pt_pipeline_resume (PtPipeline *self, const gchar *path, gboolean *whole,
   g_return_val_if_fail (self->running, FALSE);
   *whole = FALSE;
   return resume_load (self, path, whole, error);
+}
+
+/**
+ * pt_pipeline_set_weights:
+ * @self: a pipeline
+ * @path: a checkpoint, or a file of weights alone
+ * @frame: (out) (optional): the first frame with the new weights, since start
+ *   or flush
+ * @error: return location
+ *
+ * As pt_pipeline_load(), but takes the weights alone: what the optimizer
+ * remembers, its schedule and counters go on. The network may be one that has
+ * been replaced and stops while this waits; then nothing happens to a frame.
+ *
+ * Returns: whether they are in place; else %PT_ERROR_FILE or %PT_ERROR_SHAPE,
+ *   and nothing has changed
+ */
+gboolean
+pt_pipeline_set_weights (PtPipeline *self, const gchar *path, guint64 *frame,
+    GError **error)
+{
+  g_autoptr (PtTensorFile) file = pt_tensor_file_load (path, error);
+  g_autoptr (GMutexLocker) locker = NULL;
+  g_autoptr (PtMarker) marker = NULL;
+  Restore *restore;
+
+  if (file == NULL)
+    return FALSE;
+  locker = g_mutex_locker_new (&self->weights_lock);
+  if (frame != NULL)
+    *frame = 0;
+  if (!pt_weights_take (self->network, file, path, error))
+    return FALSE;
+  if (!self->running)
+    return TRUE;
+  restore = restore_new (NULL, FALSE);
+  restore->weights = TRUE;
+  marker = pt_marker_new (self, restore_run, restore, restore_free);
+  marker->drains = TRUE;
+  if (!pt_pipeline_run_marker (self, marker, error))
+    return FALSE;
+  if (frame != NULL)
+    *frame = marker->frame;
+  return TRUE;
 }
 
 /**

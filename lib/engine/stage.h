@@ -36,6 +36,7 @@ struct _PtMarker
   gint n_left;                  /* atomic: stages that have not run it yet */
   gboolean drains;              /* the frames before it are the last ones */
   guint64 sequence;             /* of the frame after it */
+  guint64 frame;                /* the same, since start or flush */
   PtPipeline *pipeline;         /* lent */
   gpointer data;
   GDestroyNotify destroy;       /* of data */

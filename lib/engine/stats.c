@@ -85,6 +85,22 @@ pt_stats_add_rollback (PtStats *self)
   g_mutex_unlock (&self->lock);
 }
 
+void
+pt_stats_follow (PtStats *self, PtStats *before)
+{
+  guint64 skipped;
+
+  g_mutex_lock (&before->lock);
+  g_mutex_lock (&self->lock);
+  skipped = MAX (self->now.skipped, before->now.skipped);
+  self->now = before->now;
+  self->now.skipped = skipped;
+  self->window_start = before->window_start;
+  self->window_frames = before->window_frames;
+  g_mutex_unlock (&self->lock);
+  g_mutex_unlock (&before->lock);
+}
+
 /* All but updates, in_flight and n_stages, which the pipeline knows. Before the first
  * full second the rate is that of the time there has been. */
 void

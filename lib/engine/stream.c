@@ -8,8 +8,8 @@
 
 /* What happens for every frame: push, result, pull, and the flush. */
 
-static PtFlow
-stream_fail (PtPipeline *self, GError **error)
+PtFlow
+pt_pipeline_fail (PtPipeline *self, GError **error)
 {
   if (g_atomic_int_get (&self->failed)) {
     g_mutex_lock (&self->error_lock);
@@ -33,18 +33,19 @@ stream_is_idle (PtPipeline *self)
 
 /* Decides once, as the frame enters, whether it learns. */
 static gboolean
-stream_decide (PtPipeline *self, gboolean has_target, PtPushFlags flags)
+stream_decide (PtPipeline *self, PtStream *stream, gboolean has_target,
+    PtPushFlags flags)
 {
-  guint interval = g_atomic_int_get (&self->interval);
+  guint interval = g_atomic_int_get (&stream->interval);
 
   if (self->learning.mode == PT_MODE_OFF || !has_target
-      || (flags & PT_PUSH_NO_LEARN) || !g_atomic_int_get (&self->learn)
-      || self->frame % interval != 0)
+      || (flags & PT_PUSH_NO_LEARN) || !g_atomic_int_get (&stream->learn)
+      || stream->frame % interval != 0)
     return FALSE;
-  if (g_atomic_int_get (&self->policy) == PT_LEARN_EVERY
+  if (g_atomic_int_get (&stream->policy) == PT_LEARN_EVERY
       || stream_is_idle (self))
     return TRUE;
-  pt_stats_add_skipped (&self->stats);
+  pt_stats_add_skipped (&stream->stats);
   return FALSE;
 }
 
@@ -72,13 +73,13 @@ stream_wait_slots (PtPipeline *self)
 /* Behind a frame that learns, one of those kept learns again; then this one
  * is kept too. It does not wait for room: who pulls may want push_lock. */
 static void
-stream_replay (PtPipeline *self)
+stream_replay (PtPipeline *self, PtStream *stream)
 {
   const PtWire *input = &self->wiring.wires[0];
   const PtWire *target =
       &self->wiring.wires[pt_wiring_get_target (&self->wiring)];
-  PtMessage message = { .type = PT_MESSAGE_FRAME, .frame = self->frame,
-    .learn = TRUE, .again = TRUE, .has_target = TRUE, .sequence = self->sequence,
+  PtMessage message = { .type = PT_MESSAGE_FRAME, .frame = stream->frame,
+    .stream = stream, .learn = TRUE, .again = TRUE, .has_target = TRUE, .sequence = self->sequence,
     .entered = pt_clock_now () };
   guint64 newest = self->sequence - 1;
 
@@ -96,32 +97,37 @@ stream_replay (PtPipeline *self)
       pt_wire_get (target, newest));
 }
 
-/* The frame is in the maker's history: fill the slots, send it off. */
-static void
-stream_enter (PtPipeline *self, PtTensor *label, PtPushFlags flags)
+/* The frame is in the maker's history: fill the slots, send it off. The caller
+ * has push_lock. */
+void
+pt_pipeline_enter (PtPipeline *self, PtStream *stream, PtTensor *label,
+    PtPushFlags flags)
 {
   PtWiring *wiring = &self->wiring;
   PtWire *input = &wiring->wires[0];
   PtWire *target = &wiring->wires[pt_wiring_get_target (wiring)];
   PtMessage message = { .type = PT_MESSAGE_FRAME,
-    .sequence = self->sequence, .frame = self->frame,
-    .entered = pt_clock_now ()
+    .sequence = self->sequence, .frame = stream->frame,
+    .stream = stream, .era = stream->era, .entered = pt_clock_now ()
   };
 
   if (stream_wait_slots (self)) {
     if (input->slots != NULL)
-      pt_frame_maker_fill_input (&self->maker, pt_wire_get (input,
+      pt_frame_maker_fill_input (&stream->maker, pt_wire_get (input,
               self->sequence));
     if (target->slots != NULL)
-      message.has_target = pt_frame_maker_fill_target (&self->maker, label,
+      message.has_target = pt_frame_maker_fill_target (&stream->maker, label,
           pt_wire_get (target, self->sequence));
     pt_wiring_upload (wiring, self->sequence, NULL);
   }
-  message.learn = stream_decide (self, message.has_target, flags);
+  message.learn = stream_decide (self, stream, message.has_target, flags);
   stream_send (self, &message);
   if (message.learn)
-    stream_replay (self);
-  self->frame++;
+    stream_replay (self, stream);
+  stream->frame++;
+  /* of all, for checkpoints */
+  if (stream != &self->main)
+    self->main.frame++;
 }
 
 /* Waits for room, or not. */
@@ -133,7 +139,7 @@ stream_wait_room (PtPipeline *self, PtPushFlags flags, GError **error)
       && !g_atomic_int_get (&self->failed) && !pt_queue_has_room (self->in))
     return PT_FLOW_FULL;
   if (!pt_queue_wait_room (self->in))
-    return stream_fail (self, error);
+    return pt_pipeline_fail (self, error);
   return PT_FLOW_OK;
 }
 
@@ -169,8 +175,8 @@ stream_same_elements (const PtTensor *tensor, PtDType dtype,
   return tensor->dtype == dtype && pt_shape_equal (&found, &expected);
 }
 
-static PtFlow
-stream_check_label (PtPipeline *self, const PtTensor *label, GError **error)
+PtFlow
+pt_pipeline_check_target (PtPipeline *self, const PtTensor *label, GError **error)
 {
   const PtLearning *learning = &self->learning;
 
@@ -213,14 +219,14 @@ PtFlow
 pt_pipeline_push_pixels (PtPipeline *self, const guint8 *pixels, gsize stride,
     PtTensor *target, PtPushFlags flags, GError **error)
 {
-  PtFlow flow = stream_check_label (self, target, error);
+  PtFlow flow = pt_pipeline_check_target (self, target, error);
 
   if (flow != PT_FLOW_OK
       || (flow = stream_wait_room (self, flags, error)) != PT_FLOW_OK)
     return flow;
   g_mutex_lock (&self->push_lock);
-  pt_frame_maker_add_pixels (&self->maker, pixels, stride);
-  stream_enter (self, target, flags);
+  pt_frame_maker_add_pixels (&self->main.maker, pixels, stride);
+  pt_pipeline_enter (self, &self->main, target, flags);
   g_mutex_unlock (&self->push_lock);
   return PT_FLOW_OK;
 }
@@ -245,7 +251,7 @@ pt_pipeline_push (PtPipeline *self, PtTensor *frame, PtTensor *target,
 {
   const PtSettings *s = &self->network->settings;
   PtShape shape = PT_SHAPE (s->channels, s->height, s->width);
-  PtFlow flow = stream_check_label (self, target, error);
+  PtFlow flow = pt_pipeline_check_target (self, target, error);
 
   if (flow != PT_FLOW_OK)
     return flow;
@@ -254,14 +260,14 @@ pt_pipeline_push (PtPipeline *self, PtTensor *frame, PtTensor *target,
   if (!pt_tensor_is_finite (frame)) {
     g_set_error (error, PT_ERROR, PT_ERROR_FAILED,
         "pushing frame %" G_GUINT64_FORMAT ": found NaN or Inf in it, "
-        "expected finite numbers", self->frame);
+        "expected finite numbers", self->main.frame);
     return PT_FLOW_ERROR;
   }
   if ((flow = stream_wait_room (self, flags, error)) != PT_FLOW_OK)
     return flow;
   g_mutex_lock (&self->push_lock);
-  pt_frame_maker_add_tensor (&self->maker, frame);
-  stream_enter (self, target, flags);
+  pt_frame_maker_add_tensor (&self->main.maker, frame);
+  pt_pipeline_enter (self, &self->main, target, flags);
   g_mutex_unlock (&self->push_lock);
   return PT_FLOW_OK;
 }
@@ -272,12 +278,13 @@ static const PtTensor *
 stream_get_before (PtPipeline *self, const PtMessage *message,
     const PtWire *target)
 {
-  guint64 before = self->measured_sequence;
-  gboolean next = message->frame == self->measured_frame + 1
+  PtStream *stream = message->stream;
+  guint64 before = stream->measured_sequence;
+  gboolean next = message->frame == stream->measured_frame + 1
       && message->sequence - before <= PT_WIRING_NEXT_REACH;
 
-  self->measured_sequence = message->sequence;
-  self->measured_frame = message->frame;
+  stream->measured_sequence = message->sequence;
+  stream->measured_frame = message->frame;
   return next && self->learning.target == PT_TARGET_NEXT ?
       pt_wire_get (target, before) : NULL;
 }
@@ -299,7 +306,7 @@ stream_measure (PtPipeline *self, const PtMessage *message,
   if (!result->valid || !message->has_target)
     return;
   frame.target = pt_wire_get (target, message->sequence);
-  pt_measures_add (&self->measures, &frame, result->measures);
+  pt_measures_add (&message->stream->measures, &frame, result->measures);
 }
 
 /* On the last stage's thread: copies the output out and sends it off. */
@@ -311,7 +318,7 @@ pt_pipeline_result (gpointer data, const PtMessage *message, PtTensor *output,
   PtMessage out = *message;
   PtResult *result;
 
-  if (message->again)
+  if (message->again || !pt_stream_wants (message))
     return TRUE;
   result = pt_result_pool_get (self->results, error);
   if (result == NULL)
@@ -327,10 +334,13 @@ pt_pipeline_result (gpointer data, const PtMessage *message, PtTensor *output,
   result->weights_version = version;
   stream_measure (self, message, output, result);
   result->latency = pt_clock_now () - message->entered;
-  pt_stats_add_result (&self->stats, result);
+  pt_stats_add_result (&self->main.stats, result);
   out.result = result;
-  if (pt_queue_wait_room (self->out))
-    pt_queue_put (self->out, &out);
+  if (message->stream != &self->main) {
+    pt_stats_add_result (&message->stream->stats, result);
+    pt_stream_deliver (&out);
+  } else if (pt_queue_wait_room (self->main.out))
+    pt_queue_put (self->main.out, &out);
   else
     pt_result_unref (result);
   return TRUE;
@@ -355,19 +365,31 @@ pt_pipeline_pull (PtPipeline *self, PtResult **result, GError **error)
   PtMessage message;
 
   g_return_val_if_fail (self->running, PT_FLOW_FLUSHING);
-  if (!pt_queue_take (self->out, &message))
-    return stream_fail (self, error);
+  if (!pt_queue_take (self->main.out, &message))
+    return pt_pipeline_fail (self, error);
   *result = message.result;
   return message.type == PT_MESSAGE_MARKER ? PT_FLOW_DRAINED : PT_FLOW_OK;
 }
 
 /* Runs once every stage has drained, all results are in the queue before. */
-static void
-stream_drained (PtMarker *marker)
+void
+pt_pipeline_drained (PtMarker *marker)
 {
-  pt_queue_put (marker->pipeline->out, &(PtMessage) {
+  pt_queue_put (marker->pipeline->main.out, &(PtMessage) {
       .type = PT_MESSAGE_MARKER });
   pt_marker_finish (marker);
+}
+
+/* Sends @marker, which drains, behind the last frame of a stream; the caller
+ * has push_lock. */
+void
+pt_pipeline_end_stream (PtPipeline *self, PtMarker *marker)
+{
+  pt_pipeline_send_marker (self, marker);
+  if (self->main.frame > 0)
+    self->main.drained = self->main.frame;
+  self->main.frame = 0;
+  self->main.maker.n_frames = 0;
 }
 
 /**
@@ -389,16 +411,12 @@ pt_pipeline_drain (PtPipeline *self, GError **error)
 
   g_return_val_if_fail (self->running, PT_FLOW_FLUSHING);
   if (g_atomic_int_get (&self->failed))
-    return stream_fail (self, error);
+    return pt_pipeline_fail (self, error);
   marker = pt_marker_new (self, NULL, NULL, NULL);
   marker->drains = TRUE;
-  marker->done = stream_drained;
+  marker->done = pt_pipeline_drained;
   g_mutex_lock (&self->push_lock);
-  pt_pipeline_send_marker (self, marker);
-  if (self->frame > 0)
-    self->drained = self->frame;
-  self->frame = 0;
-  self->maker.n_frames = 0;
+  pt_pipeline_end_stream (self, marker);
   g_mutex_unlock (&self->push_lock);
   pt_marker_unref (marker);
   return PT_FLOW_OK;
@@ -412,7 +430,7 @@ pt_pipeline_set_queues_flushing (PtPipeline *self, gboolean flushing)
     pt_queue_set_flushing (self->tokens[i], flushing);
   }
   pt_queue_set_flushing (self->in, flushing);
-  pt_queue_set_flushing (self->out, flushing);
+  pt_queue_set_flushing (self->main.out, flushing);
 }
 
 /* Frames go, and so does the end of their stream; other markers stay: new
@@ -428,8 +446,8 @@ stream_keep (const PtMessage *message)
   return FALSE;
 }
 
-static gboolean
-stream_keep_none (const PtMessage *message)
+gboolean
+pt_stream_keep_none (const PtMessage *message)
 {
   if (message->result != NULL)
     pt_result_unref (message->result);
@@ -442,12 +460,12 @@ pt_pipeline_clear_stream (PtPipeline *self)
 {
   for (guint i = 0; i + 1 < self->n_stages; i++) {
     pt_queue_filter (self->between[i], stream_keep);
-    pt_queue_filter (self->tokens[i], stream_keep_none);
+    pt_queue_filter (self->tokens[i], pt_stream_keep_none);
   }
   pt_queue_filter (self->in, stream_keep);
-  pt_queue_filter (self->out, stream_keep_none);
-  self->frame = 0;
-  self->maker.n_frames = 0;
+  pt_queue_filter (self->main.out, pt_stream_keep_none);
+  self->main.frame = 0;
+  self->main.maker.n_frames = 0;
   g_atomic_int_set (&self->n_finished, g_atomic_int_get (&self->n_pushed));
 }
 

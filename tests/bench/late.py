@@ -1,9 +1,10 @@
 #!/usr/bin/python3
 # SPDX-FileCopyrightText: partimefilter contributors
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""How late frames of a live stream are while checkpoints are taken: 320x240
-at 30 frames a second through pipelines/networks/flow.cfg, learning, without
-checkpoints and with one every 250 ms.
+"""How late frames of a live stream are while checkpoints are taken or models
+change: 320x240 at 30 frames a second through pipelines/networks/flow.cfg,
+learning; alone, with a checkpoint every 250 ms, and with another model every
+500 ms, once one of the same parameters and once another network.
 
 usage: late.py path/to/folder/of/the/plugin [SECONDS]
 """
@@ -13,6 +14,7 @@ import pathlib
 import statistics
 import sys
 import tempfile
+import time
 
 import gi
 gi.require_version("Gst", "1.0")
@@ -23,16 +25,16 @@ NETWORK = HERE / "../../pipelines/networks/flow.cfg"
 RATE = 30
 
 
-def run(seconds, options):
+def run(seconds, options, models=()):
     """Milliseconds from a frame's time to its arrival, for each frame but
-    those of the first second."""
+    those of the first second; how many checkpoints or models there were."""
     line = Gst.parse_launch(
         f"videotestsrc is-live=true pattern=ball num-buffers="
         f"{int(seconds * RATE)} ! "
         f"video/x-raw,format=I420,width=320,height=240,framerate={RATE}/1 ! "
-        f"partimefilter model={NETWORK} {options} ! "
+        f"partimefilter name=filter model={NETWORK} {options} ! "
         "fakesink name=sink sync=false")
-    late, saved = [], 0
+    late, done, last = [], 0, time.monotonic()
 
     def note(_pad, info):
         now = line.get_clock().get_time() - line.get_base_time()
@@ -43,16 +45,24 @@ def run(seconds, options):
     pad.add_probe(Gst.PadProbeType.BUFFER, note)
     line.set_state(Gst.State.PLAYING)
     while True:
-        message = line.get_bus().timed_pop(Gst.CLOCK_TIME_NONE)
+        message = line.get_bus().timed_pop(20 * Gst.MSECOND)
+        if models and time.monotonic() > last + 0.5:
+            line.get_by_name("filter").props.model = models[done % len(models)]
+            last = time.monotonic()
+        if message is None:
+            continue
         if message.type == Gst.MessageType.ERROR:
             sys.exit(message.parse_error()[0].message)
         if message.type == Gst.MessageType.EOS:
             break
         structure = message.get_structure()
-        saved += structure is not None and \
-            structure.get_name() == "partime-checkpoint"
+        done += structure is not None and structure.get_name() in (
+            "partime-checkpoint", "partime-model-updated") and \
+            structure.get_value("ok")
     line.set_state(Gst.State.NULL)
-    return late[RATE:], saved
+    if len(late) != int(seconds * RATE):
+        sys.exit(f"{len(late)} frames came out of {int(seconds * RATE)}")
+    return late[RATE:], done
 
 
 def main():
@@ -60,18 +70,26 @@ def main():
     seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 20
     Gst.init(None)
     period = 1000 / RATE
-    print(f"{'':24}{'frames':>8}{'saved':>7}{'median':>9}{'99 %':>9}"
+    print(f"{'':24}{'frames':>8}{'times':>7}{'median':>9}{'99 %':>9}"
           f"{'largest':>9} ms   over a period ({period:.1f} ms) later than "
           "the median")
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "late.safetensors")
-        for name, options in (
-                ("no checkpoints", ""),
-                ("one every 250 ms", f"checkpoint-location={path} "
-                 "checkpoint-interval=250000000")):
-            late, saved = run(seconds, options)
+        same, other = (os.path.join(folder, name) for name in
+                       ("same.cfg", "other.cfg"))
+        text = NETWORK.read_text()
+        pathlib.Path(same).write_text(text)
+        pathlib.Path(other).write_text(text.replace("filters=16", "filters=12", 1))
+        live = "is-updatable=true"
+        for name, options, models in (
+                ("nothing", "", ()),
+                ("checkpoints", f"checkpoint-location={path} "
+                 "checkpoint-interval=250000000", ()),
+                ("same parameters", live, (same, str(NETWORK))),
+                ("other network", live, (other, str(NETWORK)))):
+            late, done = run(seconds, options, models)
             median = statistics.median(late)
-            print(f"{name:24}{len(late):8}{saved:7}{median:9.2f}"
+            print(f"{name:24}{len(late):8}{done:7}{median:9.2f}"
                   f"{statistics.quantiles(late, n=100)[98]:9.2f}"
                   f"{max(late):9.2f}      "
                   f"{sum(x > median + period for x in late)}", flush=True)

@@ -9,6 +9,7 @@ G_BEGIN_DECLS
 
 typedef struct _PtPipeline PtPipeline;
 typedef struct _PtResult PtResult;
+typedef struct _PtStream PtStream;
 
 /**
  * PtMode:
@@ -218,6 +219,26 @@ typedef struct
 } PtStageStats;
 
 /**
+ * PtReplacement:
+ * @frame: the first frame of the new network, since start or flush
+ * @same_parameters: whether the new network has the parameters of the old one:
+ *   their names and shapes
+ * @kept_weights: the weights went on as they were, because the new network
+ *   came without and has the same parameters
+ * @kept_optimizer: so did what the optimizer remembers, its schedule and all
+ *   counters
+ *
+ * What pt_pipeline_replace() did.
+ */
+typedef struct
+{
+  guint64 frame;
+  gboolean same_parameters;
+  gboolean kept_weights;
+  gboolean kept_optimizer;
+} PtReplacement;
+
+/**
  * PtEventType:
  * @PT_EVENT_CHECKPOINT: a checkpoint was written, or failed
  * @PT_EVENT_DIVERGED: the output or loss was not finite, or the mean loss far
@@ -275,6 +296,10 @@ PT_API void pt_pipeline_set_event_func (PtPipeline *self, PtEventFunc func,
 PT_API void pt_pipeline_set_target_fps (PtPipeline *self, gdouble fps);
 
 PT_API gboolean pt_pipeline_start (PtPipeline *self, GError **error);
+PT_API gboolean pt_pipeline_start_beside (PtPipeline *self,
+    PtPipeline *running, GError **error);
+PT_API gboolean pt_pipeline_replace (PtPipeline *self, PtPipeline *next,
+    PtReplacement *info, GError **error);
 PT_API void pt_pipeline_stop (PtPipeline *self);
 PT_API PtFlow pt_pipeline_push_pixels (PtPipeline *self, const guint8 *pixels,
     gsize stride, PtTensor *target, PtPushFlags flags, GError **error);
@@ -299,6 +324,8 @@ PT_API gboolean pt_pipeline_load (PtPipeline *self, const gchar *path,
     GError **error);
 PT_API gboolean pt_pipeline_resume (PtPipeline *self, const gchar *path,
     gboolean *whole, GError **error);
+PT_API gboolean pt_pipeline_set_weights (PtPipeline *self, const gchar *path,
+    guint64 *frame, GError **error);
 PT_API gboolean pt_pipeline_reset (PtPipeline *self, GError **error);
 
 PT_API PtMode pt_pipeline_get_mode (PtPipeline *self);
@@ -309,6 +336,19 @@ PT_API void pt_pipeline_get_stage_stats (PtPipeline *self, guint stage,
     PtStageStats *stats);
 
 PT_API gdouble pt_pipeline_measure (PtPipeline *self, GError **error);
+PT_API PtStream *pt_stream_new (PtPipeline *pipeline, GError **error);
+PT_API void pt_stream_free (PtStream *self);
+PT_API PtFlow pt_stream_push_pixels (PtStream *self, const guint8 *pixels,
+    gsize stride, PtTensor *target, PtPushFlags flags, GError **error);
+PT_API PtFlow pt_stream_pull (PtStream *self, PtResult **result,
+    GError **error);
+PT_API PtFlow pt_stream_drain (PtStream *self, GError **error);
+PT_API void pt_stream_set_flushing (PtStream *self, gboolean flushing);
+PT_API void pt_stream_set_learn (PtStream *self, gboolean learn);
+PT_API void pt_stream_set_learn_interval (PtStream *self, guint interval);
+PT_API void pt_stream_set_learn_policy (PtStream *self, PtLearnPolicy policy);
+PT_API void pt_stream_get_stats (PtStream *self, PtPipelineStats *stats);
+
 PT_API gchar *pt_pipeline_describe_schedules (void);
 
 PT_API GType pt_result_get_type (void);
@@ -317,5 +357,6 @@ PT_API void pt_result_unref (PtResult *self);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (PtPipeline, pt_pipeline_unref)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (PtResult, pt_result_unref)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (PtStream, pt_stream_free)
 
 G_END_DECLS

@@ -1,0 +1,241 @@
+/* SPDX-FileCopyrightText: partimefilter contributors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* A network file, and the weights, become a network at work; what is wrong is
+ * found here, before any of it runs. */
+
+#include "gstpartimefilter-private.h"
+#include "meta.h"
+
+GstPartimeModel *
+gst_partime_model_ref (GstPartimeModel *self)
+{
+  return g_atomic_rc_box_acquire (self);
+}
+
+static void
+model_clear (gpointer data)
+{
+  GstPartimeModel *self = data;
+
+  g_clear_pointer (&self->stream, pt_stream_free);
+  g_clear_pointer (&self->pipeline, pt_pipeline_unref);
+  g_clear_pointer (&self->instance, gst_partime_instance_unref);
+  g_clear_pointer (&self->network, pt_network_unref);
+  g_clear_pointer (&self->drawing, gst_partime_drawing_free);
+  g_clear_pointer (&self->score_format, gst_partime_format_unref);
+  gst_clear_structure (&self->tensor_info);
+  g_free (self->path);
+  g_free (self->weights);
+}
+
+void
+gst_partime_model_unref (GstPartimeModel *self)
+{
+  g_atomic_rc_box_release_full (self, model_clear);
+}
+
+/* Returns: (transfer full) (nullable): the one for the next frame */
+GstPartimeModel *
+gst_partime_filter_ref_model (GstPartimeFilter *self)
+{
+  GstPartimeModel *model;
+
+  GST_OBJECT_LOCK (self);
+  model = self->model ? gst_partime_model_ref (self->model) : NULL;
+  GST_OBJECT_UNLOCK (self);
+  return model;
+}
+
+/* Nobody sets properties meanwhile. */
+static gboolean
+model_apply_settings (GstPartimeFilter *self, PtNetwork *network,
+    GError **error)
+{
+  gboolean applied;
+
+  GST_OBJECT_LOCK (self);
+  applied = gst_partime_filter_apply_settings (self, network, error);
+  GST_OBJECT_UNLOCK (self);
+  return applied;
+}
+
+/* By the settings of @filter. */
+static gboolean
+model_load (GstPartimeModel *self, GstPartimeFilter *filter,
+    const gchar **culprit, GError **error)
+{
+  g_auto (GStrv) settings = NULL;
+
+  GST_OBJECT_LOCK (filter);
+  settings = gst_partime_filter_list_settings (filter);
+  GST_OBJECT_UNLOCK (filter);
+  *culprit = self->path;
+  self->network = pt_network_new_from_file_with (self->path,
+      (const gchar * const *) settings, error);
+  if (!self->network || !model_apply_settings (filter, self->network, error))
+    return FALSE;
+  *culprit = self->weights;
+  return !self->weights || pt_network_load_weights (self->network,
+      self->weights, error);
+}
+
+/* Frames of one or three channels only are video. */
+static gboolean
+model_check_input (GstPartimeModel *self, GError **error)
+{
+  g_autofree gchar *text = pt_network_get (self->network, "network",
+      "channels");
+  guint64 channels = text ? g_ascii_strtoull (text, NULL, 10) : 0;
+
+  if (channels == 1 || channels == 3)
+    return TRUE;
+  g_set_error (error, PT_ERROR, PT_ERROR_SHAPE, "%s: group [network]: key "
+      "channels: found %s, expected 1 (luma) or 3 (RGB) for video", self->path,
+      text);
+  return FALSE;
+}
+
+/* Only a frame's own result can be compared with it. */
+static gboolean
+model_check_timing (GstPartimeModel *self, GstPartimeFilter *filter,
+    GError **error)
+{
+  if (!self->drawing->annotator->compares
+      || filter->timing == GST_PARTIME_TIMING_ALIGNED)
+    return TRUE;
+  g_set_error (error, PT_ERROR, PT_ERROR_CONFIG, "timing=latest: %s: group "
+      "[output]: key kind: found error, which compares each frame with its "
+      "own result: expected timing=aligned", self->path);
+  return FALSE;
+}
+
+/* An output that nothing can draw passes as metadata; asked to be the
+ * picture, it is an error. */
+static gboolean
+model_make_drawing (GstPartimeModel *self, GstPartimeFilter *filter,
+    GError **error)
+{
+  g_autofree gchar *kind = pt_network_get (self->network, "output", "kind");
+
+  if (!gst_partime_classes_count (self->network, &self->n_classes, error))
+    return FALSE;
+  if (!gst_partime_annotator_known (kind)) {
+    if (filter->output == GST_PARTIME_OUTPUT_FRAMES) {
+      GST_INFO_OBJECT (filter, "output of kind %s is not drawn", kind);
+      return TRUE;
+    }
+    g_set_error (error, PT_ERROR, PT_ERROR_CONFIG, "output=network: %s: group "
+        "[output]: key kind: found %s, expected error, flow, heatmap, image "
+        "or segmentation", self->path, kind);
+    return FALSE;
+  }
+  self->drawing = gst_partime_drawing_new (kind, self->network, error);
+  if (self->drawing)
+    return model_check_timing (self, filter, error);
+  g_prefix_error (error, "%s: ", self->path);
+  return FALSE;
+}
+
+static gboolean
+model_make_pipeline (GstPartimeModel *self, GstPartimeFilter *filter,
+    GError **error)
+{
+  self->pipeline = pt_pipeline_new (self->network, error);
+  if (!self->pipeline)
+    return FALSE;
+  pt_pipeline_set_event_func (self->pipeline, gst_partime_filter_on_event,
+      filter);
+  pt_pipeline_set_checkpoint_keep (self->pipeline,
+      filter->settings.checkpoint_keep);
+  self->learns = pt_pipeline_get_mode (self->pipeline) != PT_MODE_OFF;
+  gst_partime_filter_apply_live (filter, self);
+  return TRUE;
+}
+
+/* Everything but the stages, which start by themselves. @decider: whose
+ * settings say how the network learns, mostly @self. @culprit: (out): the file
+ * that was read when it failed, if any. */
+GstPartimeModel *
+gst_partime_model_new (GstPartimeFilter *self, GstPartimeFilter *decider,
+    const gchar *path, const gchar *weights, const gchar **culprit,
+    GError **error)
+{
+  g_autoptr (GstPartimeModel) model = g_atomic_rc_box_new0 (GstPartimeModel);
+  const gchar *file = NULL;
+  gboolean loaded;
+
+  model->path = g_strdup (path);
+  model->weights = g_strdup (weights);
+  loaded = model_load (model, decider, &file, error);
+  *culprit = loaded ? NULL : file == model->path ? path : weights;
+  if (!loaded || !model_check_input (model, error)
+      || !model_make_drawing (model, self, error)
+      || !model_make_pipeline (model, self, error))
+    return NULL;
+  model->tensor_info = gst_partime_meta_new_info ("output",
+      pt_network_get_output_shape (model->network));
+  return g_steal_pointer (&model);
+}
+
+/* What another element runs: the network is sound already. */
+GstPartimeModel *
+gst_partime_model_new_shared (GstPartimeFilter *self, const gchar *path,
+    PtNetwork *network, PtPipeline *pipeline, GError **error)
+{
+  g_autoptr (GstPartimeModel) model = g_atomic_rc_box_new0 (GstPartimeModel);
+
+  model->path = g_strdup (path);
+  model->network = pt_network_ref (network);
+  model->pipeline = pt_pipeline_ref (pipeline);
+  if (!model_make_drawing (model, self, error))
+    return NULL;
+  model->tensor_info = gst_partime_meta_new_info ("output",
+      pt_network_get_output_shape (network));
+  return g_steal_pointer (&model);
+}
+
+/* -- its stream, or the pipeline -- */
+
+PtFlow
+gst_partime_model_push (GstPartimeModel *self, const GstPartimeSight *sight,
+    PtTensor *target, PtPushFlags flags, GError **error)
+{
+  return self->stream ? pt_stream_push_pixels (self->stream, sight->pixels,
+      sight->stride, target, flags, error) :
+      pt_pipeline_push_pixels (self->pipeline, sight->pixels, sight->stride,
+      target, flags, error);
+}
+
+PtFlow
+gst_partime_model_pull (GstPartimeModel *self, PtResult **result,
+    GError **error)
+{
+  return self->stream ? pt_stream_pull (self->stream, result, error) :
+      pt_pipeline_pull (self->pipeline, result, error);
+}
+
+PtFlow
+gst_partime_model_drain (GstPartimeModel *self, GError **error)
+{
+  return self->stream ? pt_stream_drain (self->stream, error) :
+      pt_pipeline_drain (self->pipeline, error);
+}
+
+void
+gst_partime_model_set_flushing (GstPartimeModel *self, gboolean flushing)
+{
+  if (self->stream)
+    pt_stream_set_flushing (self->stream, flushing);
+  else
+    pt_pipeline_set_flushing (self->pipeline, flushing);
+}
+
+void
+gst_partime_model_get_stats (GstPartimeModel *self, PtPipelineStats *stats)
+{
+  if (self->stream)
+    pt_stream_get_stats (self->stream, stats);
+  else
+    pt_pipeline_get_stats (self->pipeline, stats);
+}

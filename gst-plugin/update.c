@@ -1,0 +1,478 @@
+/* SPDX-FileCopyrightText: partimefilter contributors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Models and weights that are set while the element plays. A thread of its own
+ * makes the new model ready; the sink pad's thread puts it in place between
+ * two frames; the source task, when the last frame of the old one has left,
+ * hands that back to be stopped. Of several requests the last one wins. */
+
+#include "gstpartimefilter-private.h"
+
+void
+gst_partime_update_init (GstPartimeUpdate *self)
+{
+  g_mutex_init (&self->lock);
+  g_cond_init (&self->cond);
+}
+
+void
+gst_partime_update_clear (GstPartimeUpdate *self)
+{
+  g_mutex_clear (&self->lock);
+  g_cond_clear (&self->cond);
+}
+
+/* -- what is told -- */
+
+/* @what: (nullable): a model took over; @error: (nullable): nothing changed */
+static void
+update_post (GstPartimeFilter *self, const gchar *model, const gchar *weights,
+    guint64 frame, const PtReplacement *what, const GError *error)
+{
+  GstStructure *structure = gst_structure_new ("partime-model-updated",
+      "model", G_TYPE_STRING, model, "weights", G_TYPE_STRING, weights,
+      "ok", G_TYPE_BOOLEAN, error == NULL, NULL);
+
+  if (error)
+    gst_structure_set (structure, "error", G_TYPE_STRING, error->message,
+        NULL);
+  else
+    gst_structure_set (structure, "frame", G_TYPE_UINT64, frame,
+        "weights-kept", G_TYPE_BOOLEAN, what && what->kept_weights,
+        "optimizer-kept", G_TYPE_BOOLEAN, !what || what->kept_optimizer, NULL);
+  gst_element_post_message (GST_ELEMENT (self),
+      gst_message_new_element (GST_OBJECT (self), structure));
+}
+
+/* The old model goes on; the properties say so again, unless they were set to
+ * something else meanwhile. */
+static void
+update_refuse (GstPartimeFilter *self, const gchar *path,
+    const gchar *weights, const GError *error)
+{
+  GstPartimeUpdate *u = &self->update;
+  gboolean last;
+
+  g_mutex_lock (&u->lock);
+  last = u->asked == 0 && !u->quit;
+  if (last)
+    u->uncommitted = FALSE;
+  g_mutex_unlock (&u->lock);
+  GST_OBJECT_LOCK (self);
+  if (last && self->update.setting == 0 && self->model) {
+    g_free (self->settings.model);
+    g_free (self->settings.weights);
+    self->settings.model = g_strdup (self->model->path);
+    self->settings.weights = g_strdup (self->model->weights);
+  }
+  GST_OBJECT_UNLOCK (self);
+  update_post (self, path, weights, 0, NULL, error);
+  GST_ELEMENT_WARNING (self, RESOURCE, SETTINGS, ("%s", error->message),
+      ("the network stays as it was"));
+}
+
+static void
+update_supersede (GstPartimeFilter *self, GstPartimeModel *model,
+    const gchar *why)
+{
+  g_autoptr (GError) error = g_error_new (PT_ERROR, PT_ERROR_FAILED,
+      "%s: not in place, %s before it was", model->path, why);
+
+  update_post (self, model->path, model->weights, 0, NULL, error);
+}
+
+/* -- the updating thread -- */
+
+/* What downstream would see instead. Returns: FALSE if it must not */
+static gboolean
+update_check_caps (GstPartimeFilter *self, GstPartimeModel *model,
+    GError **error)
+{
+  g_autoptr (GstCaps) now = gst_pad_get_current_caps (self->sinkpad);
+  g_autoptr (GstCaps) picture = NULL;
+  g_autofree gchar *text = NULL;
+  GstVideoInfo info;
+
+  if (self->output != GST_PARTIME_OUTPUT_NETWORK || !now
+      || !gst_video_info_from_caps (&info, now))
+    return TRUE;
+  picture = gst_partime_source_make_caps (model, &info);
+  if (gst_pad_peer_query_accept_caps (self->srcpad, picture))
+    return TRUE;
+  text = gst_caps_to_string (picture);
+  g_set_error (error, PT_ERROR, PT_ERROR_SHAPE, "%s: its pictures (%s) are "
+      "not what comes after this element takes", model->path, text);
+  return FALSE;
+}
+
+/* Returns: (nullable): a model whose stages run */
+static GstPartimeModel *
+update_prepare (GstPartimeFilter *self, const gchar *path,
+    const gchar *weights, GError **error)
+{
+  g_autoptr (GstPartimeModel) running = gst_partime_filter_ref_model (self);
+  g_autoptr (GstPartimeModel) model = NULL;
+  const gchar *culprit;
+  gdouble fps;
+
+  if (!path) {
+    g_set_error (error, PT_ERROR, PT_ERROR_CONFIG, "no model: the property "
+        "model is to name a network file");
+    return NULL;
+  }
+  if (running && running->instance) {
+    g_set_error (error, PT_ERROR, PT_ERROR_CONFIG, "%s: the network is shared "
+        "by model-instance-id, and only its weights can change", path);
+    return NULL;
+  }
+  model = gst_partime_model_new (self, self, path, weights, &culprit, error);
+  if (!running || !model || !gst_partime_labels_fit (self, model, error)
+      || !update_check_caps (self, model, error))
+    return NULL;
+  GST_OBJECT_LOCK (self);
+  fps = self->target_fps;
+  GST_OBJECT_UNLOCK (self);
+  pt_pipeline_set_target_fps (model->pipeline, fps);
+  if (!pt_pipeline_start_beside (model->pipeline, running->pipeline, error))
+    return NULL;
+  return g_steal_pointer (&model);
+}
+
+static void
+update_make_ready (GstPartimeFilter *self, const gchar *path,
+    const gchar *weights)
+{
+  GstPartimeUpdate *u = &self->update;
+  g_autoptr (GError) error = NULL;
+  g_autoptr (GstPartimeModel) model =
+      update_prepare (self, path, weights, &error);
+  gboolean last;
+
+  if (!model) {
+    if (error)
+      update_refuse (self, path, weights, error);
+    return;
+  }
+  g_mutex_lock (&u->lock);
+  last = u->asked == 0 && !u->quit;
+  if (last)
+    g_atomic_pointer_set (&u->ready, gst_partime_model_ref (model));
+  g_mutex_unlock (&u->lock);
+  if (last)
+    return;
+  update_supersede (self, model, "another one was asked for, or the end came");
+  pt_pipeline_stop (model->pipeline);
+}
+
+static void
+update_load_weights (GstPartimeFilter *self, const gchar *weights)
+{
+  g_autoptr (GstPartimeModel) model = gst_partime_filter_ref_model (self);
+  g_autoptr (GError) error = NULL;
+  guint64 frame = 0;
+
+  if (!model)
+    return;
+  if (!weights)
+    g_set_error (&error, PT_ERROR, PT_ERROR_CONFIG, "weights: found nothing, "
+        "expected the name of a safetensors file");
+  if (error || !pt_pipeline_set_weights (model->pipeline, weights, &frame,
+          &error)) {
+    update_refuse (self, model->path, weights, error);
+    return;
+  }
+  GST_OBJECT_LOCK (self);
+  g_free (model->weights);
+  model->weights = g_strdup (weights);
+  GST_OBJECT_UNLOCK (self);
+  update_post (self, model->path, weights, frame, NULL, NULL);
+}
+
+/* One that was ready is no longer wanted. */
+static void
+update_drop_ready (GstPartimeFilter *self, GstPartimeModel *ready,
+    const gchar *why)
+{
+  update_supersede (self, ready, why);
+  pt_pipeline_stop (ready->pipeline);
+  gst_partime_model_unref (ready);
+}
+
+static void
+update_run (GstPartimeFilter *self, guint asked)
+{
+  g_autofree gchar *path = NULL, *weights = NULL;
+
+  GST_OBJECT_LOCK (self);
+  path = g_strdup (self->settings.model);
+  weights = g_strdup (self->settings.weights);
+  GST_OBJECT_UNLOCK (self);
+  if (asked & GST_PARTIME_UPDATE_MODEL)
+    update_make_ready (self, path, weights);
+  else
+    update_load_weights (self, weights);
+}
+
+static gpointer
+update_main (gpointer data)
+{
+  GstPartimeFilter *self = data;
+  GstPartimeUpdate *u = &self->update;
+
+  g_mutex_lock (&u->lock);
+  for (;;) {
+    GstPartimeModel *retired = g_queue_pop_head (&u->retired);
+    GstPartimeModel *ready = NULL;
+    guint asked = 0;
+
+    if (!retired && u->quit)
+      break;
+    if (!retired && u->asked == 0) {
+      g_cond_wait (&u->cond, &u->lock);
+      continue;
+    }
+    if (!retired) {
+      asked = u->asked;
+      u->asked = 0;
+      u->uncommitted |= (asked & GST_PARTIME_UPDATE_MODEL) != 0;
+      /* weights that follow a model that waits are for that one */
+      if (u->uncommitted)
+        asked |= GST_PARTIME_UPDATE_MODEL;
+      ready = u->ready;
+      g_atomic_pointer_set (&u->ready, NULL);
+    }
+    g_mutex_unlock (&u->lock);
+    if (ready)
+      update_drop_ready (self, ready, "another one was asked for");
+    if (retired) {
+      pt_pipeline_stop (retired->pipeline);
+      gst_partime_model_unref (retired);
+    } else {
+      update_run (self, asked);
+    }
+    g_mutex_lock (&u->lock);
+  }
+  g_mutex_unlock (&u->lock);
+  return NULL;
+}
+
+/* Takes @model, whose frames are all out: to stop it takes time. */
+void
+gst_partime_update_retire (GstPartimeFilter *self, GstPartimeModel *model)
+{
+  GstPartimeUpdate *u = &self->update;
+
+  g_mutex_lock (&u->lock);
+  g_queue_push_tail (&u->retired, model);
+  g_cond_signal (&u->cond);
+  g_mutex_unlock (&u->lock);
+}
+
+/* -- requests -- */
+
+/* The property @name was set from PAUSED up. */
+void
+gst_partime_update_set (GstPartimeFilter *self, guint bit, const gchar *name)
+{
+  gboolean updatable;
+
+  GST_OBJECT_LOCK (self);
+  updatable = self->settings.is_updatable;
+  if (updatable)
+    self->update.setting |= bit;
+  GST_OBJECT_UNLOCK (self);
+  if (!updatable)
+    GST_ELEMENT_WARNING (self, RESOURCE, SETTINGS, ("%s was set while the "
+            "element plays, which needs is-updatable=true: the network stays as "
+            "it is until the element has been in READY", name), (NULL));
+}
+
+/* All that is set together has been. The weights before were those of the
+ * model before. */
+void
+gst_partime_update_ask (GstPartimeFilter *self)
+{
+  GstPartimeUpdate *u = &self->update;
+  guint asked;
+
+  GST_OBJECT_LOCK (self);
+  asked = u->setting;
+  u->setting = 0;
+  if (asked == GST_PARTIME_UPDATE_MODEL)
+    g_clear_pointer (&self->settings.weights, g_free);
+  GST_OBJECT_UNLOCK (self);
+  if (asked == 0)
+    return;
+  g_mutex_lock (&u->lock);
+  u->asked |= asked;
+  if (!u->thread && !u->quit)
+    u->thread = g_thread_new ("partime-update", update_main, self);
+  g_cond_signal (&u->cond);
+  g_mutex_unlock (&u->lock);
+}
+
+/* From PAUSED to READY: no new ones. What waits for a marker ends as the
+ * pipelines stop, which is between this and the next. */
+void
+gst_partime_update_quit (GstPartimeFilter *self)
+{
+  GstPartimeUpdate *u = &self->update;
+
+  g_mutex_lock (&u->lock);
+  u->quit = TRUE;
+  g_cond_signal (&u->cond);
+  g_mutex_unlock (&u->lock);
+}
+
+void
+gst_partime_update_join (GstPartimeFilter *self)
+{
+  GstPartimeUpdate *u = &self->update;
+
+  if (u->thread)
+    g_thread_join (u->thread);
+  if (u->ready)
+    update_drop_ready (self, u->ready, "the end came");
+  u->ready = NULL;
+  u->thread = NULL;
+  u->asked = 0;
+  u->quit = u->uncommitted = FALSE;
+}
+
+/* -- between two frames -- */
+
+/* What a model brings with it into the stream. */
+typedef struct
+{
+  GstPartimeModel *model;       /* lent */
+  GstPartimeFormat *format;     /* NULL: the one that is there will do */
+  GstEvent *caps;               /* NULL: they stay */
+  PtReplacement what;
+} Change;
+
+static gboolean
+change_same_input (PtNetwork *a, PtNetwork *b)
+{
+  g_autofree gchar *resize_a = pt_network_get (a, "network", "resize");
+  g_autofree gchar *resize_b = pt_network_get (b, "network", "resize");
+  g_autofree gchar *channels_a = pt_network_get (a, "network", "channels");
+  g_autofree gchar *channels_b = pt_network_get (b, "network", "channels");
+  const PtShape *x = pt_network_get_input_shape (a);
+  const PtShape *y = pt_network_get_input_shape (b);
+
+  return x->dims[2] == y->dims[2] && x->dims[3] == y->dims[3]
+      && g_strcmp0 (resize_a, resize_b) == 0
+      && g_strcmp0 (channels_a, channels_b) == 0;
+}
+
+static gboolean
+change_prepare (Change *change, GstPartimeFilter *self, GError **error)
+{
+  const GstVideoInfo *info = &self->format->info;
+  g_autoptr (GstCaps) before = NULL, after = NULL;
+
+  if (!change_same_input (self->model->network, change->model->network)) {
+    change->format = gst_partime_filter_new_format (self, change->model, info,
+        self->format->cuda != NULL, error);
+    if (!change->format && error && !*error)
+      g_set_error (error, PT_ERROR, PT_ERROR_UNSUPPORTED, "%s: cannot convert "
+          "these frames to what the network takes", change->model->path);
+    if (!change->format)
+      return FALSE;
+  }
+  if (self->output != GST_PARTIME_OUTPUT_NETWORK)
+    return TRUE;
+  before = gst_partime_source_make_caps (self->model, info);
+  after = gst_partime_source_make_caps (change->model, info);
+  if (!gst_caps_is_equal (before, after))
+    change->caps = gst_event_new_caps (after);
+  return TRUE;
+}
+
+/* With running_lock and the lock. */
+static gboolean
+change_take_over (Change *change, GstPartimeFilter *self, GError **error)
+{
+  GstPartimeItem last = {.kind = GST_PARTIME_LAST,.model = self->model };
+
+  if (!pt_pipeline_replace (self->model->pipeline, change->model->pipeline,
+          &change->what, error))
+    return FALSE;
+  /* the element's own reference goes with it */
+  gst_queue_array_push_tail_struct (self->queue, &last);
+  self->n_queued++;
+  g_queue_push_tail (&self->models, gst_partime_model_ref (change->model));
+  GST_OBJECT_LOCK (self);
+  self->model = gst_partime_model_ref (change->model);
+  GST_OBJECT_UNLOCK (self);
+  g_cond_broadcast (&self->cond);
+  return TRUE;
+}
+
+static void
+change_finish (Change *change, GstPartimeFilter *self)
+{
+  GstPartimeUpdate *u = &self->update;
+
+  gst_partime_filter_apply_live (self, change->model);
+  gst_partime_labels_change (self, change->model);
+  if (change->format) {
+    gst_partime_format_unref (self->format);
+    self->format = g_steal_pointer (&change->format);
+  }
+  if (change->caps) {
+    g_mutex_lock (&self->lock);
+    /* of another size than what is sent from here on */
+    g_clear_pointer (&self->newest, pt_result_unref);
+    g_clear_pointer (&self->newest_model, gst_partime_model_unref);
+    g_mutex_unlock (&self->lock);
+    gst_partime_filter_forward (self, g_steal_pointer (&change->caps));
+  }
+  g_mutex_lock (&u->lock);
+  u->uncommitted = u->asked & GST_PARTIME_UPDATE_MODEL;
+  g_mutex_unlock (&u->lock);
+  update_post (self, change->model->path, change->model->weights,
+      self->n_frames, &change->what, NULL);
+}
+
+static void
+update_change (GstPartimeFilter *self, GstPartimeModel *model)
+{
+  Change change = { .model = model };
+  g_autoptr (GError) error = NULL;
+  gboolean done = change_prepare (&change, self, &error)
+      && gst_partime_labels_fit (self, model, &error);
+
+  if (done) {
+    g_mutex_lock (&self->running_lock);
+    g_mutex_lock (&self->lock);
+    done = change_take_over (&change, self, &error);
+    g_mutex_unlock (&self->lock);
+    g_mutex_unlock (&self->running_lock);
+  }
+  if (done) {
+    change_finish (&change, self);
+    return;
+  }
+  g_clear_pointer (&change.format, gst_partime_format_unref);
+  g_clear_pointer (&change.caps, gst_event_unref);
+  update_refuse (self, model->path, model->weights, error);
+  gst_partime_update_retire (self, gst_partime_model_ref (model));
+}
+
+/* In the sink pad's thread, before a frame: a model that is ready takes over. */
+void
+gst_partime_update_commit (GstPartimeFilter *self)
+{
+  GstPartimeUpdate *u = &self->update;
+  g_autoptr (GstPartimeModel) model = NULL;
+
+  if (!g_atomic_pointer_get (&u->ready))
+    return;
+  g_mutex_lock (&u->lock);
+  model = u->ready;
+  g_atomic_pointer_set (&u->ready, NULL);
+  g_mutex_unlock (&u->lock);
+  if (model)
+    update_change (self, model);
+}

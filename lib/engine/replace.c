@@ -1,0 +1,324 @@
+/* SPDX-FileCopyrightText: partimefilter contributors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "engine/pipeline.h"
+
+#include "formats/weights.h"
+
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+/* One network takes the place of another between two frames: two pipelines
+ * run side by side, frames go to the new one from some frame on, and what the
+ * old one has learned by then goes over. */
+
+/* -- planning aside -- */
+
+static const PtLayer *
+replace_find_layer (PtNetwork *network, const gchar *name)
+{
+  gint i = pt_network_find_layer (network, name);
+
+  return i < 0 ? NULL : network->nodes[i].layer;
+}
+
+static guint
+replace_count_weights (const PtNetwork *network)
+{
+  guint n = 0;
+
+  for (guint i = 0; i < network->n_nodes; i++)
+    n += network->nodes[i].layer->n_weights;
+  return n;
+}
+
+static gboolean
+replace_same_weights (const PtLayer *a, const PtLayer *b)
+{
+  if (b == NULL || a->n_weights != b->n_weights)
+    return FALSE;
+  for (guint i = 0; i < a->n_weights; i++)
+    if (!g_str_equal (a->weights[i].name, b->weights[i].name)
+        || !pt_shape_equal (&a->weights[i].shape, &b->weights[i].shape))
+      return FALSE;
+  return TRUE;
+}
+
+/* By name and shape, in whatever order. */
+static gboolean
+replace_same_parameters (PtNetwork *a, PtNetwork *b)
+{
+  for (guint i = 0; i < a->n_nodes; i++)
+    if (a->nodes[i].layer->n_weights > 0
+        && !replace_same_weights (a->nodes[i].layer,
+            replace_find_layer (b, a->nodes[i].layer->name)))
+      return FALSE;
+  return replace_count_weights (a) == replace_count_weights (b);
+}
+
+/* Whether a cut that is good for one is for the other: as many layers, of the
+ * same shapes, on the same devices. */
+static gboolean
+replace_same_costs (PtNetwork *a, PtNetwork *b)
+{
+  if (a->n_nodes != b->n_nodes
+      || !g_str_equal (a->settings.devices, b->settings.devices)
+      || !g_str_equal (a->settings.stages, b->settings.stages)
+      || !pt_shape_equal (&a->input, &b->input))
+    return FALSE;
+  for (guint i = 0; i < a->n_nodes; i++)
+    if (!g_str_equal (a->nodes[i].layer->name, b->nodes[i].layer->name)
+        || !pt_shape_equal (&a->nodes[i].layer->output,
+            &b->nodes[i].layer->output))
+      return FALSE;
+  return replace_same_parameters (a, b);
+}
+
+static void
+replace_copy_placement (const PtPlacement *src, PtPlacement *dst)
+{
+  dst->n_stages = src->n_stages;
+  dst->devices = g_ptr_array_ref (src->devices);
+  dst->spans = g_memdup2 (src->spans, src->n_stages * sizeof *src->spans);
+}
+
+typedef struct
+{
+  PtPipeline *pipeline;
+  GError **error;
+} Plan;
+
+/* On a thread of its own, and so are all it starts: what they measure must not
+ * take the cores from the stages of the stream. */
+static gpointer
+replace_find_placement (gpointer data)
+{
+  Plan *plan = data;
+  PtPipeline *self = plan->pipeline;
+
+  setpriority (PRIO_PROCESS, gettid (), 19);
+  return GINT_TO_POINTER (pt_placement_find (&self->placement, self->network,
+          self->target_fps, plan->error));
+}
+
+/**
+ * pt_pipeline_start_beside:
+ * @self: a pipeline that does not run
+ * @running: another one
+ * @error: return location
+ *
+ * As pt_pipeline_start(), while @running goes on at its pace: a cut that
+ * devices=auto or stages=auto ask for is measured at the lowest priority, or
+ * taken from @running if the layers are the same.
+ *
+ * Returns: as pt_pipeline_start()
+ */
+gboolean
+pt_pipeline_start_beside (PtPipeline *self, PtPipeline *running,
+    GError **error)
+{
+  Plan plan = { self, error };
+  GThread *thread;
+
+  g_return_val_if_fail (!self->running, FALSE);
+  g_mutex_lock (&running->weights_lock);
+  if (running->running && running->given == NULL
+      && replace_same_costs (self->network, running->network))
+    replace_copy_placement (&running->placement, &self->placement);
+  g_mutex_unlock (&running->weights_lock);
+  if (self->placement.n_stages == 0) {
+    thread = g_thread_try_new ("pt-plan", replace_find_placement, &plan,
+        error);
+    if (thread == NULL || !GPOINTER_TO_INT (g_thread_join (thread)))
+      return FALSE;
+  }
+  return pt_pipeline_start (self, error);
+}
+
+/* -- handing over -- */
+
+/* What the stages of the new pipeline wait for. */
+typedef struct
+{
+  PtPipeline *old;
+  PtMarker *copy;               /* what @old has learned */
+  PtReplacement what;
+  GMutex lock;                  /* the first stage does it for all */
+  gboolean taken;
+} Handover;
+
+static void
+handover_free (gpointer data)
+{
+  Handover *self = data;
+
+  pt_marker_unref (self->copy);
+  pt_pipeline_unref (self->old);
+  g_mutex_clear (&self->lock);
+  g_free (self);
+}
+
+/* Weights into the network, counts into the statistics. */
+static gboolean
+handover_take (Handover *self, PtPipeline *next, PtTensorFile *file,
+    GError **error)
+{
+  if (self->taken)
+    return TRUE;
+  self->taken = TRUE;
+  if (self->what.kept_optimizer) {
+    pt_stats_follow (&next->main.stats, &self->old->main.stats);
+    pt_measures_follow (&next->main.measures, &self->old->main.measures);
+  }
+  return !self->what.kept_weights || pt_weights_take (next->network, file,
+      self->old->network->origin, error);
+}
+
+/* On each stage's thread of the new pipeline, before its first frame. A
+ * pipeline that failed leaves nothing. */
+static gboolean
+handover_run (PtStage *stage, PtMarker *marker, GError **error)
+{
+  Handover *self = marker->data;
+  PtTensorFile *file;
+  gboolean done;
+
+  if (!pt_pipeline_wait_marker (self->old, self->copy, NULL))
+    return TRUE;
+  file = pt_checkpoint_get_copy (self->copy, error);
+  if (file == NULL)
+    return FALSE;
+  g_mutex_lock (&self->lock);
+  done = handover_take (self, marker->pipeline, file, error);
+  g_mutex_unlock (&self->lock);
+  if (!done || !pt_resume_stage (stage, self->what.kept_optimizer ? file :
+          NULL, error))
+    return FALSE;
+  /* with other weights a loss says nothing of these */
+  if (!self->what.kept_weights)
+    pt_guard_reset (&stage->guard);
+  if (self->what.kept_optimizer)
+    pt_stage_note_update (stage, stage->arena.updates,
+        stage->stats.learning_rate);
+  return TRUE;
+}
+
+static void
+replace_compare (PtPipeline *self, PtPipeline *next, PtReplacement *info)
+{
+  const PtLearning *a = &self->learning, *b = &next->learning;
+
+  info->frame = self->main.frame;
+  info->same_parameters = replace_same_parameters (self->network,
+      next->network);
+  info->kept_weights = info->same_parameters && next->drew_weights;
+  info->kept_optimizer = info->same_parameters && a->mode != PT_MODE_OFF
+      && b->mode != PT_MODE_OFF
+      && g_str_equal (pt_optimizer_get_name (a->optimizer),
+      pt_optimizer_get_name (b->optimizer));
+}
+
+/* Frames kept to be learned from again, where they are of the same kind. */
+static void
+replace_swap_replay (PtPipeline *self, PtPipeline *next)
+{
+  PtReplay *a = &self->replay, *b = &next->replay;
+
+  if (a->capacity == b->capacity && a->capacity > 0
+      && pt_shape_equal (&a->inputs[0]->shape, &b->inputs[0]->shape)
+      && pt_shape_equal (&a->targets[0]->shape, &b->targets[0]->shape)
+      && a->targets[0]->dtype == b->targets[0]->dtype) {
+    PtReplay kept = *a;
+
+    *a = *b;
+    *b = kept;
+  }
+}
+
+/* The stream goes on: frames count on, and are stacked with those before. The
+ * caller has both locks. */
+static void
+replace_continue (PtPipeline *self, PtPipeline *next)
+{
+  next->main.frame = self->main.frame;
+  /* it has been counting time since it was planned */
+  pt_stats_reset (&next->main.stats);
+  pt_frame_maker_follow (&next->main.maker, &self->main.maker);
+  if (self->learning.mode == PT_MODE_OFF || next->learning.mode == PT_MODE_OFF)
+    return;
+  next->n_learning = self->n_learning;
+  replace_swap_replay (self, next);
+}
+
+static void
+replace_hand_over (PtPipeline *self, PtPipeline *next,
+    const PtReplacement *info)
+{
+  Handover *handover = g_new0 (Handover, 1);
+  g_autoptr (PtMarker) marker = NULL;
+
+  handover->old = pt_pipeline_ref (self);
+  handover->copy = pt_checkpoint_new_copy (self);
+  handover->what = *info;
+  g_mutex_init (&handover->lock);
+  if (info->kept_optimizer)
+    pt_stats_follow (&next->main.stats, &self->main.stats);
+  marker = pt_marker_new (next, handover_run, handover, handover_free);
+  pt_pipeline_send_marker (next, marker);
+  pt_pipeline_end_stream (self, handover->copy);
+}
+
+/**
+ * pt_pipeline_replace:
+ * @self: a running pipeline
+ * @next: another one that runs, see pt_pipeline_start_beside(), and that
+ *   nothing has been pushed to
+ * @info: (out): what @next goes on with
+ * @error: return location
+ *
+ * Lets @next go on where @self is: from here on frames are pushed to @next.
+ * @self drains as after pt_pipeline_drain(): frames pushed to it come out, all
+ * updates of theirs are applied except those whose gradients would have waited
+ * for frames to come, and pt_pipeline_pull() says %PT_FLOW_DRAINED; then it is
+ * to be stopped. So the frame at which networks change settles what either of
+ * them learns.
+ *
+ * If the parameters are the same (names and shapes) and both learn by the same
+ * optimizer, @next goes on with what that remembers, its schedule, and the
+ * counters; if @next's network had no weights of its own before it was
+ * started, also with the weights. Its first frame waits until @self has
+ * drained then. Frames count on, and with as many pixels and channels and the
+ * same normalisation those that are stacked or kept for replay are still
+ * there. Otherwise @next starts from its own weights and a new optimizer.
+ *
+ * If @self flushes later, end that before a flush of @next; stop it before
+ * @next. Does not wait. One thread at a time may push, or call this.
+ *
+ * Returns: %TRUE; %FALSE with the error if a stage of either has failed
+ */
+gboolean
+pt_pipeline_replace (PtPipeline *self, PtPipeline *next, PtReplacement *info,
+    GError **error)
+{
+  PtPipeline *failed = g_atomic_int_get (&self->failed) ? self :
+      g_atomic_int_get (&next->failed) ? next : NULL;
+
+  g_return_val_if_fail (self->running && next->running, FALSE);
+  if (failed != NULL) {
+    g_mutex_lock (&failed->error_lock);
+    g_propagate_error (error, g_error_copy (failed->error));
+    g_mutex_unlock (&failed->error_lock);
+    return FALSE;
+  }
+  g_mutex_lock (&self->push_lock);
+  g_mutex_lock (&next->push_lock);
+  replace_compare (self, next, info);
+  replace_continue (self, next);
+  if (info->kept_weights || info->kept_optimizer)
+    replace_hand_over (self, next, info);
+  g_mutex_unlock (&next->push_lock);
+  g_mutex_unlock (&self->push_lock);
+  return info->kept_weights || info->kept_optimizer
+      || pt_pipeline_drain (self, error) == PT_FLOW_OK;
+}
