@@ -195,21 +195,46 @@ static gboolean
 ops_dropout (OnnxImport *self, GError **error)
 {
   const OnnxValue *training = pt_onnx_get_input (self, 2);
+  g_autofree gfloat *trains = NULL;
 
-  if (training != NULL && (training->constant == NULL ||
-          training->constant->has_raw_data == FALSE ||
-          training->constant->raw_data.len != 1 ||
-          training->constant->raw_data.data[0] != 0) &&
-      (training->constant == NULL || training->constant->n_int32_data != 1 ||
-          training->constant->int32_data[0] != 0))
+  if (training != NULL && training->constant != NULL &&
+      (trains = pt_onnx_tensor_get_floats (self, training->constant,
+              error)) == NULL)
+    return FALSE;
+  if (training != NULL && (trains == NULL || trains[0] != 0))
     return pt_onnx_refuse (self, error, "found it in training, expected it in "
         "inference: export after model.eval()");
   return ops_identity (self, error);
 }
 
+/* All that comes from the picture is float here, whatever the model calls it;
+ * no layer has integers. */
+static gboolean
+ops_cast (OnnxImport *self, GError **error)
+{
+  const OnnxValue *like = pt_onnx_get_input (self, 1);
+  const gint64 to = like == NULL ? pt_onnx_get_int (self, "to", 0) :
+      like->constant == NULL ? ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT :
+      like->constant->data_type;
+
+  switch (to) {
+    case ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT:
+    case ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT16:
+    case ONNX__TENSOR_PROTO__DATA_TYPE__BFLOAT16:
+    case ONNX__TENSOR_PROTO__DATA_TYPE__DOUBLE:
+      return ops_identity (self, error);
+    default:
+      return pt_onnx_refuse (self, error, "found data type %" G_GINT64_FORMAT
+          " for what comes from the picture, expected one of floats: choose an "
+          "output before it (network.output)", to);
+  }
+}
+
 const OnnxOperator pt_onnx_ops[] = {
   {"BatchNormalization", ops_batch_norm,
       " epsilon momentum spatial training_mode is_test consumed_inputs "},
+  {"Cast", ops_cast, " to saturate "},
+  {"CastLike", ops_cast, " saturate "},
   {"Dropout", ops_dropout, " ratio seed is_test "},
   {"Gemm", ops_gemm, " alpha beta transA transB broadcast "},
   {"GlobalAveragePool", ops_global_average, " "},

@@ -75,17 +75,47 @@ output_check_weights (const OnnxImport *self, GError **error)
   return TRUE;
 }
 
+/* A network has a layer at least: one that changes nothing. */
+static gint
+output_add_copy (OnnxImport *self, const gchar *name, const OnnxValue *value,
+    GError **error)
+{
+  const PtShape *shape = pt_onnx_get_shape (self, value->layer);
+  GString *words = g_string_new ("shape=");
+  Onnx__NodeProto node;
+  gint layer;
+
+  onnx__node_proto__init (&node);
+  node.name = (gchar *) name;
+  node.op_type = "Output";
+  self->node = &node;
+  for (guint i = 0; i < shape->n_dims; i++)
+    g_string_append_printf (words, "%s%" G_GINT64_FORMAT, i ? ";" : "",
+        shape->dims[i]);
+  layer = pt_onnx_add_layer (self, "reshape", &value->layer, 1, words->str,
+      error);
+  g_string_free (words, TRUE);
+  self->node = NULL;
+  return layer;
+}
+
 gboolean
 pt_onnx_finish (OnnxImport *self, const gchar *name, GError **error)
 {
   const OnnxValue *value = g_hash_table_lookup (self->values, name);
   g_autofree gchar *quoted = pt_params_quote (name);
 
-  if (value == NULL || value->constant != NULL || value->layer < 0)
+  gint layer;
+
+  if (value == NULL || value->constant != NULL)
     return pt_onnx_fail (self, error, "found output %s that is %s, expected "
         "the result of a layer", quoted, value == NULL ? "made by no node" :
-        value->constant != NULL ? "constant" : "the input");
-  output_prune (self->network, value->layer);
+        "constant");
+  layer = value->layer != PT_NETWORK_INPUT ? value->layer :
+      output_add_copy (self, name, value, error);
+  if (layer == ONNX_NO_LAYER)
+    return FALSE;
+  output_prune (self->network, layer);
   if (!pt_network_infer (self->network, error) ||
       !output_check_weights (self, error))
     return FALSE;

@@ -10,7 +10,7 @@
 
 /* The bound of protobuf itself; larger models keep their weights aside. */
 #define MODEL_MAX_FILE G_MAXINT32
-#define MODEL_OLDEST 6
+#define MODEL_OLDEST 1
 #define MODEL_NEWEST 22
 
 /* Elements of folded constants, beside two for each byte of the model. */
@@ -271,15 +271,19 @@ model_refuse_operator (OnnxImport *self, GError **error)
 static gboolean
 model_check_frames (OnnxImport *self, GError **error)
 {
-  static const gchar apart[] = " Abs Add AveragePool BatchNormalization Cast "
-      "Ceil Celu Clip Concat Conv ConvTranspose Cos DepthToSpace Div Dropout "
-      "Elu Erf Exp Flatten Floor Gelu Gemm GlobalAveragePool GlobalMaxPool "
-      "GroupNormalization HardSigmoid HardSwish Identity "
-      "InstanceNormalization LRN LeakyRelu Log MatMul Max MaxPool Mean Min "
-      "Mish Mul Neg "
-      "PRelu Pow Reciprocal Relu Reshape Resize Round Selu Shrink Sigmoid Sign Sin "
-      "Slice Softmax Softplus Softsign SpaceToDepth Sqrt Sub Sum Tanh "
-      "ThresholdedRelu Upsample ";
+  static const gchar apart[] =
+      " Abs Add ArgMax ArgMin AveragePool BatchNormalization Cast Ceil Celu "
+      "Clip Concat Conv ConvTranspose Cos DepthToSpace Div Dropout Einsum Elu "
+      "Erf Exp Expand Flatten Floor Gather Gelu Gemm GlobalAveragePool "
+      "GlobalLpPool GlobalMaxPool GroupNormalization HardSigmoid HardSwish "
+      "Identity InstanceNormalization LayerNormalization LeakyRelu Log "
+      "LogSoftmax LpNormalization LpPool LRN MatMul Max MaxPool Mean "
+      "MeanVarianceNormalization Min Mish Mul Neg Pad Pow PRelu Reciprocal "
+      "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean "
+      "ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu Reshape Resize "
+      "Round Selu Shrink Sigmoid Sign Sin Slice Softmax Softplus Softsign "
+      "SpaceToDepth Split Sqrt Squeeze Sub Sum Tanh ThresholdedRelu Tile "
+      "Transpose Unsqueeze Upsample ";
   g_autofree gchar *word = g_strconcat (" ", self->node->op_type, " ", NULL);
 
   return self->batch == 1 || strstr (apart, word) != NULL ||

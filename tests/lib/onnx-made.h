@@ -25,6 +25,7 @@ typedef struct
   gchar *names[MAX_PARTS][8];
   Onnx__TensorProto tensors[MAX_PARTS];
   Onnx__AttributeProto attribute;
+  const gchar *setting;         /* "network.key=value", or NULL */
   gpointer opsets[1], inputs[1], outputs[1], dim_list[4],
       node_list[MAX_PARTS], tensor_list[MAX_PARTS], attributes[1];
 } Made;
@@ -122,10 +123,11 @@ static inline PtNetwork *
 made_parse (Made *made, const gchar *path, GError **error)
 {
   const gsize size = onnx__model_proto__get_packed_size (&made->model);
+  const gchar *const settings[] = { made->setting, NULL };
   g_autofree guint8 *data = g_malloc (size);
 
   onnx__model_proto__pack (&made->model, data);
-  return pt_onnx_parse (data, size, path, NULL, NULL, error);
+  return pt_onnx_parse (data, size, path, settings, NULL, error);
 }
 
 /* @text: nodes, separated by "; ". */
