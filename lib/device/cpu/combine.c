@@ -89,7 +89,7 @@ combine_pick (gconstpointer data, gint64 begin, gint64 end)
   for (gint64 line = begin; line < end; line++) {
     const gint64 offset = combine_find_line (desc, line);
     gfloat *y = job->y + line * inner->n;
-    const gfloat *x = job->x + offset;
+    const gfloat *x = job->x + MAX (offset, 0);
 
     if (offset < 0)
       combine_fill (y, inner->n, desc->fill);
