@@ -57,6 +57,7 @@ pt_measures_init (PtMeasures *self)
 static void
 measure_free_counts (PtMeasures *self)
 {
+  g_clear_pointer (&self->class_frame, g_free);
   g_clear_pointer (&self->class_newest, g_free);
   g_clear_pointer (&self->class_window, g_free);
   g_clear_pointer (&self->class_recent, g_free);
@@ -89,6 +90,7 @@ pt_measures_start (PtMeasures *self, PtTask task, guint n_classes,
   for (self->n = 0; self->n < PT_MAX_MEASURES
       && measure_kinds[task][self->n] != NULL; self->n++);
   if (task == PT_TASK_PIXEL_CLASSES) {
+    self->class_frame = g_new0 (guint64, n);
     self->class_newest = g_new0 (guint64, n);
     self->class_window = g_new0 (guint32, n * PT_MEASURE_WINDOW);
     self->class_recent = g_new0 (guint64, n);
@@ -202,7 +204,7 @@ measure_classes (PtMeasures *self, const PtMeasureFrame *frame,
   guint c = self->n_classes;
   const gfloat *x = frame->output->data;
   const gint32 *label = frame->target->data;
-  guint64 *hits = self->class_newest;
+  guint64 *hits = self->class_frame;
 
   if (hits != NULL)
     memset (hits, 0, 3 * (gsize) c * sizeof *hits);
@@ -333,6 +335,7 @@ measure_turn_counts (PtMeasures *self)
   guint32 *slot = self->class_window
       + n * (self->n_frames % PT_MEASURE_WINDOW);
 
+  memcpy (self->class_newest, self->class_frame, n * sizeof (guint64));
   for (gsize i = 0; i < n; i++) {
     self->class_recent[i] += self->class_newest[i];
     self->class_recent[i] -= slot[i];

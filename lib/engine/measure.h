@@ -37,6 +37,8 @@ typedef struct
   gdouble std;                  /* of the frames' normalisation */
   guint n;                      /* measures; the first is the loss */
 
+  guint64 *class_frame;         /* counts of the frame at hand, as below; of
+                                 * who adds */
   GMutex lock;                  /* of what follows */
   guint64 n_frames;             /* measured since the start */
   PtMeasureSums newest[PT_MAX_MEASURES];
