@@ -86,6 +86,7 @@ pt_pipeline_unref (PtPipeline *self)
   pt_pipeline_stop (self);
   g_ptr_array_unref (self->markers);
   pt_network_unref (self->network);
+  g_clear_pointer (&self->frame_device, pt_device_unref);
   pt_stats_clear (&self->stats);
   pt_measures_clear (&self->measures);
   g_cond_clear (&self->marker_changed);
@@ -122,6 +123,24 @@ void
 pt_pipeline_set_target_fps (PtPipeline *self, gdouble fps)
 {
   self->target_fps = fps;
+}
+
+/**
+ * pt_pipeline_set_frame_device:
+ * @self: a pipeline that does not run
+ * @device: (nullable): in whose memory frames will be, for
+ *   pt_pipeline_push_frame(); %NULL: in the host's
+ *
+ * Where the first stage turns out to be on another device, frames enter as
+ * pixels or tensors all the same; pt_pipeline_takes_frames() tells.
+ */
+void
+pt_pipeline_set_frame_device (PtPipeline *self, PtDevice *device)
+{
+  if (device != NULL)
+    pt_device_ref (device);
+  g_clear_pointer (&self->frame_device, pt_device_unref);
+  self->frame_device = device;
 }
 
 void
@@ -241,6 +260,16 @@ pipeline_start_stages (PtPipeline *self, GError **error)
   return started;
 }
 
+/* The first stage's device, if frames are in its memory. */
+static PtDevice *
+pipeline_find_frames (const PtPipeline *self)
+{
+  PtDevice *first = self->wiring.spans[0].device;
+
+  return self->frame_device != NULL && first->backend->normalise_frame != NULL
+      && pt_device_shares_memory (first, self->frame_device) ? first : NULL;
+}
+
 static gboolean
 pipeline_place (PtPipeline *self, GError **error)
 {
@@ -257,6 +286,8 @@ pipeline_place (PtPipeline *self, GError **error)
       self->network->settings.warmup);
   pt_wiring_init (&self->wiring, self->network, &self->learning,
       placement->spans, placement->n_stages);
+  self->wiring.host_looks = self->measures.task != PT_TASK_NONE;
+  self->wiring.frames = pipeline_find_frames (self);
   return pt_wiring_allocate (&self->wiring, error);
 }
 
@@ -269,8 +300,8 @@ pipeline_make_replay (PtPipeline *self, GError **error)
 
   if (self->learning.mode == PT_MODE_OFF || input->slots == NULL)
     return TRUE;
-  return pt_replay_init (&self->replay, self->learning.replay,
-      input->slots[0], target->slots[0], error);
+  return pt_replay_init (&self->replay, self->learning.replay, input, target,
+      error);
 }
 
 static gboolean
@@ -283,7 +314,7 @@ pipeline_prepare (PtPipeline *self, GError **error)
   pt_measures_start_for (&self->measures, self->network, &self->learning);
   if (!pipeline_place (self, error)
       || !pt_frame_maker_init (&self->maker, self->network, &self->learning,
-          error))
+          self->wiring.wires[0].pusher, error))
     return FALSE;
   g_mutex_lock (&self->settings_lock);
   self->rate = isnan (self->asked_rate) ? self->learning.rate :

@@ -21,6 +21,7 @@ struct _PtPipeline
   PtEventFunc event_func;
   gpointer event_data;
   gdouble target_fps;
+  PtDevice *frame_device;       /* where frames are; NULL: with the host */
 
   /* set between start and stop */
   gboolean running;

@@ -88,12 +88,12 @@ stream_replay (PtPipeline *self)
       && stream_wait_slots (self)
       && pt_replay_draw (&self->replay, self->learning.seed,
           pt_wire_get (input, self->sequence),
-          pt_wire_get (target, self->sequence))) {
+          pt_wire_get (target, self->sequence), NULL)) {
     pt_wiring_upload (&self->wiring, self->sequence, NULL);
     stream_send (self, &message);
   }
   pt_replay_keep (&self->replay, pt_wire_get (input, newest),
-      pt_wire_get (target, newest));
+      pt_wire_get (target, newest), NULL);
 }
 
 /* The frame is in the maker's history: fill the slots, send it off. */
@@ -111,10 +111,10 @@ stream_enter (PtPipeline *self, PtTensor *label, PtPushFlags flags)
   if (stream_wait_slots (self)) {
     if (input->slots != NULL)
       pt_frame_maker_fill_input (&self->maker, pt_wire_get (input,
-              self->sequence));
+              self->sequence), NULL);
     if (target->slots != NULL)
       message.has_target = pt_frame_maker_fill_target (&self->maker, label,
-          pt_wire_get (target, self->sequence));
+          pt_wire_get (target, self->sequence), NULL);
     pt_wiring_upload (wiring, self->sequence, NULL);
   }
   message.learn = stream_decide (self, message.has_target, flags);
@@ -188,6 +188,28 @@ stream_check_label (PtPipeline *self, const PtTensor *label, GError **error)
   return PT_FLOW_ERROR;
 }
 
+/* Before a frame is added: what another thread pushed is there. */
+static gboolean
+stream_begin (PtPipeline *self, GError **error)
+{
+  PtWiring *wiring = &self->wiring;
+
+  g_mutex_lock (&self->push_lock);
+  return wiring->frames == NULL
+      || pt_fences_wait (&wiring->entered, 0, wiring->frames, error);
+}
+
+/* Unless it could not be @added, the frame goes in. */
+static PtFlow
+stream_end (PtPipeline *self, gboolean added, PtTensor *target,
+    PtPushFlags flags)
+{
+  if (added)
+    stream_enter (self, target, flags);
+  g_mutex_unlock (&self->push_lock);
+  return added ? PT_FLOW_OK : PT_FLOW_ERROR;
+}
+
 /**
  * pt_pipeline_push_pixels:
  * @self: a running pipeline
@@ -218,11 +240,95 @@ pt_pipeline_push_pixels (PtPipeline *self, const guint8 *pixels, gsize stride,
   if (flow != PT_FLOW_OK
       || (flow = stream_wait_room (self, flags, error)) != PT_FLOW_OK)
     return flow;
-  g_mutex_lock (&self->push_lock);
-  pt_frame_maker_add_pixels (&self->maker, pixels, stride);
-  stream_enter (self, target, flags);
-  g_mutex_unlock (&self->push_lock);
-  return PT_FLOW_OK;
+  return stream_end (self, stream_begin (self, error)
+      && pt_frame_maker_add_pixels (&self->maker, pixels, stride, error),
+      target, flags);
+}
+
+static PtFlow
+stream_refuse_frame (PtPipeline *self, const PtFrameView *view,
+    GError **error)
+{
+  const PtSettings *s = &self->network->settings;
+
+  if (self->wiring.frames == NULL)
+    g_set_error (error, PT_ERROR, PT_ERROR_UNSUPPORTED, "pushing a frame in "
+        "the memory of a device: found a first stage on %s, expected one on "
+        "the device that pt_pipeline_set_frame_device() was told of",
+        self->wiring.spans[0].device->name);
+  else
+    g_set_error (error, PT_ERROR, PT_ERROR_SHAPE, "pushing a frame: found a "
+        "view of %dx%d with %d channels, expected %dx%d with %d",
+        view->out_width, view->out_height, view->channels, s->width,
+        s->height, s->channels);
+  return PT_FLOW_ERROR;
+}
+
+/**
+ * pt_pipeline_push_frame:
+ * @self: a running pipeline, of which pt_pipeline_takes_frames()
+ * @frame: in the memory of the device that pt_pipeline_set_frame_device() was
+ *   told of; its description is copied
+ * @view: what the network sees of it, as large as the network's input; mean
+ *   and std are the network's, whatever they are here
+ * @target: (nullable): as for pt_pipeline_push_pixels()
+ * @flags: see #PtPushFlags
+ * @error: return location
+ *
+ * As pt_pipeline_push_pixels(), for frames in a device's memory, which it does
+ * not leave: the network's input is made of them there, in order, while the
+ * first stage is at work on frames before. The call does not wait for that:
+ * the frame must stay as it is until its result comes, or until
+ * pt_pipeline_wait_frames().
+ *
+ * Returns: as pt_pipeline_push_pixels(); also %PT_FLOW_ERROR with
+ *   %PT_ERROR_UNSUPPORTED where it takes no frames, %PT_ERROR_SHAPE for a view
+ *   of another size, %PT_ERROR_DEVICE; nothing is pushed then
+ */
+PtFlow
+pt_pipeline_push_frame (PtPipeline *self, const PtFrame *frame,
+    const PtFrameView *view, PtTensor *target, PtPushFlags flags,
+    GError **error)
+{
+  const PtSettings *s = &self->network->settings;
+  PtFlow flow = stream_check_label (self, target, error);
+
+  if (flow != PT_FLOW_OK)
+    return flow;
+  if (self->wiring.frames == NULL || view->out_width != s->width
+      || view->out_height != s->height || view->channels != s->channels)
+    return stream_refuse_frame (self, view, error);
+  if ((flow = stream_wait_room (self, flags, error)) != PT_FLOW_OK)
+    return flow;
+  return stream_end (self, stream_begin (self, error)
+      && pt_frame_maker_add_frame (&self->maker, frame, view, error),
+      target, flags);
+}
+
+/**
+ * pt_pipeline_takes_frames:
+ * @self: a running pipeline
+ *
+ * Returns: whether pt_pipeline_push_frame() may be called: the first stage is
+ *   on the device that pt_pipeline_set_frame_device() was told of
+ */
+gboolean
+pt_pipeline_takes_frames (PtPipeline *self)
+{
+  return self->wiring.frames != NULL;
+}
+
+/**
+ * pt_pipeline_wait_frames:
+ * @self: a running pipeline
+ *
+ * Waits until all frames that were pushed have been read: from then on their
+ * memory may be written or freed.
+ */
+void
+pt_pipeline_wait_frames (PtPipeline *self)
+{
+  pt_fences_wait (&self->wiring.entered, 0, NULL, NULL);
 }
 
 /**
@@ -259,11 +365,9 @@ pt_pipeline_push (PtPipeline *self, PtTensor *frame, PtTensor *target,
   }
   if ((flow = stream_wait_room (self, flags, error)) != PT_FLOW_OK)
     return flow;
-  g_mutex_lock (&self->push_lock);
-  pt_frame_maker_add_tensor (&self->maker, frame);
-  stream_enter (self, target, flags);
-  g_mutex_unlock (&self->push_lock);
-  return PT_FLOW_OK;
+  return stream_end (self, stream_begin (self, error)
+      && pt_frame_maker_add_tensor (&self->maker, frame, error), target,
+      flags);
 }
 
 /* The slot of the frame before, which is kept if it is for this
@@ -279,7 +383,7 @@ stream_get_before (PtPipeline *self, const PtMessage *message,
   self->measured_sequence = message->sequence;
   self->measured_frame = message->frame;
   return next && self->learning.target == PT_TARGET_NEXT ?
-      pt_wire_get (target, before) : NULL;
+      pt_wire_get_seen (target, before) : NULL;
 }
 
 /* The output lies where the target does. */
@@ -298,7 +402,7 @@ stream_measure (PtPipeline *self, const PtMessage *message,
   frame.before = stream_get_before (self, message, target);
   if (!result->valid || !message->has_target)
     return;
-  frame.target = pt_wire_get (target, message->sequence);
+  frame.target = pt_wire_get_seen (target, message->sequence);
   pt_measures_add (&self->measures, &frame, result->measures);
 }
 

@@ -75,6 +75,10 @@ struct Device
 
 /* Whether @data is in a GPU's memory, or the host's that GPUs know. */
 bool is_known (const void *data);
+/* Whether it is in a GPU's. */
+bool is_on_gpu (const void *data);
+/* Counts what is copied between a GPU and the host. */
+void count_bytes (const void *dst, const void *src, size_t bytes);
 /* The calling thread's current GPU. */
 Device *current ();
 guint count_devices ();

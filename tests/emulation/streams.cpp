@@ -200,6 +200,7 @@ cudaMemcpyAsync (void *dst, const void *src, size_t bytes,
     return end (cudaErrorStreamCaptureUnsupported);
   }
   return submit_counted (PT_EMULATED_COPY, stream,[=] {
+        count_bytes (dst, src, bytes);
         memcpy (dst, src, bytes);
       });
 }

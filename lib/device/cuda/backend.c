@@ -1,8 +1,8 @@
 /* SPDX-FileCopyrightText: partimefilter contributors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-#include "device/cuda/frame.h"
 #include "device/cuda/lane.h"
+#include "device/cuda/overlay.h"
 
 /* Why there are no GPUs; CUDA says the same of a driver that is missing and
  * one that is too old. */
@@ -256,6 +256,9 @@ const PtBackend pt_backend_cuda = {
   .replay = backend_replay,
   .recording_free = backend_recording_free,
   .pack_frame = pt_cuda_frame_pack,
+  .normalise_frame = pt_cuda_frame_normalise,
+  .stack_frame = pt_cuda_frame_stack,
+  .blend_frame = pt_cuda_overlay_blend,
   .ops = {
     [PT_OP_CONV] = &pt_cuda_conv,
     [PT_OP_CONV_DATA] = &pt_cuda_conv_data,
