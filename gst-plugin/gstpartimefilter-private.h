@@ -135,9 +135,10 @@ struct _GstPartimeFilter
   GstBufferPool *pool;          /* output=network */
   GstVideoInfo picture_info;
   gboolean need_pool;           /* downstream is to be asked again */
-  gboolean blends;              /* downstream, what comes as metadata */
   GstBuffer *last_picture;
   GstPartimeFormat *score_format;       /* [output] kind=error */
+  GstPartimeCudaPainter *painter;       /* of @painted, in CUDA memory */
+  GstVideoInfo painted;
   gint64 last_save, first_stats, last_stats;    /* us */
   gint saving;                  /* atomic: checkpoints under way */
   GstPartimeStatsFile *stats_file;      /* NULL: none asked for */
@@ -193,8 +194,12 @@ gboolean gst_partime_filter_query_cuda (GstPartimeFilter *self,
     GstQuery *query);
 GstPartimeFormat *gst_partime_filter_new_format (GstPartimeFilter *self,
     const GstVideoInfo *info, gboolean cuda, GError **error);
-gboolean gst_partime_filter_compose_cuda (GstPartimeFilter *self,
+gboolean gst_partime_filter_draw_cuda (GstPartimeFilter *self,
     GstPartimeFormat *format, PtResult *result, GstBuffer *buffer);
+void gst_partime_filter_clear_painter (GstPartimeFilter *self);
+gboolean gst_partime_filter_push (GstPartimeFilter *self, GstBuffer *buffer,
+    PtTensor *target, PtPushFlags flags, PtFlow *flow, GError **error);
+void gst_partime_filter_wait_cuda (GstPartimeFilter *self);
 
 /* queries.c */
 gboolean gst_partime_filter_sink_query (GstPad *pad, GstObject *parent,

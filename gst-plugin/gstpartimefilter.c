@@ -109,20 +109,22 @@ filter_from_pipeline (GstPartimeFilter *self, PtFlow flow,
   return GST_FLOW_ERROR;
 }
 
-/* Converts and pushes; @flow tells also if there was no room for it. */
+/* @flow tells also if there was no room for it. */
 static GstFlowReturn
 filter_infer (GstPartimeFilter *self, GstBuffer *buffer, PtPushFlags flags,
     PtFlow *flow)
 {
   g_autoptr (GError) error = NULL;
-  GstPartimeSight sight = { NULL };
   GstPartimeLabel *label;
   GstFlowReturn labelled = gst_partime_labels_take (self, buffer, &label);
+  gboolean read;
 
   if (labelled != GST_FLOW_OK)
     return labelled;
-  if (!gst_partime_format_see (self->format, buffer, &sight, &error)) {
-    gst_partime_labels_give_back (self, label);
+  read = gst_partime_filter_push (self, buffer, label ? label->target : NULL,
+      flags, flow, &error);
+  gst_partime_labels_give_back (self, label);
+  if (!read) {
     if (error)
       return filter_from_pipeline (self, PT_FLOW_ERROR, error);
     if (g_atomic_int_compare_and_exchange (&self->failed, 0, 1))
@@ -132,10 +134,6 @@ filter_infer (GstPartimeFilter *self, GstBuffer *buffer, PtPushFlags flags,
               "caps", gst_buffer_get_size (buffer)));
     return GST_FLOW_ERROR;
   }
-  *flow = pt_pipeline_push_pixels (self->pipeline, sight.pixels, sight.stride,
-      label ? label->target : NULL, flags, &error);
-  gst_partime_sight_clear (&sight);
-  gst_partime_labels_give_back (self, label);
   return filter_from_pipeline (self, *flow, error);
 }
 
@@ -175,6 +173,8 @@ filter_chain_latest (GstPartimeFilter *self, GstBuffer *buffer)
     gst_buffer_unref (buffer);
     return flow;
   }
+  /* it goes on before its result comes */
+  gst_partime_filter_wait_cuda (self);
   g_mutex_lock (&self->lock);
   if (self->newest) {
     newest = pt_result_ref (self->newest);

@@ -343,6 +343,9 @@ gst_partime_filter_start (GstPartimeFilter *self)
   if (g_atomic_int_get (&self->failed))
     return FALSE;
   pt_pipeline_set_target_fps (self->pipeline, session_find_rate (self));
+  pt_pipeline_set_frame_device (self->pipeline, self->format->cuda ?
+      gst_partime_cuda_get_module ()->picture_get_device (self->format->cuda)
+      : NULL);
   if (!pt_pipeline_start (self->pipeline, &error)) {
     gst_partime_filter_post_error (self, error, NULL);
     return FALSE;
@@ -393,6 +396,7 @@ gst_partime_filter_close (GstPartimeFilter *self)
   g_clear_pointer (&self->drawing, gst_partime_drawing_free);
   g_clear_pointer (&self->checkpoint, g_free);
   g_clear_pointer (&self->score_format, gst_partime_format_unref);
+  gst_partime_filter_clear_painter (self);
   gst_partime_labels_close (self);
   g_clear_pointer (&self->stats_file, gst_partime_stats_file_close);
   gst_partime_classes_close (self);

@@ -64,6 +64,7 @@ gst_partime_source_clear (GstPartimeFilter *self)
 {
   GstPartimeItem *item;
 
+  gst_partime_filter_wait_cuda (self);
   g_mutex_lock (&self->lock);
   while ((item = gst_queue_array_pop_head_struct (self->queue))) {
     source_keep_sticky (self, item);
@@ -232,7 +233,7 @@ source_annotate (GstPartimeFilter *self, GstPartimeFormat *format,
   if (!overlay || !self->drawing)
     return TRUE;
   if (format->cuda)
-    return gst_partime_filter_compose_cuda (self, format, result, *buffer);
+    return gst_partime_filter_draw_cuda (self, format, result, *buffer);
   if (!gst_video_frame_map (&frame, &format->info, *buffer,
           GST_MAP_READWRITE))
     return FALSE;

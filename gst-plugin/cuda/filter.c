@@ -114,42 +114,87 @@ gst_partime_filter_new_format (GstPartimeFilter *self,
   return gst_partime_format_new_cuda (info, self->network, self->cuda, error);
 }
 
-/* Whether drawings that are metadata get drawn. */
+/* Whether frames of the format go into the network where they are. */
 static gboolean
-filter_ask_blends (GstPartimeFilter *self)
+filter_takes_cuda (GstPartimeFilter *self)
 {
-  g_autoptr (GstCaps) caps = gst_pad_get_current_caps (self->srcpad);
-  g_autoptr (GstQuery) query = gst_query_new_allocation (caps, FALSE);
-
-  return gst_pad_peer_query (self->srcpad, query)
-      && gst_query_find_allocation_meta (query,
-      GST_VIDEO_OVERLAY_COMPOSITION_META_API_TYPE, NULL);
+  return self->format->cuda && pt_pipeline_takes_frames (self->pipeline,
+      gst_partime_cuda_get_module ()->picture_get_device (self->format->cuda));
 }
 
-/* Puts the drawing of @result on @buffer, writable, as metadata: the frame is
- * not touched. Where downstream does not draw it, nobody does. */
+/* Converts and pushes. Returns: FALSE if @buffer could not be read; then
+ * @error is set, or it is no frame. */
 gboolean
-gst_partime_filter_compose_cuda (GstPartimeFilter *self,
+gst_partime_filter_push (GstPartimeFilter *self, GstBuffer *buffer, PtTensor *target,
+    PtPushFlags flags, PtFlow *flow, GError **error)
+{
+  GstPartimeSight sight = { NULL };
+
+  if (filter_takes_cuda (self)) {
+    *flow = gst_partime_cuda_get_module ()->picture_push (self->format->cuda,
+        self->pipeline, buffer, target, flags, error);
+    return TRUE;
+  }
+  if (!gst_partime_format_see (self->format, buffer, &sight, error))
+    return FALSE;
+  *flow = pt_pipeline_push_pixels (self->pipeline, sight.pixels, sight.stride,
+      target, flags, error);
+  gst_partime_sight_clear (&sight);
+  return TRUE;
+}
+
+/* Until the frames that went in have been read. Nothing is pushed now. */
+void
+gst_partime_filter_wait_cuda (GstPartimeFilter *self)
+{
+  if (self->cuda && self->pipeline)
+    pt_pipeline_wait_frames (self->pipeline);
+}
+
+void
+gst_partime_filter_clear_painter (GstPartimeFilter *self)
+{
+  if (self->painter)
+    gst_partime_cuda_get_module ()->painter_free (self->painter);
+  self->painter = NULL;
+}
+
+static gboolean
+filter_paint (GstPartimeFilter *self, GstPartimeFormat *format,
+    PtResult *result, GstBuffer *buffer, GError **error)
+{
+  const GstPartimeCudaModule *module = gst_partime_cuda_get_module ();
+  GstVideoRectangle place = gst_partime_drawing_place (self->drawing,
+      &format->view, &format->info);
+  g_autofree PtOverlayColour *colours = NULL;
+  PtOverlayStyle style;
+  const gfloat *y;
+  gfloat range;
+
+  if (!self->painter || !gst_video_info_is_equal (&self->painted,
+          &format->info)) {
+    gst_partime_filter_clear_painter (self);
+    colours = gst_partime_drawing_style (self->drawing, &format->info,
+        &style);
+    self->painter = module->painter_new (self->cuda, &format->info, &style,
+        error);
+    self->painted = format->info;
+  }
+  y = gst_partime_drawing_values (self->drawing,
+      pt_tensor_get_data (result->output), &range);
+  return self->painter && module->painter_draw (self->painter, y, range,
+      buffer, &place, error);
+}
+
+/* Draws @result on @buffer, writable, on the GPU. */
+gboolean
+gst_partime_filter_draw_cuda (GstPartimeFilter *self,
     GstPartimeFormat *format, PtResult *result, GstBuffer *buffer)
 {
-  GstVideoOverlayComposition *composition;
+  g_autoptr (GError) error = NULL;
 
-  if (self->need_pool) {
-    self->blends = filter_ask_blends (self);
-    self->need_pool = FALSE;
-    if (!self->blends)
-      GST_ELEMENT_WARNING (self, STREAM, NOT_IMPLEMENTED,
-          ("results are not drawn: frames are in CUDA memory, and nothing "
-              "behind says that it blends pictures; cudadownload before this "
-              "element has them drawn, overlay=false is without"), (NULL));
-  }
-  if (!self->blends)
+  if (filter_paint (self, format, result, buffer, &error))
     return TRUE;
-  composition = gst_partime_drawing_compose (self->drawing,
-      pt_tensor_get_data (result->output), &format->view, &format->info);
-  if (!composition)
-    return FALSE;
-  gst_buffer_add_video_overlay_composition_meta (buffer, composition);
-  gst_video_overlay_composition_unref (composition);
-  return TRUE;
+  gst_partime_filter_post_error (self, error, NULL);
+  return FALSE;
 }

@@ -308,14 +308,16 @@ pt_pipeline_push_frame (PtPipeline *self, const PtFrame *frame,
 /**
  * pt_pipeline_takes_frames:
  * @self: a running pipeline
+ * @device: in whose memory frames are
  *
- * Returns: whether pt_pipeline_push_frame() may be called: the first stage is
- *   on the device that pt_pipeline_set_frame_device() was told of
+ * Returns: whether pt_pipeline_push_frame() may be called with them:
+ *   pt_pipeline_set_frame_device() was told, and the first stage is there
  */
 gboolean
-pt_pipeline_takes_frames (PtPipeline *self)
+pt_pipeline_takes_frames (PtPipeline *self, PtDevice *device)
 {
-  return self->wiring.frames != NULL;
+  return self->wiring.frames != NULL
+      && pt_device_shares_memory (self->wiring.frames, device);
 }
 
 /**

@@ -309,7 +309,7 @@ PT_API PtFlow pt_pipeline_push_frame (PtPipeline *self, const PtFrame *frame,
     const PtFrameView *view, PtTensor *target, PtPushFlags flags,
     GError **error);
 PT_API void pt_pipeline_set_frame_device (PtPipeline *self, PtDevice *device);
-PT_API gboolean pt_pipeline_takes_frames (PtPipeline *self);
+PT_API gboolean pt_pipeline_takes_frames (PtPipeline *self, PtDevice *device);
 PT_API void pt_pipeline_wait_frames (PtPipeline *self);
 PT_API void pt_pipeline_get_stats (PtPipeline *self, PtPipelineStats *stats);
 PT_API void pt_pipeline_get_stage_stats (PtPipeline *self, guint stage,
