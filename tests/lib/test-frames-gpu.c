@@ -78,7 +78,7 @@ typedef struct
   PtTensor *memory, *source;    /* frames, and the same with the host */
   gpointer fence;
   gboolean late;                /* frames come with the fence */
-  guint next;                   /* frame to come */
+  GAsyncQueue *orders, *done;   /* of frames to come, counted from 1 */
 } Store;
 
 static void
@@ -275,18 +275,22 @@ test_mixed (void)
   store_clear (&store);
 }
 
-/* On a stream of its own. */
+/* On a stream of its own, as asked to. */
 static gpointer
 bring (gpointer data)
 {
   Store *store = data;
   const PtBackend *backend = store->device->backend;
-  gsize at = store->next * PIXELS;
+  gpointer order;
 
-  backend->enter (store->device);
-  backend->copy (store->device, (guint8 *) store->memory->data + at,
-      (guint8 *) store->source->data + at, PIXELS, NULL);
-  backend->fence_signal (store->device, store->fence, NULL);
+  while ((order = g_async_queue_pop (store->orders)) != data) {
+    gsize at = (GPOINTER_TO_SIZE (order) - 1) * PIXELS;
+
+    backend->copy (store->device, (guint8 *) store->memory->data + at,
+        (guint8 *) store->source->data + at, PIXELS, NULL);
+    backend->fence_signal (store->device, store->fence, NULL);
+    g_async_queue_push (store->done, order);
+  }
   return NULL;
 }
 
@@ -302,20 +306,25 @@ test_order (void)
   Outcome expected = run (&item, FALSE), outcome = { 0 };
   g_autofree guint8 *zeros = g_malloc0 (N_FRAMES * PIXELS);
   const PtBackend *backend;
+  GThread *thread;
   Store store;
 
   store_init (&store, TRUE);
   backend = store.device->backend;
   store.late = TRUE;
+  store.orders = g_async_queue_new ();
+  store.done = g_async_queue_new ();
+  thread = g_thread_new ("bring", bring, &store);
   pt_pipeline_set_frame_device (pipeline, store.device);
   pt_pipeline_start (pipeline, &error);
   g_assert_no_error (error);
   backend->upload (store.device, store.memory->data, zeros, N_FRAMES * PIXELS,
       &error);
-  for (store.next = 0; store.next < N_FRAMES; store.next++) {
+  for (guint f = 0; f < N_FRAMES; f++) {
     pt_emulation_hold (0, TRUE);
-    g_thread_join (g_thread_new ("bring", bring, &store));
-    g_assert_cmpint (push (pipeline, &store, store.next, NULL, &error), ==,
+    g_async_queue_push (store.orders, GSIZE_TO_POINTER (f + 1));
+    g_async_queue_pop (store.done);
+    g_assert_cmpint (push (pipeline, &store, f, NULL, &error), ==,
         PT_FLOW_OK);
     pt_emulation_hold (0, FALSE);
     pt_pipeline_wait_frames (pipeline);
@@ -325,6 +334,10 @@ test_order (void)
     take (pipeline, &outcome);
   }
   g_assert_cmpuint (outcome.hash, ==, expected.hash);
+  g_async_queue_push (store.orders, &store);
+  g_thread_join (thread);
+  g_async_queue_unref (store.orders);
+  g_async_queue_unref (store.done);
   pt_pipeline_stop (pipeline);
   store_clear (&store);
 }
