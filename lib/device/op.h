@@ -14,7 +14,8 @@ G_BEGIN_DECLS
  * gives the fields of PtOpArgs that are read -> written. "acc" adds. */
 typedef enum
 {
-  PT_OP_CONV,                   /* x w [b] -> y, with activation */
+  PT_OP_CONV,                   /* x w [b] [add] -> y, with activation of the
+                                 * sum of all */
   PT_OP_CONV_DATA,              /* dy w -> dx */
   PT_OP_CONV_WEIGHTS,           /* x dy -> dw [db] */
   PT_OP_LINEAR,                 /* x w [b] -> y, with activation */
@@ -130,6 +131,7 @@ typedef struct
   gboolean bias;
   PtActivation activation;
   gfloat alpha;
+  gboolean add;                 /* something of the output's shape */
 } PtConvDesc;
 
 typedef struct
@@ -279,6 +281,7 @@ typedef struct
   const PtTensor *x;
   const PtTensor *w;            /* in the layout of pt_op_pack() */
   const PtTensor *b;
+  const PtTensor *add;
   PtTensor *y;
   const PtTensor *dy;
   PtTensor *dx;

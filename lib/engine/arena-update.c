@@ -173,12 +173,20 @@ pt_arena_trust (PtArena *self, GError **error)
       || arena_copy_to (self, &self->good, error);
 }
 
-/* Puts a copy of the state to the proof; the one before has stood it. */
+/* Puts a copy of the state to the proof; the one before has stood it. No
+ * output need show that weights are not finite, since a ReLU may take NaN for
+ * 0: they are looked at, and the last good state comes back then. */
 gboolean
 pt_arena_copy_aside (PtArena *self, GError **error)
 {
   PtArenaCopy good = self->good;
+  gdouble square = 0;
 
+  if (self->learned_bytes > 0 && !pt_op_run (self->dot, &(PtOpArgs) {
+          .x = self->learned, .w = self->learned, .sum = &square }, error))
+    return FALSE;
+  if (!isfinite (square))
+    return pt_arena_roll_back (self, error);
   if (self->has_candidate) {
     self->good = self->candidate;
     self->candidate = good;

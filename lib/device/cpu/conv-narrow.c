@@ -40,7 +40,7 @@ narrow_get_run (const PtOpDesc *desc)
 gboolean
 pt_conv_narrow_suits (const PtOpDesc *desc)
 {
-  return desc->conv.groups == 1 &&
+  return desc->conv.groups == 1 && !desc->conv.add &&
       pt_shape_get_dim (&desc->x, 0) == 1 &&
       pt_shape_c (&desc->y) <= PT_CONV_NARROW_MAX &&
       narrow_get_run (desc) >= LANES;

@@ -62,8 +62,8 @@ static gboolean
 conv_forward_pd (PtOp *op, const ConvGeometry *geometry, gboolean bias,
     PtActivation activation, dnnl_primitive_desc_t *pd, GError **error)
 {
-  g_auto (PtDnnlAttr) attr = pt_dnnl_attr_new (activation,
-      op->desc.conv.alpha, error);
+  g_auto (PtDnnlAttr) attr = pt_dnnl_attr_new_add (activation,
+      op->desc.conv.alpha, op->desc.conv.add ? &geometry->y : NULL, error);
   dnnl_convolution_desc_t conv;
 
   return attr != NULL &&
@@ -83,7 +83,8 @@ conv_weights_md (const_dnnl_primitive_desc_t pd)
 }
 
 /* Settles the layout of the weights by planning the forward pass without bias
- * and activation, which is the hint that the gradients need. */
+ * and activation, which is the hint that the gradients need. With something to
+ * add other kernels do it. */
 static gboolean
 conv_prepare (PtOp *op, ConvGeometry *geometry, dnnl_primitive_desc_t *hint,
     GError **error)
@@ -157,6 +158,8 @@ conv_plan (PtOp *op, GError **error)
       error) &&
       (!desc->bias || pt_dnnl_step_add (&self->conv, op, DNNL_ARG_BIAS,
           &geometry.b, error)) &&
+      (!desc->add || pt_dnnl_step_add (&self->conv, op, DNNL_ARG_ADD,
+          &geometry.y, error)) &&
       pt_dnnl_step_add (&self->conv, op, DNNL_ARG_DST, &geometry.y, error);
 }
 
@@ -174,6 +177,8 @@ conv_run (PtOp *op, const PtOpArgs *args, GError **error)
       pt_dnnl_step_set (step, DNNL_ARG_WEIGHTS, args->w->data, error) &&
       (!op->desc.conv.bias ||
       pt_dnnl_step_set (step, DNNL_ARG_BIAS, args->b->data, error)) &&
+      (!op->desc.conv.add ||
+      pt_dnnl_step_set (step, DNNL_ARG_ADD, args->add->data, error)) &&
       pt_dnnl_step_set (step, DNNL_ARG_DST, args->y->data, error) &&
       pt_dnnl_step_run (step, op, error);
 }
