@@ -12,6 +12,7 @@ deps_build="meson ninja-build gcc libc6-dev pkg-config libglib2.0-dev
 deps_run="gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good
   gstreamer1.0-libav"
 deps_test="g++ python3 python3-gi gir1.2-gstreamer-1.0 python3-numpy python3-torch python3-pil procps"
+deps_fuzz="clang libclang-rt-dev libomp-dev"
 
 as_root () {
   if [ "$(id -u)" = 0 ]; then

@@ -42,7 +42,7 @@ fail () {
   exit 1
 }
 
-install_deps build run test || fail "error: the packages are not all there"
+install_deps build run test fuzz || fail "error: the packages are not all there"
 if [ ! -f $folder/build.ninja ]; then
   echo "== setting up $folder"
   # shellcheck disable=SC2086

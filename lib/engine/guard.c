@@ -229,39 +229,62 @@ guard_scan_numbers (const gchar **at, gdouble *numbers, guint n)
   return TRUE;
 }
 
-/* What pt_guard_print() wrote; anything else leaves it as after a reset. */
-void
-pt_guard_scan (PtGuard *self, const gchar *text)
+/* The same for counts, which are at most @most. */
+static gboolean
+guard_scan_counts (const gchar **at, guint64 *counts, guint n, gdouble most)
 {
-  gdouble numbers[11], more[5], loss;
-  guint64 n;
+  for (guint i = 0; i < n; i++) {
+    gdouble number;
 
-  pt_guard_reset (self);
-  if (!guard_scan_numbers (&text, numbers, G_N_ELEMENTS (numbers)))
-    return;
-  if (!(numbers[8] > 0 && numbers[8] <= 1))
-    return;
-  n = numbers[0];
-  self->n_learned = numbers[1];
-  self->n_bad = numbers[2];
-  self->plateau_n = numbers[3];
-  self->plateau_bad = numbers[4];
-  self->plateau_rest = numbers[5];
-  self->first = numbers[6];
-  self->best = numbers[7];
-  self->scale = numbers[8];
-  self->plateau_sum = numbers[9];
-  self->plateau_best = numbers[10];
-  for (guint64 i = 0; i < n; i++) {
+    if (!guard_scan_numbers (at, &number, 1) ||
+        !(number >= 0 && number <= most))
+      return FALSE;
+    counts[i] = number;
+  }
+  return TRUE;
+}
+
+static gboolean
+guard_scan (PtGuard *self, const gchar *text)
+{
+  guint64 counts[3], plateau[3];
+  gdouble numbers[5], more[5], loss;
+
+  if (!guard_scan_counts (&text, counts, 3, 1ULL << 53) ||
+      !guard_scan_counts (&text, plateau, 3, G_MAXINT) ||
+      !guard_scan_numbers (&text, numbers, G_N_ELEMENTS (numbers)) ||
+      !(numbers[2] > 0 && numbers[2] <= 1))
+    return FALSE;
+  self->n_learned = counts[1];
+  self->n_bad = counts[2];
+  self->plateau_n = plateau[0];
+  self->plateau_bad = plateau[1];
+  self->plateau_rest = plateau[2];
+  self->first = numbers[0];
+  self->best = numbers[1];
+  self->scale = numbers[2];
+  self->plateau_sum = numbers[3];
+  self->plateau_best = numbers[4];
+  for (guint64 i = 0; i < counts[0]; i++) {
     if (!guard_scan_numbers (&text, &loss, 1))
-      return;
+      return FALSE;
     self->losses[self->n_losses++ % self->window] = loss;
   }
   if (!guard_scan_numbers (&text, more, G_N_ELEMENTS (more)))
-    return;
+    return FALSE;
   self->was_invalid = more[0] != 0;
   self->n_trial = CLAMP (more[1], 0, GUARD_TRIAL);
   self->trial_sum = more[2];
   self->bar = more[3];
   self->bearable = more[4];
+  return TRUE;
+}
+
+/* What pt_guard_print() wrote; anything else leaves it as after a reset. */
+void
+pt_guard_scan (PtGuard *self, const gchar *text)
+{
+  pt_guard_reset (self);
+  if (!guard_scan (self, text))
+    pt_guard_reset (self);
 }

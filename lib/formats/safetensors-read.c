@@ -106,6 +106,9 @@ reader_check_depth (const Reader *self, const gchar *header, gsize length,
   for (gsize i = 0; i < length; i++) {
     const gchar c = header[i];
 
+    if (i > 0 && depth == 0 && !g_ascii_isspace (c))
+      return reader_fail (self, error, "found more at byte %" G_GSIZE_FORMAT
+          " of the header, expected its end", i);
     if (in_string && c == '\\')
       i++;
     else if (c == '"')

@@ -120,21 +120,14 @@ narrow_row (const PtConvNarrow *n, gint64 oy, gint64 ky)
 PT_INLINE void
 narrow_sum_lanes (Vec v[LANES])
 {
-  const VecMask low = { 0, 8, 2, 10, 4, 12, 6, 14 };
-  const VecMask high = { 1, 9, 3, 11, 5, 13, 7, 15 };
-  const VecMask low2 = { 0, 1, 8, 9, 4, 5, 12, 13 };
-  const VecMask high2 = { 2, 3, 10, 11, 6, 7, 14, 15 };
-  const VecMask low4 = { 0, 1, 2, 3, 8, 9, 10, 11 };
-  const VecMask high4 = { 4, 5, 6, 7, 12, 13, 14, 15 };
-
   UNROLL for (gint i = 0; i < 8; i += 2)
-    v[i] = __builtin_shuffle (v[i], v[i + 1], low)
-        + __builtin_shuffle (v[i], v[i + 1], high);
+    v[i] = __builtin_shufflevector (v[i], v[i + 1], 0, 8, 2, 10, 4, 12, 6, 14)
+        + __builtin_shufflevector (v[i], v[i + 1], 1, 9, 3, 11, 5, 13, 7, 15);
   UNROLL for (gint i = 0; i < 8; i += 4)
-    v[i] = __builtin_shuffle (v[i], v[i + 2], low2)
-        + __builtin_shuffle (v[i], v[i + 2], high2);
-  v[0] = __builtin_shuffle (v[0], v[4], low4)
-      + __builtin_shuffle (v[0], v[4], high4);
+    v[i] = __builtin_shufflevector (v[i], v[i + 2], 0, 1, 8, 9, 4, 5, 12, 13)
+        + __builtin_shufflevector (v[i], v[i + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+  v[0] = __builtin_shufflevector (v[0], v[4], 0, 1, 2, 3, 8, 9, 10, 11)
+      + __builtin_shufflevector (v[0], v[4], 4, 5, 6, 7, 12, 13, 14, 15);
 }
 
 /* The last vector of a run begins early enough to be whole. Keeps of it what
