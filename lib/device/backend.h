@@ -82,6 +82,10 @@ typedef struct
    * is done behind @fence; NULL: the thread itself waits. */
   gboolean (*fence_wait) (PtDevice *device, gpointer fence, PtDevice *waiter,
       GError **error);
+  /* A fence that notes when it is passed, which takes a little longer; and the
+   * ns between two, or -1 where that cannot be told yet. */
+  gpointer (*clock_new) (PtDevice *device, GError **error);
+  gint64 (*clock_between) (PtDevice *device, gpointer from, gpointer to);
   /* What the calling thread hands to @device between the first two is kept,
    * not done; the third does it, as often as wanted. */
   gboolean (*record) (PtDevice *device, GError **error);

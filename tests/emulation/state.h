@@ -40,6 +40,7 @@ struct CUstream_st
 struct CUevent_st
 {
   pt_emulation::Device *device;
+  bool timed;
   std::mutex lock;
   std::shared_ptr < pt_emulation::Point > point;        /* NULL: never recorded */
   cudaStream_t captured = nullptr;      /* it was recorded while this captured */

@@ -148,14 +148,37 @@ backend_enter (PtDevice *device)
 }
 
 static gpointer
-backend_fence_new (PtDevice *device, GError **error)
+backend_new_event (PtDevice *device, guint flags, GError **error)
 {
   cudaEvent_t event = NULL;
 
-  if (pt_cuda_lane (device, error) == NULL || !PT_CUDA (device,
-          cudaEventCreateWithFlags (&event, cudaEventDisableTiming), error))
+  if (pt_cuda_lane (device, error) == NULL
+      || !PT_CUDA (device, cudaEventCreateWithFlags (&event, flags), error))
     return NULL;
   return event;
+}
+
+static gpointer
+backend_fence_new (PtDevice *device, GError **error)
+{
+  return backend_new_event (device, cudaEventDisableTiming, error);
+}
+
+static gpointer
+backend_clock_new (PtDevice *device, GError **error)
+{
+  return backend_new_event (device, cudaEventDefault, error);
+}
+
+static gint64
+backend_clock_between (PtDevice *device, gpointer from, gpointer to)
+{
+  gfloat ms = 0;
+
+  if (cudaEventElapsedTime (&ms, from, to) == cudaSuccess)
+    return ms * 1e6;
+  cudaGetLastError ();
+  return -1;
 }
 
 static void
@@ -251,6 +274,8 @@ const PtBackend pt_backend_cuda = {
   .fence_free = backend_fence_free,
   .fence_signal = backend_fence_signal,
   .fence_wait = backend_fence_wait,
+  .clock_new = backend_clock_new,
+  .clock_between = backend_clock_between,
   .record = backend_record,
   .recorded = backend_recorded,
   .replay = backend_replay,

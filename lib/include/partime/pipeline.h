@@ -197,7 +197,8 @@ typedef struct
  * @dropped: gradients left out since start, because the loss or they
  *   themselves were not finite, or weights had just been put back
  * @learning_rate: the rate of its last update, staleness and warm-up included
- * @forward: ns, running mean of the forward pass
+ * @forward: ns, running mean of the forward pass; where frames are handed to a
+ *   GPU in advance, this and the next two are its own time, of every fourth
  * @backward: ns, running mean of the backward pass without the update
  * @update: ns, running mean of the optimizer's pass
  * @memory: bytes it holds on the device
