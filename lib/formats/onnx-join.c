@@ -85,6 +85,37 @@ join_collect (OnnxImport *self, gint *layers, guint n, guint *rank,
   return TRUE;
 }
 
+/* A convolution that nobody else reads adds what was there before it itself:
+ * the end of ResNet's blocks. */
+static gboolean
+join_takes (const OnnxImport *self, const OnnxValue *x, const OnnxValue *other)
+{
+  const PtLayer *layer = x->layer == PT_NETWORK_INPUT ? NULL :
+      self->network->nodes[x->layer].layer;
+  g_autofree gchar *activation = NULL;
+
+  if (layer == NULL || !x->alone || layer->n_inputs != 1 ||
+      !g_str_equal (layer->kind->name, "conv2d") || other->layer >= x->layer ||
+      x->rank != other->rank || !pt_shape_equal (&layer->output,
+          pt_onnx_get_shape (self, other->layer)))
+    return FALSE;
+  activation =
+      pt_params_get (layer->kind->params, layer->options, "activation");
+  return g_str_equal (activation, "none");
+}
+
+static gboolean
+join_into (OnnxImport *self, const OnnxValue *x, const OnnxValue *other,
+    GError **error)
+{
+  PtNode *node = &self->network->nodes[x->layer];
+
+  node->inputs[1] = other->layer;
+  node->layer->inputs[1] = *pt_onnx_get_shape (self, other->layer);
+  node->layer->n_inputs = 2;
+  return pt_layer_infer (node->layer, error) && pt_onnx_pass (self, x, error);
+}
+
 static gboolean
 join_add (OnnxImport *self, GError **error)
 {
@@ -100,6 +131,9 @@ join_add (OnnxImport *self, GError **error)
 
     if (a && b && a->constant != NULL && b->constant == NULL)
       return join_add_bias (self, b, a->constant, error);
+    if (a && b && a->constant == NULL && b->constant == NULL &&
+        join_takes (self, a, b))
+      return join_into (self, a, b, error);
   }
   if (!join_collect (self, layers, n, &rank, error))
     return FALSE;
