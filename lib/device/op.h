@@ -56,10 +56,13 @@ typedef enum
                                  * towards what scale dw was */
   PT_OP_CHECK_FINITE,           /* x -> finite; or y: an int32, 0 or 1, on the
                                  * device */
-  /* the next two only where work can be recorded */
+  /* the next ones only where work can be recorded */
   PT_OP_GATE,                   /* x (a double's bytes) target (int32, NULL: 1)
                                  * -> y (int32): whether x is finite and target
                                  * not 0 */
+  PT_OP_CAST,                   /* x -> y: of any size, in the 16 bits of the
+                                 * workspace's precision; where products are
+                                 * of those */
   PT_OP_GO,                     /* x (a double's bytes: the square of the
                                  * gradient's norm) target (int32) slots[0] (a
                                  * uint64's bytes: steps so far) -> slots[0],
@@ -280,6 +283,7 @@ typedef struct
 {
   const PtTensor *x;
   const PtTensor *w;            /* in the layout of pt_op_pack() */
+  const PtTensor *half;         /* w as PT_OP_CAST has it; or NULL */
   const PtTensor *b;
   const PtTensor *add;
   PtTensor *y;

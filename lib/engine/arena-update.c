@@ -120,7 +120,7 @@ pt_arena_step (PtArena *self, gdouble rate, gboolean *applied, GError **error)
   if (!update_segments (self, sums, scale, rate, error))
     return FALSE;
   self->updates++;
-  return TRUE;
+  return pt_arena_cast (self, error);
 }
 
 /* The square of the gradient's norm into @square, a double's bytes. */
@@ -153,7 +153,15 @@ pt_arena_step_live (PtArena *self, const PtLive *lives, GError **error)
     if (!pt_op_run (segment->update, &args, error))
       return FALSE;
   }
-  return TRUE;
+  return pt_arena_cast (self, error);
+}
+
+/* The weights have changed, or may have. */
+gboolean
+pt_arena_cast (PtArena *self, GError **error)
+{
+  return self->cast == NULL || pt_op_run (self->cast, &(PtOpArgs) {
+        .x = self->values, .y = self->half_values }, error);
 }
 
 static gboolean
@@ -203,5 +211,5 @@ pt_arena_roll_back (PtArena *self, GError **error)
   self->updates = self->good.updates;
   self->n_summed = self->good.n_summed;
   return pt_device_copy (self->span->device, self->state, self->good.state,
-      error);
+      error) && pt_arena_cast (self, error);
 }

@@ -105,7 +105,9 @@ pt_affine_forward (const PtLayer *layer, PtLayerPlan *plan,
 {
   PtOp *apart = plan->ops[ACTIVATION];
   PtTensor *y = apart != NULL ? args->saved[0] : args->y;
-  PtOpArgs run = {.x = args->x[0], .w = args->w[WEIGHT], .y = y };
+  PtOpArgs run = {.x = args->x[0], .w = args->w[WEIGHT],
+    .half = args->half[WEIGHT], .y = y
+  };
 
   if (layer->n_weights > BIAS)
     run.b = args->w[BIAS];
@@ -137,7 +139,9 @@ gboolean
 pt_affine_backward (const PtLayer *layer, PtLayerPlan *plan,
     const PtLayerArgs *args, GError **error)
 {
-  PtOpArgs data = {.dy = args->dy, .w = args->w[WEIGHT], .dx = args->dx[0] };
+  PtOpArgs data = {.dy = args->dy, .w = args->w[WEIGHT],
+    .half = args->half[WEIGHT], .dx = args->dx[0]
+  };
   PtOpArgs weights = {.x = args->x[0], .dy = args->dy,
     .dw = args->dw[WEIGHT]
   };

@@ -9,8 +9,10 @@
 
 #include "conv-cases.h"
 #include "device/cuda/conv.h"
+#include "emulation.h"
 #include "fake-plan.h"
 #include "op-test.h"
+#include "stream.h"
 
 /* Half of the last bit. */
 #define UNIT(precision) ((precision) == PT_PRECISION_BF16 ? 1 / 256. : \
@@ -312,11 +314,55 @@ test_small_gradients (void)
   pt_workspace_clear (&workspace);
 }
 
+/* The same GPU, whose engine casts no weights. */
+static PtBackend each_time;
+
+static guint64
+learn (const gchar *mode, const gchar *devices, const gchar *precision,
+    guint *launches)
+{
+  g_autoptr (PtNetwork) network = stream_network (mode, devices, "2,3,2");
+  g_autoptr (PtPipeline) pipeline = NULL;
+  StreamSums sums = { 0 };
+
+  g_assert_true (pt_network_set (network, "pipeline", "precision", precision,
+          NULL));
+  pipeline = stream_start (network);
+  stream_feed (pipeline, &sums, 0, 20);
+  *launches = pt_emulation_count (PT_EMULATED_LAUNCH);
+  stream_feed (pipeline, &sums, 20, 8);
+  *launches = pt_emulation_count (PT_EMULATED_LAUNCH) - *launches;
+  stream_drain (pipeline);
+  g_assert_cmpuint (sums.invalid, ==, 0);
+  pt_pipeline_stop (pipeline);
+  return stream_hash_weights (network) ^ sums.hash;
+}
+
+/* Weights of 16 bits are cast when they have changed, and are the same. */
+static void
+test_weights (gconstpointer mode)
+{
+  static const gchar *const precisions[] = { "bf16", "fp16" };
+
+  for (guint i = 0; i < G_N_ELEMENTS (precisions); i++) {
+    guint once, often;
+    guint64 kept = learn (mode, "planned:0", precisions[i], &once);
+    guint64 cast = learn (mode, "each-time:0", precisions[i], &often);
+
+    g_assert_cmpuint (kept, ==, cast);
+    g_test_message ("%u launches, %u if cast each time", once, often);
+    g_assert_cmpuint (once, <, often);
+  }
+}
+
 gint
 main (gint argc, gchar **argv)
 {
+  static const gchar *const modes[] = { "off", "exact", "partime", "delayed" };
   static const gchar *const precisions[] = { "fp32", "tf32", "bf16", "fp16" };
 
+  /* its plans are loops that wait */
+  g_setenv ("PARTIME_RECORD", "0", TRUE);
   op_test_init (&argc, &argv);
   for (guint i = 0; i < G_N_ELEMENTS (precisions); i++) {
     g_autofree gchar *path = g_strconcat ("/cudnn-ops/", precisions[i], NULL);
@@ -326,6 +372,16 @@ main (gint argc, gchar **argv)
     g_test_add_data_func (path, GUINT_TO_POINTER (i), test_precision);
     if (i >= PT_PRECISION_BF16)
       g_test_add_data_func (cast, GUINT_TO_POINTER (i), test_cast);
+  }
+  each_time = *pt_device_find_backend ("planned", NULL);
+  each_time.name = "each-time";
+  each_time.ops[PT_OP_CAST] = NULL;
+  pt_device_add_backend (&each_time);
+  for (guint i = 0; i < G_N_ELEMENTS (modes); i++) {
+    g_autofree gchar *path = g_strconcat ("/cudnn-ops/weights/", modes[i],
+        NULL);
+
+    g_test_add_data_func (path, modes[i], test_weights);
   }
   g_test_add_func ("/cudnn-ops/direct", test_direct);
   g_test_add_func ("/cudnn-ops/small-gradients", test_small_gradients);

@@ -318,6 +318,7 @@ const PtBackend pt_backend_cuda = {
     [PT_OP_PROJECT] = &pt_cuda_project,
     [PT_OP_CHECK_FINITE] = &pt_cuda_check_finite,
     [PT_OP_GATE] = &pt_cuda_gate,
+    [PT_OP_CAST] = &pt_cuda_cast,
     [PT_OP_GO] = &pt_cuda_go,
   },
 };

@@ -131,3 +131,15 @@ pt_cuda_join (PtOp *op, const PtCudaProduct *product, gint64 n,
         return pt_cuda_each (&launch, n / N, job, error);
       });
 }
+
+static gboolean
+cast_run (PtOp *op, const PtOpArgs *args, GError **error)
+{
+  return pt_cuda_narrow (op, op->workspace->precision, 1,
+      args->x->size / sizeof (gfloat), args->x->data, args->y->data, error);
+}
+
+const PtOpImpl pt_cuda_cast = {
+  .plan = pt_cuda_plan_nothing,
+  .run = cast_run,
+};

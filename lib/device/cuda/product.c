@@ -133,17 +133,20 @@ pt_cuda_product_plan (PtOp *op, const PtCudaProduct *product, GError **error)
   return TRUE;
 }
 
-/* Copies of 16 bits of what is read; @pointers become theirs. */
+/* Copies of 16 bits of what is read, @half of the weights if it is there;
+ * @pointers become theirs. */
 static gboolean
-product_narrow (Product *self, PtOp *op, guint8 *scratch, gpointer *pointers,
-    GError **error)
+product_narrow (Product *self, PtOp *op, const PtTensor *half,
+    guint8 *scratch, gpointer *pointers, GError **error)
 {
   const PtConvGraph *graph = &self->product.graph;
 
   for (guint i = 0; i < PT_CONV_B; i++) {
     gpointer copy = scratch + self->offsets[i];
 
-    if (i != product_written[graph->pass] && !pt_cuda_narrow (op,
+    if (i == PT_CONV_W && half != NULL && i != product_written[graph->pass])
+      copy = half->data;
+    else if (i != product_written[graph->pass] && !pt_cuda_narrow (op,
             graph->precision, i == PT_CONV_Y ? product_get_scale (graph) : 1,
             product_count (graph, i), pointers[i], copy, error))
       return FALSE;
@@ -204,7 +207,7 @@ pt_cuda_product_run (PtOp *op, const PtOpArgs *args, GError **error)
     return self->product.direct->run (op, args, error);
   to = pointers[written];
   if (product_is_narrow (&self->product.graph) &&
-      !product_narrow (self, op, room, pointers, error))
+      !product_narrow (self, op, args->half, room, pointers, error))
     return FALSE;
   return pt_plan_run (self->plan, op, pointers,
       self->plan->workspace > 0 ? room + self->workspace : NULL, error) &&
