@@ -140,7 +140,8 @@ static const gchar *const conv2d_samples[] = {
 
 const PtLayerKind pt_layer_conv2d = {
   .name = "conv2d",
-  .summary = "convolution with learned kernels, torch.nn.Conv2d",
+  .summary = "convolution with learned kernels, torch.nn.Conv2d; a second input is "
+      "added before the activation",
   .options_size = sizeof (Conv2dOptions),
   .params = conv2d_params,
   .min_inputs = 1,
