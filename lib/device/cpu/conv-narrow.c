@@ -40,7 +40,7 @@ narrow_get_run (const PtOpDesc *desc)
 gboolean
 pt_conv_narrow_suits (const PtOpDesc *desc)
 {
-  return desc->conv.groups == 1 && !desc->conv.add &&
+  return desc->conv.groups == 1 &&
       pt_shape_get_dim (&desc->x, 0) == 1 &&
       pt_shape_c (&desc->y) <= PT_CONV_NARROW_MAX &&
       narrow_get_run (desc) >= LANES;
@@ -72,6 +72,9 @@ pt_conv_narrow_init (PtConvNarrow *narrow, const PtOp *op, GError **error)
     *desc, pt_shape_c (x), pt_shape_h (x), pt_shape_w (x), pt_shape_c (y),
     pt_shape_h (y), pt_shape_w (y)
   };
+  /* it comes after what is added */
+  if (desc->add)
+    narrow->desc.activation = PT_ACTIVATION_NONE;
   narrow_find_inner (narrow);
   narrow->n_runs = is_dense ? 1 : desc->kernel[1];
   narrow->run = narrow_get_run (&op->desc);

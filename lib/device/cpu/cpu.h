@@ -103,10 +103,6 @@ gboolean pt_dnnl_packing_unpack (PtDnnlPacking *packing, PtOp *op,
     const PtTensor *device, PtTensor *host, GError **error);
 void pt_dnnl_packing_clear (PtDnnlPacking *packing);
 /* Attributes with the user's scratchpad and @activation applied last. */
-/* @add: of what is added before the activation, DNNL_ARG_ADD; or NULL */
-#define DNNL_ARG_ADD (DNNL_ARG_ATTR_MULTIPLE_POST_OP (0) | DNNL_ARG_SRC_1)
-dnnl_primitive_attr_t pt_dnnl_attr_new_add (PtActivation activation,
-    gfloat alpha, const dnnl_memory_desc_t *add, GError **error);
 dnnl_primitive_attr_t pt_dnnl_attr_new (PtActivation activation, gfloat alpha,
     GError **error);
 /* The channels-last descriptor of a (1, C, H, W). */

@@ -234,19 +234,16 @@ dnnl_util_alpha (PtActivation activation, gfloat alpha)
 
 static gboolean
 dnnl_util_attr_append (dnnl_primitive_attr_t attr, PtActivation activation,
-    gfloat alpha, const dnnl_memory_desc_t *add, GError **error)
+    gfloat alpha, GError **error)
 {
   dnnl_post_ops_t ops = NULL;
   gboolean ok;
 
   if (!PT_DNNL (dnnl_post_ops_create (&ops), error))
     return FALSE;
-  ok = (add == NULL || PT_DNNL (dnnl_post_ops_append_binary (ops,
-              dnnl_binary_add, add), error)) &&
-      (activation == PT_ACTIVATION_NONE ||
-      PT_DNNL (dnnl_post_ops_append_eltwise (ops, 1,
-              dnnl_util_activation (activation),
-              dnnl_util_alpha (activation, alpha), 0), error)) &&
+  ok = PT_DNNL (dnnl_post_ops_append_eltwise (ops, 1,
+          dnnl_util_activation (activation),
+          dnnl_util_alpha (activation, alpha), 0), error) &&
       PT_DNNL (dnnl_primitive_attr_set_post_ops (attr, ops), error);
   dnnl_post_ops_destroy (ops);
   return ok;
@@ -255,20 +252,14 @@ dnnl_util_attr_append (dnnl_primitive_attr_t attr, PtActivation activation,
 dnnl_primitive_attr_t
 pt_dnnl_attr_new (PtActivation activation, gfloat alpha, GError **error)
 {
-  return pt_dnnl_attr_new_add (activation, alpha, NULL, error);
-}
-
-dnnl_primitive_attr_t
-pt_dnnl_attr_new_add (PtActivation activation, gfloat alpha,
-    const dnnl_memory_desc_t *add, GError **error)
-{
   g_auto (PtDnnlAttr) attr = NULL;
 
   if (!PT_DNNL (dnnl_primitive_attr_create (&attr), error) ||
       !PT_DNNL (dnnl_primitive_attr_set_scratchpad_mode (attr,
               dnnl_scratchpad_mode_user), error))
     return NULL;
-  if (!dnnl_util_attr_append (attr, activation, alpha, add, error))
+  if (activation != PT_ACTIVATION_NONE &&
+      !dnnl_util_attr_append (attr, activation, alpha, error))
     return NULL;
   return g_steal_pointer (&attr);
 }
