@@ -15,12 +15,13 @@ PT_FRAME_HD gfloat
 pt_overlay_value (const PtOverlay *self, gint c, gfloat x, gfloat y)
 {
   gfloat tx = x - floorf (x), ty = y - floorf (y), top, low;
-  gint l = pt_frame_clamp ((gint) floorf (x), self->style.width);
-  gint r = pt_frame_clamp ((gint) floorf (x) + 1, self->style.width);
-  gint a = pt_frame_clamp ((gint) floorf (y), self->style.height) * self->style.width;
-  gint b = pt_frame_clamp ((gint) floorf (y) + 1, self->style.height) * self->style.width;
-  const gfloat *from = self->y + c;
+  gint w = self->style.width, h = self->style.height;
   gint n = self->style.channels;
+  gint l = pt_frame_clamp ((gint) floorf (x), w);
+  gint r = pt_frame_clamp ((gint) floorf (x) + 1, w);
+  gint a = pt_frame_clamp ((gint) floorf (y), h) * w;
+  gint b = pt_frame_clamp ((gint) floorf (y) + 1, h) * w;
+  const gfloat *from = self->y + c;
 
   top = from[(a + l) * n] + tx * (from[(a + r) * n] - from[(a + l) * n]);
   low = from[(b + l) * n] + tx * (from[(b + r) * n] - from[(b + l) * n]);
