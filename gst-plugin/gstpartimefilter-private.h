@@ -89,6 +89,9 @@ typedef struct
   guint n_classes;              /* 0: the output is not classes */
   GstStructure *tensor_info;
   GstPartimeFormat *score_format;       /* [output] kind=error; source side */
+  GstPartimeCudaPainter *painter;       /* of @painted, in CUDA memory; source
+                                         * side */
+  GstVideoInfo painted;
 } GstPartimeModel;
 
 /* What waits for its turn at the source pad. */
@@ -177,7 +180,6 @@ struct _GstPartimeFilter
   GstBufferPool *pool;          /* output=network */
   GstVideoInfo picture_info;
   gboolean need_pool;           /* downstream is to be asked again */
-  gboolean blends;              /* downstream, what comes as metadata */
   GstBuffer *last_picture;
   gint64 last_save, first_stats, last_stats;    /* us */
   gint saving;                  /* atomic: checkpoints under way */
@@ -221,6 +223,8 @@ GstPartimeModel *gst_partime_model_new (GstPartimeFilter *self,
 GstPartimeModel *gst_partime_model_new_shared (GstPartimeFilter *self,
     const gchar *path, PtNetwork *network, PtPipeline *pipeline,
     GError **error);
+void gst_partime_model_clear_painter (GstPartimeModel *self);
+void gst_partime_model_wait_frames (GstPartimeModel *self);
 PtFlow gst_partime_model_push (GstPartimeModel *self,
     const GstPartimeSight *sight, PtTensor *target, PtPushFlags flags,
     GError **error);
@@ -302,9 +306,11 @@ gboolean gst_partime_filter_query_cuda (GstPartimeFilter *self,
 GstPartimeFormat *gst_partime_filter_new_format (GstPartimeFilter *self,
     GstPartimeModel *model, const GstVideoInfo *info, gboolean cuda,
     GError **error);
-gboolean gst_partime_filter_compose_cuda (GstPartimeFilter *self,
+gboolean gst_partime_filter_draw_cuda (GstPartimeFilter *self,
     GstPartimeModel *model, GstPartimeFormat *format, PtResult *result,
     GstBuffer *buffer);
+gboolean gst_partime_filter_push (GstPartimeFilter *self, GstBuffer *buffer,
+    PtTensor *target, PtPushFlags flags, PtFlow *flow, GError **error);
 
 /* queries.c */
 gboolean gst_partime_filter_sink_query (GstPad *pad, GstObject *parent,

@@ -83,9 +83,9 @@
  * no longer, if the next ten losses are as high, as when the stream changed).
  *
  * Where there is a GPU, frames in CUDA memory pass without crossing to the
- * host: the GPU makes of each what the network sees, and only that is copied.
- * Nothing is drawn on them; downstream is given the drawing as
- * #GstVideoOverlayCompositionMeta if it blends such.
+ * host: the GPU makes of each what the network sees, and draws the result on
+ * it. The picture that the network sees stays there too, if the first stage is
+ * on the same GPU and the network is not shared; else it alone is copied.
  *
  * ## Example launch lines
  * |[
@@ -130,20 +130,22 @@ filter_from_pipeline (GstPartimeFilter *self, PtFlow flow,
   return GST_FLOW_ERROR;
 }
 
-/* Converts and pushes; @flow tells also if there was no room for it. */
+/* @flow tells also if there was no room for it. */
 static GstFlowReturn
 filter_infer (GstPartimeFilter *self, GstBuffer *buffer, PtPushFlags flags,
     PtFlow *flow)
 {
   g_autoptr (GError) error = NULL;
-  GstPartimeSight sight = { NULL };
   GstPartimeLabel *label;
   GstFlowReturn labelled = gst_partime_labels_take (self, buffer, &label);
+  gboolean read;
 
   if (labelled != GST_FLOW_OK)
     return labelled;
-  if (!gst_partime_format_see (self->format, buffer, &sight, &error)) {
-    gst_partime_labels_give_back (self, label);
+  read = gst_partime_filter_push (self, buffer, label ? label->target : NULL,
+      flags, flow, &error);
+  gst_partime_labels_give_back (self, label);
+  if (!read) {
     if (error)
       return filter_from_pipeline (self, PT_FLOW_ERROR, error);
     if (g_atomic_int_compare_and_exchange (&self->failed, 0, 1))
@@ -153,10 +155,6 @@ filter_infer (GstPartimeFilter *self, GstBuffer *buffer, PtPushFlags flags,
               "caps", gst_buffer_get_size (buffer)));
     return GST_FLOW_ERROR;
   }
-  *flow = gst_partime_model_push (self->model, &sight,
-      label ? label->target : NULL, flags, &error);
-  gst_partime_sight_clear (&sight);
-  gst_partime_labels_give_back (self, label);
   return filter_from_pipeline (self, *flow, error);
 }
 
@@ -200,6 +198,8 @@ filter_chain_latest (GstPartimeFilter *self, GstBuffer *buffer)
     gst_buffer_unref (buffer);
     return flow;
   }
+  /* it goes on before its result comes */
+  gst_partime_model_wait_frames (self->model);
   g_mutex_lock (&self->lock);
   if (self->newest) {
     newest = pt_result_ref (self->newest);

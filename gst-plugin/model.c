@@ -13,6 +13,14 @@ gst_partime_model_ref (GstPartimeModel *self)
   return g_atomic_rc_box_acquire (self);
 }
 
+void
+gst_partime_model_clear_painter (GstPartimeModel *self)
+{
+  if (self->painter)
+    gst_partime_cuda_get_module ()->painter_free (self->painter);
+  self->painter = NULL;
+}
+
 static void
 model_clear (gpointer data)
 {
@@ -24,6 +32,7 @@ model_clear (gpointer data)
   g_clear_pointer (&self->network, pt_network_unref);
   g_clear_pointer (&self->drawing, gst_partime_drawing_free);
   g_clear_pointer (&self->score_format, gst_partime_format_unref);
+  gst_partime_model_clear_painter (self);
   gst_clear_structure (&self->tensor_info);
   g_free (self->path);
   g_free (self->weights);
@@ -205,6 +214,15 @@ gst_partime_model_push (GstPartimeModel *self, const GstPartimeSight *sight,
       sight->stride, target, flags, error) :
       pt_pipeline_push_pixels (self->pipeline, sight->pixels, sight->stride,
       target, flags, error);
+}
+
+/* Until frames in CUDA memory that went in have been read. Nothing is pushed
+ * now. */
+void
+gst_partime_model_wait_frames (GstPartimeModel *self)
+{
+  if (!self->instance)
+    pt_pipeline_wait_frames (self->pipeline);
 }
 
 PtFlow

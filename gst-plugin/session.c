@@ -254,6 +254,15 @@ session_resume (GstPartimeFilter *self, GError **error)
   return TRUE;
 }
 
+/* Whose memory frames lie in that are pushed where they are, if any. */
+static PtDevice *
+session_find_frames (GstPartimeFilter *self)
+{
+  return self->format->cuda && !self->model->instance ?
+      gst_partime_cuda_get_module ()->picture_get_device (self->format->cuda)
+      : NULL;
+}
+
 /* Returns: FALSE, with an error posted, if the stages cannot run */
 static gboolean
 session_start_stages (GstPartimeFilter *self)
@@ -262,6 +271,7 @@ session_start_stages (GstPartimeFilter *self)
   g_autoptr (GError) error = NULL;
 
   pt_pipeline_set_target_fps (pipeline, session_find_rate (self));
+  pt_pipeline_set_frame_device (pipeline, session_find_frames (self));
   if (!pt_pipeline_start (pipeline, &error)) {
     gst_partime_filter_post_error (self, error, NULL);
     return FALSE;

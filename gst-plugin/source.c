@@ -85,6 +85,8 @@ gst_partime_source_clear (GstPartimeFilter *self)
   GstPartimeItem *item;
 
   g_mutex_lock (&self->lock);
+  for (GList *link = self->models.head; link; link = link->next)
+    gst_partime_model_wait_frames (link->data);
   while ((item = gst_queue_array_pop_head_struct (self->queue))) {
     source_keep_sticky (self, item);
     source_clear_item (item);
@@ -260,8 +262,7 @@ source_annotate (GstPartimeFilter *self, GstPartimeModel *model,
   if (!overlay || !model->drawing)
     return TRUE;
   if (format->cuda)
-    return gst_partime_filter_compose_cuda (self, model, format, result,
-        *buffer);
+    return gst_partime_filter_draw_cuda (self, model, format, result, *buffer);
   if (!gst_video_frame_map (&frame, &format->info, *buffer,
           GST_MAP_READWRITE))
     return FALSE;

@@ -54,6 +54,7 @@ drawing_word (gdouble first, gdouble second, gdouble third, gdouble fourth)
 void
 gst_partime_drawing_make_tables (GstPartimeDrawing *self, guint n_colours)
 {
+  self->n_colours = n_colours;
   for (guint paint = 0; paint < GST_PARTIME_N_PAINTS; paint++)
     self->tables[paint] = g_new (guint32, n_colours);
 }
@@ -121,10 +122,9 @@ drawing_percentile (const gdouble *values, guint n)
 
 /* The value at full colour: the scale of the file, or else a range that
  * follows the 99th percentile of the pictures, slowly, so that colours keep
- * their meaning from frame to frame; never below @least. */
+ * their meaning from frame to frame; never below the least. */
 gdouble
-gst_partime_drawing_follow (GstPartimeDrawing *self, const gfloat *y,
-    gdouble least)
+gst_partime_drawing_follow (GstPartimeDrawing *self, const gfloat *y)
 {
   gsize n = (gsize) self->width * self->height;
   gsize step = MAX (n / MAX_SAMPLES, 1);
@@ -141,7 +141,7 @@ gst_partime_drawing_follow (GstPartimeDrawing *self, const gfloat *y,
     self->range = found;
   else
     self->range += FOLLOW * (found - self->range);
-  return MAX (self->range, least);
+  return MAX (self->range, self->least);
 }
 
 static gdouble
@@ -262,8 +262,8 @@ drawing_choose_paint (const GstPartimeDrawing *self, const GstVideoInfo *info)
 }
 
 /* Where on the frame the picture goes. */
-static GstVideoRectangle
-drawing_place (const GstPartimeDrawing *self, const GstVideoRectangle *view,
+GstVideoRectangle
+gst_partime_drawing_place (const GstPartimeDrawing *self, const GstVideoRectangle *view,
     const GstVideoInfo *info)
 {
   gint w = info->width, h = info->height;
@@ -294,7 +294,7 @@ gst_partime_drawing_compose (GstPartimeDrawing *self, const gfloat *y,
 {
   g_autoptr (GstBuffer) picture =
       drawing_paint (self, y, drawing_choose_paint (self, info));
-  GstVideoRectangle place = drawing_place (self, view, info);
+  GstVideoRectangle place = gst_partime_drawing_place (self, view, info);
   GstVideoOverlayRectangle *rectangle;
   GstVideoOverlayComposition *composition;
 

@@ -34,6 +34,7 @@ typedef enum
  * @inset: the picture goes into the lower right third of the frame, not over
  *   all of it
  * @compares: gst_partime_drawing_compare() is to be called before @draw
+ * @overlay: what draws the same on frames in the memory of a GPU
  * @prepare: checks the shape of the output and makes the tables it needs
  * @draw: paints the output in the words of @paint, rows packed
  *
@@ -44,6 +45,7 @@ typedef struct
   const gchar *name;
   gboolean inset;
   gboolean compares;
+  PtOverlayKind overlay;
     gboolean (*prepare) (GstPartimeDrawing *self, GError **error);
   void (*draw) (GstPartimeDrawing *self, const gfloat *y,
       GstPartimePaint paint, guint8 *pixels);
@@ -61,6 +63,7 @@ struct _GstPartimeDrawing
   gdouble least;                /* that @range does not fall below */
   gdouble range;                /* what @scale follows when it is 0 */
   guint32 *tables[GST_PARTIME_N_PAINTS];        /* colours */
+  guint n_colours;
   gfloat *errors, *rows;        /* of what compares: its map, and scratch */
   GstBufferPool *pool;          /* of pictures, four bytes a pixel */
 };
@@ -84,10 +87,16 @@ GstVideoOverlayComposition *gst_partime_drawing_compose (GstPartimeDrawing
     const GstVideoInfo *info);
 gboolean gst_partime_drawing_picture (GstPartimeDrawing *self,
     const gfloat *y, GstVideoFrame *picture);
+GstVideoRectangle gst_partime_drawing_place (const GstPartimeDrawing *self,
+    const GstVideoRectangle *view, const GstVideoInfo *info);
+PtOverlayColour *gst_partime_drawing_style (const GstPartimeDrawing *self,
+    const GstVideoInfo *info, PtOverlayStyle *style);
+const gfloat *gst_partime_drawing_values (GstPartimeDrawing *self,
+    const gfloat *y, gfloat *range);
 
 /* For annotators. */
 gdouble gst_partime_drawing_follow (GstPartimeDrawing *self,
-    const gfloat *y, gdouble least);
+    const gfloat *y);
 void gst_partime_drawing_make_tables (GstPartimeDrawing *self,
     guint n_colours);
 void gst_partime_drawing_set_colour (GstPartimeDrawing *self, guint index,

@@ -113,6 +113,7 @@ gst_partime_drawing_compare (GstPartimeDrawing *self, const gfloat *y,
 const GstPartimeAnnotator gst_partime_annotator_error = {
   .name = "error",
   .compares = TRUE,
+  .overlay = PT_OVERLAY_HEAT,
   .prepare = error_prepare,
   .draw = error_draw,
 };

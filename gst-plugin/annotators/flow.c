@@ -81,6 +81,7 @@ flow_prepare (GstPartimeDrawing *self, GError **error)
         self->channels);
     return FALSE;
   }
+  self->least = LEAST;
   flow_make_tables (self);
   return TRUE;
 }
@@ -91,7 +92,7 @@ flow_draw (GstPartimeDrawing *self, const gfloat *y, GstPartimePaint paint,
 {
   gsize n = (gsize) self->width * self->height;
   const guint32 *table = self->tables[paint];
-  const gfloat per = HALF / gst_partime_drawing_follow (self, y, LEAST);
+  const gfloat per = HALF / gst_partime_drawing_follow (self, y);
   guint32 *to = (guint32 *) pixels;
 
   for (gsize i = 0; i < n; i++) {
@@ -110,6 +111,7 @@ flow_draw (GstPartimeDrawing *self, const gfloat *y, GstPartimePaint paint,
 
 const GstPartimeAnnotator gst_partime_annotator_flow = {
   .name = "flow",
+  .overlay = PT_OVERLAY_FLOW,
   .prepare = flow_prepare,
   .draw = flow_draw,
 };

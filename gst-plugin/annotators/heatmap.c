@@ -46,6 +46,7 @@ heatmap_prepare (GstPartimeDrawing *self, GError **error)
         self->channels);
     return FALSE;
   }
+  self->least = MAX (self->least, LEAST);
   heatmap_make_tables (self);
   return TRUE;
 }
@@ -57,7 +58,7 @@ heatmap_draw (GstPartimeDrawing *self, const gfloat *y,
   gsize n = (gsize) self->width * self->height;
   const guint32 *table = self->tables[paint];
   const gfloat per = (N_COLOURS - 1) /
-      gst_partime_drawing_follow (self, y, MAX (self->least, LEAST));
+      gst_partime_drawing_follow (self, y);
   guint32 *to = (guint32 *) pixels;
 
   for (gsize i = 0; i < n; i++)
@@ -66,6 +67,7 @@ heatmap_draw (GstPartimeDrawing *self, const gfloat *y,
 
 const GstPartimeAnnotator gst_partime_annotator_heatmap = {
   .name = "heatmap",
+  .overlay = PT_OVERLAY_HEAT,
   .prepare = heatmap_prepare,
   .draw = heatmap_draw,
 };

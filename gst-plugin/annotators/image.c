@@ -37,6 +37,7 @@ image_draw (GstPartimeDrawing *self, const gfloat *y, GstPartimePaint paint,
 const GstPartimeAnnotator gst_partime_annotator_image = {
   .name = "image",
   .inset = TRUE,
+  .overlay = PT_OVERLAY_IMAGE,
   .prepare = image_prepare,
   .draw = image_draw,
 };

@@ -62,6 +62,7 @@ segmentation_draw (GstPartimeDrawing *self, const gfloat *y,
 
 const GstPartimeAnnotator gst_partime_annotator_segmentation = {
   .name = "segmentation",
+  .overlay = PT_OVERLAY_CLASSES,
   .prepare = segmentation_prepare,
   .draw = segmentation_draw,
 };

@@ -27,7 +27,13 @@ context_load_driver (void)
       && g_module_symbol (file, "cuDevicePrimaryCtxRelease_v2",
           (gpointer *) &driver->release_primary)
       && g_module_symbol (file, "cuMemcpyPeerAsync",
-          (gpointer *) &driver->copy_peer))
+          (gpointer *) &driver->copy_peer)
+      && g_module_symbol (file, "cuEventCreate",
+          (gpointer *) &driver->event_create)
+      && g_module_symbol (file, "cuEventRecord",
+          (gpointer *) &driver->event_record)
+      && g_module_symbol (file, "cuEventDestroy_v2",
+          (gpointer *) &driver->event_destroy))
     return TRUE;
   g_module_close (file);
   return FALSE;
@@ -231,4 +237,9 @@ const GstPartimeCudaModule gst_partime_cuda_module = {
   .picture_new = gst_partime_cuda_picture_new,
   .picture_free = gst_partime_cuda_picture_free,
   .picture_read = gst_partime_cuda_picture_read,
+  .picture_get_device = gst_partime_cuda_picture_get_device,
+  .picture_push = gst_partime_cuda_picture_push,
+  .painter_new = gst_partime_cuda_painter_new,
+  .painter_free = gst_partime_cuda_painter_free,
+  .painter_draw = gst_partime_cuda_painter_draw,
 };

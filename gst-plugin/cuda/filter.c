@@ -114,43 +114,72 @@ gst_partime_filter_new_format (GstPartimeFilter *self, GstPartimeModel *model,
   return gst_partime_format_new_cuda (info, model->network, self->cuda, error);
 }
 
-/* Whether drawings that are metadata get drawn. */
+/* Whether frames of the format go into the network where they are. Those of
+ * several elements enter one network by way of the host. */
 static gboolean
-filter_ask_blends (GstPartimeFilter *self)
+filter_takes_cuda (GstPartimeFilter *self)
 {
-  g_autoptr (GstCaps) caps = gst_pad_get_current_caps (self->srcpad);
-  g_autoptr (GstQuery) query = gst_query_new_allocation (caps, FALSE);
-
-  return gst_pad_peer_query (self->srcpad, query)
-      && gst_query_find_allocation_meta (query,
-      GST_VIDEO_OVERLAY_COMPOSITION_META_API_TYPE, NULL);
+  return self->format->cuda && !self->model->instance
+      && pt_pipeline_takes_frames (self->model->pipeline,
+      gst_partime_cuda_get_module ()->picture_get_device (self->format->cuda));
 }
 
-/* Puts the drawing of @result on @buffer, writable, as metadata: the frame is
- * not touched. Where downstream does not draw it, nobody does. */
+/* Converts and pushes. Returns: FALSE if @buffer could not be read; then
+ * @error is set, or it is no frame. */
 gboolean
-gst_partime_filter_compose_cuda (GstPartimeFilter *self,
-    GstPartimeModel *model, GstPartimeFormat *format, PtResult *result,
-    GstBuffer *buffer)
+gst_partime_filter_push (GstPartimeFilter *self, GstBuffer *buffer,
+    PtTensor *target, PtPushFlags flags, PtFlow *flow, GError **error)
 {
-  GstVideoOverlayComposition *composition;
+  GstPartimeSight sight = { NULL };
 
-  if (self->need_pool) {
-    self->blends = filter_ask_blends (self);
-    self->need_pool = FALSE;
-    if (!self->blends)
-      GST_ELEMENT_WARNING (self, STREAM, NOT_IMPLEMENTED,
-          ("results are not drawn: frames are in CUDA memory, and nothing "
-              "behind says that it blends pictures; cudadownload before this "
-              "element has them drawn, overlay=false is without"), (NULL));
-  }
-  if (!self->blends)
+  if (filter_takes_cuda (self)) {
+    *flow = gst_partime_cuda_get_module ()->picture_push (self->format->cuda,
+        self->model->pipeline, buffer, target, flags, error);
     return TRUE;
-  composition = gst_partime_drawing_compose (model->drawing,
-      pt_tensor_get_data (result->output), &format->view, &format->info);
-  if (!composition)
+  }
+  if (!gst_partime_format_see (self->format, buffer, &sight, error))
     return FALSE;
-  gst_buffer_add_video_overlay_composition_meta (buffer, composition);
-  gst_video_overlay_composition_unref (composition);
+  *flow = gst_partime_model_push (self->model, &sight, target, flags, error);
+  gst_partime_sight_clear (&sight);
   return TRUE;
+}
+
+static gboolean
+filter_paint (GstPartimeModel *model, GstPartimeCuda *cuda,
+    GstPartimeFormat *format, PtResult *result, GstBuffer *buffer,
+    GError **error)
+{
+  const GstPartimeCudaModule *module = gst_partime_cuda_get_module ();
+  GstVideoRectangle place = gst_partime_drawing_place (model->drawing,
+      &format->view, &format->info);
+  g_autofree PtOverlayColour *colours = NULL;
+  PtOverlayStyle style;
+  const gfloat *y;
+  gfloat range;
+
+  if (!model->painter || !gst_video_info_is_equal (&model->painted,
+          &format->info)) {
+    gst_partime_model_clear_painter (model);
+    colours = gst_partime_drawing_style (model->drawing, &format->info,
+        &style);
+    model->painter = module->painter_new (cuda, &format->info, &style, error);
+    model->painted = format->info;
+  }
+  y = gst_partime_drawing_values (model->drawing,
+      pt_tensor_get_data (result->output), &range);
+  return model->painter && module->painter_draw (model->painter, y, range,
+      buffer, &place, error);
+}
+
+/* Draws @result on @buffer, writable, on the GPU. */
+gboolean
+gst_partime_filter_draw_cuda (GstPartimeFilter *self, GstPartimeModel *model,
+    GstPartimeFormat *format, PtResult *result, GstBuffer *buffer)
+{
+  g_autoptr (GError) error = NULL;
+
+  if (filter_paint (model, self->cuda, format, result, buffer, &error))
+    return TRUE;
+  gst_partime_filter_post_error (self, error, NULL);
+  return FALSE;
 }

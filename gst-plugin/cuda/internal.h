@@ -20,6 +20,9 @@ typedef struct
   CUresult (*copy_peer) (CUdeviceptr to, CUcontext to_context,
       CUdeviceptr from, CUcontext from_context, size_t bytes,
       CUstream stream);
+  CUresult (*event_create) (CUevent *event, unsigned int flags);
+  CUresult (*event_record) (CUevent event, CUstream stream);
+  CUresult (*event_destroy) (CUevent event);
 } GstPartimeCudaDriver;
 
 struct _GstPartimeCuda
@@ -48,12 +51,59 @@ GstCudaContext *gst_partime_cuda_new_primary (guint device_id,
 gboolean gst_partime_cuda_check (CUresult status, const gchar *what,
     GError **error);
 
+/* One kind of frames, thread for thread one. */
+typedef struct
+{
+  GstVideoInfo info;
+  PtFrame frame;                /* without its addresses */
+  GstCudaContext *primary;
+  PtDevice *device;
+  /* Where frames of another context are copied to, made when first needed. */
+  CUstream stream;
+  CUdeviceptr planes[GST_VIDEO_MAX_PLANES];
+  gsize sizes[GST_VIDEO_MAX_PLANES];
+  CUevent event;                /* a frame is there; made when first needed */
+} GstPartimeCudaFrames;
+
+typedef struct
+{
+  GstVideoFrame video;
+  GstCudaMemory *memory;        /* lent */
+  CUcontext context;            /* its own */
+  gboolean copied;              /* @frame is, from there */
+  PtFrame frame;
+} GstPartimeCudaMapped;
+
+/* frames.c */
+gboolean gst_partime_cuda_frames_init (GstPartimeCudaFrames *self,
+    GstPartimeCuda *cuda, const GstVideoInfo *info, GError **error);
+void gst_partime_cuda_frames_clear (GstPartimeCudaFrames *self);
+gboolean gst_partime_cuda_frames_enter (GstPartimeCudaFrames *self,
+    GError **error);
+gboolean gst_partime_cuda_frames_map (GstPartimeCudaFrames *self,
+    GstBuffer *buffer, GstMapFlags flags, GstPartimeCudaMapped *mapped,
+    GError **error);
+gboolean gst_partime_cuda_frames_unmap (GstPartimeCudaFrames *self,
+    GstPartimeCudaMapped *mapped, gboolean written, GError **error);
+
+/* painter.c */
+GstPartimeCudaPainter *gst_partime_cuda_painter_new (GstPartimeCuda *self,
+    const GstVideoInfo *info, const PtOverlayStyle *style, GError **error);
+void gst_partime_cuda_painter_free (GstPartimeCudaPainter *self);
+gboolean gst_partime_cuda_painter_draw (GstPartimeCudaPainter *self,
+    const gfloat *y, gfloat range, GstBuffer *buffer,
+    const GstVideoRectangle *place, GError **error);
+
 /* picture.c */
 GstPartimeCudaPicture *gst_partime_cuda_picture_new (GstPartimeCuda *self,
     const GstPartimeCudaView *view, GError **error);
 void gst_partime_cuda_picture_free (GstPartimeCudaPicture *self);
 const guint8 *gst_partime_cuda_picture_read (GstPartimeCudaPicture *self,
     GstBuffer *buffer, GError **error);
+PtDevice *gst_partime_cuda_picture_get_device (GstPartimeCudaPicture *self);
+PtFlow gst_partime_cuda_picture_push (GstPartimeCudaPicture *self,
+    PtPipeline *pipeline, GstBuffer *buffer, PtTensor *target,
+    PtPushFlags flags, GError **error);
 
 #define CHECK(call, error) gst_partime_cuda_check ((call), #call, (error))
 
@@ -62,5 +112,7 @@ typedef GstCudaContext CudaContext;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (CudaContext, gst_object_unref)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (GstPartimeCudaPicture,
     gst_partime_cuda_picture_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (GstPartimeCudaPainter,
+    gst_partime_cuda_painter_free)
 
 G_END_DECLS

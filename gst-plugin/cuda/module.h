@@ -9,15 +9,16 @@
  * What is copied of a frame:
  * - the frame itself goes on as it is, with metadata; a buffer that is not
  *   writable becomes another one around the same memory
+ * - where results are drawn on it and others see its memory too: once, on the
+ *   GPU
  * - if upstream's CUDA context is not the primary one of the GPU, which the
  *   CUDA runtime has: once from memory of the one to memory of the other, on
- *   the GPU, because a kernel sees memory of its own context only
- * - the picture that the network takes, width x height x channels bytes, made
- *   on the GPU: to the host, and, if the first stage is on a GPU, from there
- *   back as float32
+ *   the GPU, because a kernel sees memory of its own context only; and there
+ *   and back once more where it is drawn on
+ * - the picture that the network takes, made on the GPU: if the first stage is
+ *   on the same one, nothing, and nobody waits; else, as bytes, to the host
  * - with kind=error, the same picture to the host once more
- * - the drawing, if downstream blends one that it is given as metadata: it is
- *   painted in host memory, of the output's size. Nobody else draws it. */
+ * Output and result go to the host in any case; to be drawn, back. */
 
 #pragma once
 
@@ -28,6 +29,7 @@ G_BEGIN_DECLS
 
 typedef struct _GstPartimeCuda GstPartimeCuda;
 typedef struct _GstPartimeCudaPicture GstPartimeCudaPicture;
+typedef struct _GstPartimeCudaPainter GstPartimeCudaPainter;
 
 /**
  * GstPartimeCudaView:
@@ -58,6 +60,12 @@ typedef struct
  * @query_context: answers a query for the context, if it is for this kind
  * @picture_new: thread for thread one
  * @picture_read: rows of width x channels bytes, good until the next call
+ * @picture_get_device: whose memory frames are in, lent
+ * @picture_push: as pt_pipeline_push_frame(), for pipelines that take frames
+ *   of that device
+ * @painter_new: thread for thread one; draws as #PtFramePainter
+ * @painter_draw: on @buffer, writable, where it lies; memory of it that others
+ *   see as well is copied first. Waits until it is done
  *
  * What the module gives.
  */
@@ -78,6 +86,16 @@ typedef struct
   void (*picture_free) (GstPartimeCudaPicture *self);
   const guint8 *(*picture_read) (GstPartimeCudaPicture *self,
       GstBuffer *buffer, GError **error);
+  PtDevice *(*picture_get_device) (GstPartimeCudaPicture *self);
+    PtFlow (*picture_push) (GstPartimeCudaPicture *self,
+      PtPipeline *pipeline, GstBuffer *buffer, PtTensor *target,
+      PtPushFlags flags, GError **error);
+  GstPartimeCudaPainter *(*painter_new) (GstPartimeCuda *self,
+      const GstVideoInfo *info, const PtOverlayStyle *style, GError **error);
+  void (*painter_free) (GstPartimeCudaPainter *self);
+    gboolean (*painter_draw) (GstPartimeCudaPainter *self, const gfloat *y,
+      gfloat range, GstBuffer *buffer, const GstVideoRectangle *place,
+      GError **error);
 } GstPartimeCudaModule;
 
 #define GST_PARTIME_CUDA_ENTRY "gst_partime_cuda_module"

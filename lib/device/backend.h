@@ -26,6 +26,16 @@ typedef struct
       GError **error);
 } PtOpImpl;
 
+/* A network's output over a frame, both in the device's memory, as is what
+ * this points to. */
+typedef struct
+{
+  PtOverlayStyle style;
+  const gfloat *y;              /* NHWC */
+  const gfloat *range;          /* value at full colour, of heat and flow */
+  gint to_x, to_y, to_width, to_height; /* where on the frame it goes */
+} PtOverlay;
+
 /* A device computes in order what one thread hands to it. Where it computes
  * later than the call that hands it the work (has_fences), fences order what
  * several threads, several devices or the host do. */
@@ -72,16 +82,28 @@ typedef struct
    * is done behind @fence; NULL: the thread itself waits. */
   gboolean (*fence_wait) (PtDevice *device, gpointer fence, PtDevice *waiter,
       GError **error);
+  /* A fence that notes when it is passed, which takes a little longer; and the
+   * ns between two, or -1 where that cannot be told yet. */
+  gpointer (*clock_new) (PtDevice *device, GError **error);
+  gint64 (*clock_between) (PtDevice *device, gpointer from, gpointer to);
   /* What the calling thread hands to @device between the first two is kept,
    * not done; the third does it, as often as wanted. */
   gboolean (*record) (PtDevice *device, GError **error);
   gpointer (*recorded) (PtDevice *device, GError **error);
   gboolean (*replay) (PtDevice *device, gpointer recording, GError **error);
   void (*recording_free) (PtDevice *device, gpointer recording);
-  /* A video frame in the device's memory as packed bytes, likewise there, rows
-   * @stride apart; NULL: not supported. */
+  /* The next four are of video frames in the device's memory, in the order of
+   * the calling thread's work; NULL: not supported. As packed bytes, likewise
+   * there, rows @stride apart; or normalised, rows without gaps. */
   gboolean (*pack_frame) (PtDevice *device, const PtFrame *frame,
       const PtFrameView *view, guint8 *to, gsize stride, GError **error);
+  gboolean (*normalise_frame) (PtDevice *device, const PtFrame *frame,
+      const PtFrameView *view, gfloat *to, GError **error);
+  /* @channels of each pixel of @from become the group @at of @n. */
+  gboolean (*stack_frame) (PtDevice *device, const gfloat *from, gsize pixels,
+      guint channels, gfloat *to, guint at, guint n, GError **error);
+  gboolean (*blend_frame) (PtDevice *device, const PtFrame *frame,
+      const PtOverlay *overlay, GError **error);
   const PtOpImpl *ops[PT_N_OPS];        /* NULL: not supported */
 } PtBackend;
 
@@ -110,6 +132,8 @@ PtTensor *pt_device_tensor_new (PtDevice *device, PtDType dtype,
 PtTensor *pt_device_bytes_new (PtDevice *device, gsize bytes, GError **error);
 PtTensor *pt_device_host_tensor_new (PtDevice *device, PtDType dtype,
     const PtShape *shape, GError **error);
+gboolean pt_device_wait_frame (PtDevice *device, const PtFrame *frame,
+    GError **error);
 PtTensor *pt_tensor_view (PtTensor *base, gsize offset, const PtShape *shape,
     gsize bytes);
 gboolean pt_device_upload (PtDevice *device, PtTensor *dst,

@@ -313,6 +313,14 @@ pt_device_host_tensor_new (PtDevice *device, PtDType dtype,
   return NULL;
 }
 
+/* What the calling thread hands to @device comes after @frame is there. */
+gboolean
+pt_device_wait_frame (PtDevice *device, const PtFrame *frame, GError **error)
+{
+  return frame->fence == NULL || device->backend->fence_wait (device,
+      frame->fence, device, error);
+}
+
 static void
 device_release_base (gpointer base)
 {

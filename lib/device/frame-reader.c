@@ -87,7 +87,8 @@ pt_frame_reader_read (PtFrameReader *self, const PtFrame *frame,
 
   g_return_val_if_fail (self->stride * view->out_height == self->size
       && (gsize) view->out_width * view->channels == self->stride, NULL);
-  if (backend->pack_frame (self->device, frame, view, self->packed,
+  if (pt_device_wait_frame (self->device, frame, error)
+      && backend->pack_frame (self->device, frame, view, self->packed,
           self->stride, error)
       && backend->download (self->device, self->pixels, self->packed,
           self->size, error))

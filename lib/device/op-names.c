@@ -48,6 +48,7 @@ static const gchar *const op_type_names[PT_N_OPS] = {
   [PT_OP_PROJECT] = "project",
   [PT_OP_CHECK_FINITE] = "check-finite",
   [PT_OP_GATE] = "gate",
+  [PT_OP_CAST] = "cast",
   [PT_OP_GO] = "go",
 };
 

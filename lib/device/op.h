@@ -14,7 +14,8 @@ G_BEGIN_DECLS
  * gives the fields of PtOpArgs that are read -> written. "acc" adds. */
 typedef enum
 {
-  PT_OP_CONV,                   /* x w [b] -> y, with activation */
+  PT_OP_CONV,                   /* x w [b] [add] -> y, with activation of the
+                                 * sum of all */
   PT_OP_CONV_DATA,              /* dy w -> dx */
   PT_OP_CONV_WEIGHTS,           /* x dy -> dw [db] */
   PT_OP_CONV_TRANSPOSE,         /* x w [b] -> y, with activation: what
@@ -75,10 +76,13 @@ typedef enum
                                  * towards what scale dw was */
   PT_OP_CHECK_FINITE,           /* x -> finite; or y: an int32, 0 or 1, on the
                                  * device */
-  /* the next two only where work can be recorded */
+  /* the next ones only where work can be recorded */
   PT_OP_GATE,                   /* x (a double's bytes) target (int32, NULL: 1)
                                  * -> y (int32): whether x is finite and target
                                  * not 0 */
+  PT_OP_CAST,                   /* x -> y: of any size, in the 16 bits of the
+                                 * workspace's precision; where products are
+                                 * of those */
   PT_OP_GO,                     /* x (a double's bytes: the square of the
                                  * gradient's norm) target (int32) slots[0] (a
                                  * uint64's bytes: steps so far) -> slots[0],
@@ -237,6 +241,7 @@ typedef struct
   gint more_padding[2];         /* at the end than at the beginning */
   gboolean transposed;          /* x is a gradient and dy is none: a part of
                                  * conv-transpose */
+  gboolean add;                 /* something of the output's shape */
 } PtConvDesc;
 
 typedef struct
@@ -510,7 +515,9 @@ typedef struct
 {
   const PtTensor *x;
   const PtTensor *w;            /* in the layout of pt_op_pack() */
+  const PtTensor *half;         /* w as PT_OP_CAST has it; or NULL */
   const PtTensor *b;
+  const PtTensor *add;
   PtTensor *y;
   const PtTensor *dy;
   PtTensor *dx;

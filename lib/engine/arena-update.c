@@ -120,7 +120,7 @@ pt_arena_step (PtArena *self, gdouble rate, gboolean *applied, GError **error)
   if (!update_segments (self, sums, scale, rate, error))
     return FALSE;
   self->updates++;
-  return TRUE;
+  return pt_arena_cast (self, error);
 }
 
 /* The square of the gradient's norm into @square, a double's bytes. */
@@ -153,7 +153,15 @@ pt_arena_step_live (PtArena *self, const PtLive *lives, GError **error)
     if (!pt_op_run (segment->update, &args, error))
       return FALSE;
   }
-  return TRUE;
+  return pt_arena_cast (self, error);
+}
+
+/* The weights have changed, or may have. */
+gboolean
+pt_arena_cast (PtArena *self, GError **error)
+{
+  return self->cast == NULL || pt_op_run (self->cast, &(PtOpArgs) {
+        .x = self->values, .y = self->half_values }, error);
 }
 
 static gboolean
@@ -173,12 +181,20 @@ pt_arena_trust (PtArena *self, GError **error)
       || arena_copy_to (self, &self->good, error);
 }
 
-/* Puts a copy of the state to the proof; the one before has stood it. */
+/* Puts a copy of the state to the proof; the one before has stood it. No
+ * output need show that weights are not finite, since a ReLU may take NaN for
+ * 0: they are looked at, and the last good state comes back then. */
 gboolean
 pt_arena_copy_aside (PtArena *self, GError **error)
 {
   PtArenaCopy good = self->good;
+  gdouble square = 0;
 
+  if (self->learned_bytes > 0 && !pt_op_run (self->dot, &(PtOpArgs) {
+          .x = self->learned, .w = self->learned, .sum = &square }, error))
+    return FALSE;
+  if (!isfinite (square))
+    return pt_arena_roll_back (self, error);
   if (self->has_candidate) {
     self->good = self->candidate;
     self->candidate = good;
@@ -195,5 +211,5 @@ pt_arena_roll_back (PtArena *self, GError **error)
   self->updates = self->good.updates;
   self->n_summed = self->good.n_summed;
   return pt_device_copy (self->span->device, self->state, self->good.state,
-      error);
+      error) && pt_arena_cast (self, error);
 }

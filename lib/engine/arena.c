@@ -207,6 +207,54 @@ arena_make_views (PtArena *self)
   }
 }
 
+/* Whether the device multiplies in 16 bits. */
+static gboolean
+arena_wants_half (const PtWorkspace *workspace)
+{
+  return (workspace->precision == PT_PRECISION_BF16
+      || workspace->precision == PT_PRECISION_FP16)
+      && workspace->device->backend->ops[PT_OP_CAST] != NULL;
+}
+
+static PtTensor *
+arena_view_half (PtArena *self, guint copy, const PtParameter *p)
+{
+  PtTensor *base = copy == 0 || !p->learned ? self->half_values :
+      self->half_stash[copy - 1];
+
+  return pt_tensor_view (base, p->offset / 2,
+      &arena_get_weight (self, p)->shape, p->bytes / 2);
+}
+
+static gboolean
+arena_make_half (PtArena *self, PtWorkspace *workspace, GError **error)
+{
+  PtOpDesc cast = { .type = PT_OP_CAST, .x = self->values->shape };
+  guint n_stash = self->n_copies - 1;
+
+  if (!arena_wants_half (workspace))
+    return TRUE;
+  self->half_stash = g_new0 (PtTensor *, n_stash + 1);
+  if (!(self->cast = pt_op_new (workspace, &cast, error))
+      || !(self->half_values = arena_new (self, self->values->size / 2,
+              error)))
+    return FALSE;
+  for (guint i = 0; i < n_stash; i++)
+    if (!(self->half_stash[i] = arena_new (self, self->learned_bytes / 2,
+                error)))
+      return FALSE;
+  self->half = g_new0 (PtTensor *,
+      self->n_copies * self->span->n * PT_LAYER_MAX_WEIGHTS);
+  for (guint i = 0; i < self->n_parameters; i++)
+    for (guint copy = 0; copy < self->n_copies; copy++) {
+      const PtParameter *p = &self->parameters[i];
+
+      pt_arena_get_half (self, copy, p->layer)[p->weight] =
+          arena_view_half (self, copy, p);
+    }
+  return TRUE;
+}
+
 static gboolean
 arena_plan_segment (PtArena *self, PtSegment *segment, PtWorkspace *workspace,
     GError **error)
@@ -282,7 +330,8 @@ pt_arena_init (PtArena *self, PtNetwork *network, const PtSpan *span,
   if (!arena_allocate (self, n_stash, learns, error))
     return FALSE;
   arena_make_views (self);
-  return !learns || arena_plan (self, workspace, error);
+  return arena_make_half (self, workspace, error)
+      && (!learns || arena_plan (self, workspace, error));
 }
 
 static void
@@ -320,6 +369,10 @@ pt_arena_clear (PtArena *self)
   arena_free_list (self->w, n * self->n_copies);
   arena_free_list (self->dw, n);
   arena_free_list (self->stash, self->n_copies - 1);
+  arena_free_list (self->half, n * self->n_copies);
+  arena_free_list (self->half_stash, self->n_copies - 1);
+  g_clear_pointer (&self->half_values, pt_tensor_unref);
+  g_clear_pointer (&self->cast, pt_op_free);
   for (guint i = 0; i < self->n_segments; i++)
     arena_clear_segment (&self->segments[i]);
   for (guint i = 0; i < self->n_parameters; i++)
@@ -348,6 +401,9 @@ pt_arena_get_memory (const PtArena *self)
   if (self->gradients != NULL)
     bytes = 3 * bytes + self->gradients->size
         + (self->n_copies - 1) * self->learned_bytes;
+  if (self->half_values != NULL)
+    bytes += self->half_values->size
+        + (self->n_copies - 1) * self->learned_bytes / 2;
   return bytes;
 }
 
@@ -397,7 +453,7 @@ pt_arena_import (PtArena *self, GError **error)
     if (value == NULL || !arena_pack (self, p, self->values, value, error))
       return FALSE;
   }
-  return pt_arena_trust (self, error);
+  return pt_arena_cast (self, error) && pt_arena_trust (self, error);
 }
 
 /* The arena's weights into the network, which still has those that were
@@ -446,8 +502,11 @@ pt_arena_import_kept (PtArena *self, guint parameter, guint64 sequence,
 {
   guint copy = pt_arena_get_copy (self, sequence);
 
-  return copy == 0 || arena_pack (self, &self->parameters[parameter],
-      self->stash[copy - 1], host, error);
+  return copy == 0 || (arena_pack (self, &self->parameters[parameter],
+          self->stash[copy - 1], host, error)
+      && (self->cast == NULL || pt_op_run (self->cast, &(PtOpArgs) {
+            .x = self->stash[copy - 1], .y = self->half_stash[copy - 1] },
+          error)));
 }
 
 gboolean
@@ -489,5 +548,8 @@ pt_arena_keep (PtArena *self, guint64 sequence, GError **error)
   if (copy == 0 || self->learned_bytes == 0)
     return TRUE;
   stash = self->stash[copy - 1];
-  return pt_device_copy (self->span->device, stash, self->learned, error);
+  return pt_device_copy (self->span->device, stash, self->learned, error)
+      && (self->half == NULL || self->span->device->backend->copy
+      (self->span->device, self->half_stash[copy - 1]->data,
+          self->half_values->data, self->learned_bytes / 2, error));
 }

@@ -73,6 +73,10 @@ typedef struct
   PtTensor **stash;             /* n_copies - 1, learned part */
   PtTensor **w;                 /* [(copy * n + layer) * MAX_WEIGHTS + i] */
   PtTensor **dw;                /* [layer * MAX_WEIGHTS + i] */
+  /* Where products are of 16 bits, the same in those, cast when weights have
+   * changed: all values, each stash, and views as in w; else NULL. */
+  PtTensor *half_values, **half_stash, **half;
+  PtOp *cast;
   PtOp *dot, *add;
   gdouble square;               /* of the gradient that was checked last */
   guint64 updates;              /* applied to these weights, ever */
@@ -109,6 +113,7 @@ gboolean pt_arena_clear_slots (PtArena *self, GError **error);
 gboolean pt_arena_keep (PtArena *self, guint64 sequence, GError **error);
 
 /* arena-update.c */
+gboolean pt_arena_cast (PtArena *self, GError **error);
 gboolean pt_arena_check (PtArena *self, gboolean *sound, GError **error);
 gboolean pt_arena_step (PtArena *self, gdouble rate, gboolean *applied,
     GError **error);
@@ -135,6 +140,14 @@ static inline PtTensor **
 pt_arena_get_w (const PtArena *self, guint copy, guint layer)
 {
   return &self->w[(copy * self->span->n + layer) * PT_LAYER_MAX_WEIGHTS];
+}
+
+/* NULL if there are none. */
+static inline PtTensor **
+pt_arena_get_half (const PtArena *self, guint copy, guint layer)
+{
+  return self->half == NULL ? NULL :
+      &self->half[(copy * self->span->n + layer) * PT_LAYER_MAX_WEIGHTS];
 }
 
 static inline PtTensor **

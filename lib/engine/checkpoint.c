@@ -52,6 +52,7 @@ snapshot_new (PtPipeline *pipeline, const gchar *path, gboolean notify)
     self->parts[i] = pt_tensor_file_new ();
     self->steps[i] = g_string_new (NULL);
   }
+  pt_pipeline_wait_frames (pipeline);
   pt_stream_state_save_frames (&pipeline->main.maker, pipeline->main.frame,
       self->parts[pipeline->n_stages], &self->error);
   return self;

@@ -68,7 +68,8 @@ fold_make (const PtWiring *wiring, const PtSpan *span, guint node)
   const PtLayer *layer = wiring->network->nodes[node].layer, *next;
   g_autofree gchar *activation = NULL;
 
-  if (!layer->kind->rows_are_channels ||
+  /* of a second input, which is added, only the product would be scaled */
+  if (!layer->kind->rows_are_channels || layer->n_inputs > 1 ||
       !fold_is_alone (wiring, span, node))
     return NULL;
   next = wiring->network->nodes[node + 1].layer;

@@ -91,6 +91,7 @@ pt_pipeline_unref (PtPipeline *self)
   g_ptr_array_unref (self->markers);
   g_ptr_array_unref (self->streams);
   pt_network_unref (self->network);
+  g_clear_pointer (&self->frame_device, pt_device_unref);
   pt_stats_clear (&self->main.stats);
   pt_measures_clear (&self->main.measures);
   g_cond_clear (&self->marker_changed);
@@ -249,6 +250,16 @@ pipeline_start_stages (PtPipeline *self, GError **error)
   return started;
 }
 
+/* The first stage's device, if frames are in its memory. */
+static PtDevice *
+pipeline_find_frames (const PtPipeline *self)
+{
+  PtDevice *first = self->wiring.spans[0].device;
+
+  return self->frame_device != NULL && first->backend->normalise_frame != NULL
+      && pt_device_shares_memory (first, self->frame_device) ? first : NULL;
+}
+
 static gboolean
 pipeline_place (PtPipeline *self, GError **error)
 {
@@ -266,6 +277,8 @@ pipeline_place (PtPipeline *self, GError **error)
       self->network->settings.warmup);
   pt_wiring_init (&self->wiring, self->network, &self->learning,
       placement->spans, placement->n_stages);
+  self->wiring.host_looks = self->main.measures.task != PT_TASK_NONE;
+  self->wiring.frames = pipeline_find_frames (self);
   return pt_wiring_allocate (&self->wiring, error);
 }
 
@@ -278,8 +291,8 @@ pipeline_make_replay (PtPipeline *self, GError **error)
 
   if (self->learning.mode == PT_MODE_OFF || input->slots == NULL)
     return TRUE;
-  return pt_replay_init (&self->replay, self->learning.replay,
-      input->slots[0], target->slots[0], error);
+  return pt_replay_init (&self->replay, self->learning.replay, input, target,
+      error);
 }
 
 static gboolean
@@ -292,8 +305,8 @@ pipeline_prepare (PtPipeline *self, GError **error)
     return FALSE;
   pt_measures_start_for (&self->main.measures, self->network, &self->learning);
   if (!pipeline_place (self, error)
-      || !pt_frame_maker_init (&self->main.maker, self->network, &self->learning,
-          error))
+      || !pt_frame_maker_init (&self->main.maker, self->network,
+          &self->learning, self->wiring.wires[0].pusher, error))
     return FALSE;
   g_mutex_lock (&self->settings_lock);
   self->rate = isnan (self->asked_rate) ? self->learning.rate :

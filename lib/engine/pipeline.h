@@ -46,6 +46,7 @@ struct _PtPipeline
   PtEventFunc event_func;
   gpointer event_data;
   gdouble target_fps;
+  PtDevice *frame_device;       /* where frames are; NULL: with the host */
 
   /* set between start and stop */
   gboolean running;
@@ -98,8 +99,12 @@ void pt_pipeline_set_queues_flushing (PtPipeline *self, gboolean flushing);
 PtFlow pt_pipeline_fail (PtPipeline *self, GError **error);
 PtFlow pt_pipeline_check_target (PtPipeline *self, const PtTensor *label,
     GError **error);
-void pt_pipeline_enter (PtPipeline *self, PtStream *stream, PtTensor *label,
-    PtPushFlags flags);
+/* Waits for room, or not. */
+PtFlow pt_pipeline_wait_room (PtPipeline *self, PtPushFlags flags,
+    GError **error);
+gboolean pt_pipeline_begin_push (PtPipeline *self, GError **error);
+PtFlow pt_pipeline_end_push (PtPipeline *self, PtStream *stream,
+    gboolean added, PtTensor *target, PtPushFlags flags);
 gboolean pt_stream_keep_none (const PtMessage *message);
 /* shared.c: whether anybody waits for the result; takes that to who does. */
 gboolean pt_stream_wants (const PtMessage *message);

@@ -110,7 +110,8 @@ replace_find_placement (gpointer data)
  *
  * As pt_pipeline_start(), while @running goes on at its pace: a cut that
  * devices=auto or stages=auto ask for is measured at the lowest priority, or
- * taken from @running if the layers are the same.
+ * taken from @running if the layers are the same. Frames will be where those of
+ * @running are.
  *
  * Returns: as pt_pipeline_start()
  */
@@ -122,6 +123,7 @@ pt_pipeline_start_beside (PtPipeline *self, PtPipeline *running,
   GThread *thread;
 
   g_return_val_if_fail (!self->running, FALSE);
+  pt_pipeline_set_frame_device (self, running->frame_device);
   g_mutex_lock (&running->weights_lock);
   if (running->running && running->given == NULL
       && replace_same_costs (self->network, running->network))
@@ -219,36 +221,51 @@ replace_compare (PtPipeline *self, PtPipeline *next, PtReplacement *info)
       pt_optimizer_get_name (b->optimizer));
 }
 
-/* Frames kept to be learned from again, where they are of the same kind. */
+static gboolean
+replace_same_replay (const PtReplay *a, const PtReplay *b)
+{
+  return a->capacity == b->capacity && a->capacity > 0
+      && pt_device_shares_memory (a->input_device, b->input_device)
+      && pt_device_shares_memory (a->target_device, b->target_device)
+      && pt_shape_equal (&a->inputs[0]->shape, &b->inputs[0]->shape)
+      && pt_shape_equal (&a->targets[0]->shape, &b->targets[0]->shape)
+      && a->targets[0]->dtype == b->targets[0]->dtype;
+}
+
+/* Frames kept to be learned from again, where they are of the same kind and in
+ * the same memory. Each keeps its own devices. */
 static void
 replace_swap_replay (PtPipeline *self, PtPipeline *next)
 {
-  PtReplay *a = &self->replay, *b = &next->replay;
+  PtReplay *a = &self->replay, *b = &next->replay, kept = *a;
 
-  if (a->capacity == b->capacity && a->capacity > 0
-      && pt_shape_equal (&a->inputs[0]->shape, &b->inputs[0]->shape)
-      && pt_shape_equal (&a->targets[0]->shape, &b->targets[0]->shape)
-      && a->targets[0]->dtype == b->targets[0]->dtype) {
-    PtReplay kept = *a;
-
-    *a = *b;
-    *b = kept;
-  }
+  if (!replace_same_replay (a, b))
+    return;
+  *a = *b;
+  a->input_device = kept.input_device;
+  a->target_device = kept.target_device;
+  kept.input_device = b->input_device;
+  kept.target_device = b->target_device;
+  *b = kept;
 }
 
 /* The stream goes on: frames count on, and are stacked with those before. The
  * caller has both locks. */
-static void
-replace_continue (PtPipeline *self, PtPipeline *next)
+static gboolean
+replace_continue (PtPipeline *self, PtPipeline *next, GError **error)
 {
+  if (!pt_fences_wait (&self->wiring.entered, 0, NULL, error)
+      || !pt_frame_maker_follow (&next->main.maker, &self->main.maker, error)
+      || !pt_fences_signal (&next->wiring.entered, 0, error))
+    return FALSE;
   next->main.frame = self->main.frame;
   /* it has been counting time since it was planned */
   pt_stats_reset (&next->main.stats);
-  pt_frame_maker_follow (&next->main.maker, &self->main.maker);
   if (self->learning.mode == PT_MODE_OFF || next->learning.mode == PT_MODE_OFF)
-    return;
+    return TRUE;
   next->n_learning = self->n_learning;
   replace_swap_replay (self, next);
+  return TRUE;
 }
 
 static void
@@ -303,6 +320,7 @@ pt_pipeline_replace (PtPipeline *self, PtPipeline *next, PtReplacement *info,
 {
   PtPipeline *failed = g_atomic_int_get (&self->failed) ? self :
       g_atomic_int_get (&next->failed) ? next : NULL;
+  gboolean done, hands_over;
 
   g_return_val_if_fail (self->running && next->running, FALSE);
   if (failed != NULL) {
@@ -314,11 +332,11 @@ pt_pipeline_replace (PtPipeline *self, PtPipeline *next, PtReplacement *info,
   g_mutex_lock (&self->push_lock);
   g_mutex_lock (&next->push_lock);
   replace_compare (self, next, info);
-  replace_continue (self, next);
-  if (info->kept_weights || info->kept_optimizer)
+  done = replace_continue (self, next, error);
+  hands_over = info->kept_weights || info->kept_optimizer;
+  if (done && hands_over)
     replace_hand_over (self, next, info);
   g_mutex_unlock (&next->push_lock);
   g_mutex_unlock (&self->push_lock);
-  return info->kept_weights || info->kept_optimizer
-      || pt_pipeline_drain (self, error) == PT_FLOW_OK;
+  return done && (hands_over || pt_pipeline_drain (self, error) == PT_FLOW_OK);
 }

@@ -5,34 +5,25 @@
 
 #include "core/rng.h"
 
-#include <string.h>
-
 /* Keeps the draws apart from first weights and dropout of the same seed. */
 #define REPLAY_STREAM G_GUINT64_CONSTANT (0x7265706c6179)
 
-static PtTensor *
-replay_new_like (const PtTensor *like, GError **error)
-{
-  PtTensor *self = pt_tensor_new_shaped (like->dtype, &like->shape, error);
-
-  if (self != NULL)
-    self->layout = like->layout;
-  return self;
-}
-
-/* Takes memory for @capacity frames. */
+/* Takes memory for @capacity frames, where @input and @target are. */
 gboolean
-pt_replay_init (PtReplay *self, guint capacity, const PtTensor *input,
-    const PtTensor *target, GError **error)
+pt_replay_init (PtReplay *self, guint capacity, const PtWire *input,
+    const PtWire *target, GError **error)
 {
-  *self = (PtReplay) { .capacity = capacity };
+  *self = (PtReplay) { .capacity = capacity, .input_device = input->pusher,
+    .target_device = target->pusher };
   if (capacity == 0)
     return TRUE;
   self->inputs = g_new0 (PtTensor *, capacity);
   self->targets = g_new0 (PtTensor *, capacity);
   for (guint i = 0; i < capacity; i++)
-    if (!(self->inputs[i] = replay_new_like (input, error))
-        || !(self->targets[i] = replay_new_like (target, error)))
+    if (!(self->inputs[i] = pt_device_tensor_new (input->pusher,
+                input->dtype, &input->shape, error))
+        || !(self->targets[i] = pt_device_tensor_new (target->pusher,
+                target->dtype, &target->shape, error)))
       return FALSE;
   return TRUE;
 }
@@ -50,22 +41,25 @@ pt_replay_clear (PtReplay *self)
 }
 
 /* In place of the oldest. */
-void
-pt_replay_keep (PtReplay *self, const PtTensor *input, const PtTensor *target)
+gboolean
+pt_replay_keep (PtReplay *self, const PtTensor *input, const PtTensor *target,
+    GError **error)
 {
   guint at;
 
   if (self->capacity == 0)
-    return;
+    return TRUE;
   at = self->n_kept++ % self->capacity;
-  memcpy (self->inputs[at]->data, input->data, input->size);
-  memcpy (self->targets[at]->data, target->data, target->size);
+  return pt_device_copy (self->input_device, self->inputs[at], input, error)
+      && pt_device_copy (self->target_device, self->targets[at], target,
+      error);
 }
 
-/* One of those kept, each as likely as the others. FALSE if there is none. */
+/* One of those kept, each as likely as the others. FALSE without an error if
+ * there is none. */
 gboolean
 pt_replay_draw (PtReplay *self, guint64 seed, PtTensor *input,
-    PtTensor *target)
+    PtTensor *target, GError **error)
 {
   guint64 n = MIN (self->n_kept, self->capacity);
   guint at;
@@ -73,7 +67,7 @@ pt_replay_draw (PtReplay *self, guint64 seed, PtTensor *input,
   if (n == 0)
     return FALSE;
   at = pt_rng_mix (seed, REPLAY_STREAM, self->n_drawn++) % n;
-  memcpy (input->data, self->inputs[at]->data, input->size);
-  memcpy (target->data, self->targets[at]->data, target->size);
-  return TRUE;
+  return pt_device_copy (self->input_device, input, self->inputs[at], error)
+      && pt_device_copy (self->target_device, target, self->targets[at],
+      error);
 }

@@ -12,15 +12,16 @@ typedef struct
 {
   guint capacity;               /* 0: nothing is kept */
   guint64 n_kept, n_drawn;      /* ever */
+  PtDevice *input_device, *target_device;       /* lent: where they are */
   PtTensor **inputs, **targets; /* capacity of each */
 } PtReplay;
 
 gboolean pt_replay_init (PtReplay *self, guint capacity,
-    const PtTensor *input, const PtTensor *target, GError **error);
+    const PtWire *input, const PtWire *target, GError **error);
 void pt_replay_clear (PtReplay *self);
-void pt_replay_keep (PtReplay *self, const PtTensor *input,
-    const PtTensor *target);
+gboolean pt_replay_keep (PtReplay *self, const PtTensor *input,
+    const PtTensor *target, GError **error);
 gboolean pt_replay_draw (PtReplay *self, guint64 seed, PtTensor *input,
-    PtTensor *target);
+    PtTensor *target, GError **error);
 
 G_END_DECLS

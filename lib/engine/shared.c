@@ -63,7 +63,7 @@ pt_stream_new (PtPipeline *pipeline, GError **error)
   pt_stats_init (&self->stats);
   pt_measures_init (&self->measures);
   if (!pt_frame_maker_init (&self->maker, pipeline->network,
-          &pipeline->learning, error)) {
+          &pipeline->learning, pipeline->wiring.wires[0].pusher, error)) {
     shared_destroy (self);
     return NULL;
   }
@@ -161,6 +161,16 @@ shared_take_turn (PtStream *self, PtPushFlags flags, GError **error)
   return PT_FLOW_OK;
 }
 
+/* It could not be pushed. */
+static void
+shared_forget_frame (PtStream *self)
+{
+  g_mutex_lock (&self->pipeline->shared_lock);
+  self->owed--;
+  shared_leave (self);
+  g_mutex_unlock (&self->pipeline->shared_lock);
+}
+
 /**
  * pt_stream_push_pixels:
  * @self: a stream
@@ -186,12 +196,14 @@ pt_stream_push_pixels (PtStream *self, const guint8 *pixels, gsize stride,
   if (flow != PT_FLOW_OK
       || (flow = shared_take_turn (self, flags, error)) != PT_FLOW_OK)
     return flow;
-  g_mutex_lock (&pipeline->push_lock);
-  pt_frame_maker_add_pixels (&self->maker, pixels, stride);
-  pt_pipeline_enter (pipeline, self, target, flags);
-  g_mutex_unlock (&pipeline->push_lock);
+  flow = pt_pipeline_end_push (pipeline, self,
+      pt_pipeline_begin_push (pipeline, error)
+      && pt_frame_maker_add_pixels (&self->maker, pixels, stride, error),
+      target, flags);
+  if (flow != PT_FLOW_OK)
+    shared_forget_frame (self);
   shared_end_turn (self);
-  return PT_FLOW_OK;
+  return flow;
 }
 
 static gboolean

@@ -28,6 +28,24 @@ typedef struct
   gint32 valid, open;
 } AsyncReport;
 
+/* What the passes of a frame take is measured on the device, and read when
+ * the frame's memory is used again: nobody waits for it. */
+enum
+{
+  ASYNC_TIME_FORWARD,
+  ASYNC_TIME_BACKWARD,
+  ASYNC_TIME_UPDATE,
+  ASYNC_N_TIMES,
+};
+
+#define ASYNC_TIMED 4           /* every so many frames */
+
+typedef struct
+{
+  gpointer begin, end;          /* clocks */
+  gboolean running;
+} AsyncTimer;
+
 struct _PtStageAsync
 {
   PtRecordings recordings;
@@ -41,6 +59,7 @@ struct _PtStageAsync
   gboolean steps_stale;         /* arena.updates was set by the host */
   PtOp *gate, *go;
   PtFences ready;               /* the last stage's output is with the host */
+  AsyncTimer *timers;           /* by phase: of each of the passes */
 };
 
 /* What a recording is made of. */
@@ -86,6 +105,58 @@ async_count_phases (const PtStage *self)
   return MAX (n, self->arena.n_copies - 1);
 }
 
+static gboolean
+async_make_timers (PtStage *self, GError **error)
+{
+  PtStageAsync *async = self->async;
+  PtDevice *device = self->span->device;
+
+  async->timers = g_new0 (AsyncTimer, async->n_phases * ASYNC_N_TIMES);
+  for (guint i = 0; i < async->n_phases * ASYNC_N_TIMES; i++)
+    if (!(async->timers[i].begin = device->backend->clock_new (device, error))
+        || !(async->timers[i].end = device->backend->clock_new (device,
+                error)))
+      return FALSE;
+  return TRUE;
+}
+
+static void
+async_free_timers (PtStage *self)
+{
+  PtDevice *device = self->span->device;
+  AsyncTimer *timers = self->async->timers;
+
+  for (guint i = 0; timers != NULL
+      && i < self->async->n_phases * ASYNC_N_TIMES; i++) {
+    if (timers[i].begin != NULL)
+      device->backend->fence_free (device, timers[i].begin);
+    if (timers[i].end != NULL)
+      device->backend->fence_free (device, timers[i].end);
+  }
+  g_free (timers);
+}
+
+/* Of a frame that is through. */
+static void
+async_read_timers (PtStage *self, guint phase)
+{
+  PtDevice *device = self->span->device;
+  guint64 *means[] = { &self->stats.forward, &self->stats.backward,
+    &self->stats.update };
+
+  for (guint i = 0; i < ASYNC_N_TIMES; i++) {
+    AsyncTimer *timer = &self->async->timers[phase * ASYNC_N_TIMES + i];
+    gint64 time;
+
+    if (!timer->running)
+      continue;
+    timer->running = FALSE;
+    time = device->backend->clock_between (device, timer->begin, timer->end);
+    if (time >= 0)
+      pt_stage_note_time (self, means[i], time);
+  }
+}
+
 static PtTensor *
 async_new_lives (PtStage *self, guint n, gboolean host, GError **error)
 {
@@ -122,7 +193,8 @@ async_allocate (PtStage *self, GError **error)
   for (guint i = 0; i < async->n_phases; i++)
     async->rates[i] = pt_tensor_view (rates, i * bytes,
         &PT_SHAPE (bytes / sizeof (gfloat)), bytes);
-  return pt_fences_init (&async->ready, device, 1, error);
+  return pt_fences_init (&async->ready, device, 1, error)
+      && async_make_timers (self, error);
 }
 
 static gboolean
@@ -180,6 +252,7 @@ pt_stage_clear_async (PtStage *self)
     return;
   pt_recordings_clear (&async->recordings);
   pt_fences_clear (&async->ready);
+  async_free_timers (self);
   for (guint i = 0; i < async->n_phases; i++)
     g_clear_pointer (&async->rates[i], pt_tensor_unref);
   g_clear_pointer (&async->rates_host, pt_tensor_unref);
@@ -240,6 +313,7 @@ async_begin (PtStage *self, const PtMessage *message, GError **error)
           message->sequence - async->n_phases, NULL, error))
     return FALSE;
   async_read_report (self, phase);
+  async_read_timers (self, phase);
   for (guint k = 0; message->learn && k < async->n_seeds; k++)
     seeds[k].seed = pt_stage_get_seed (self, k, message);
   return TRUE;
@@ -327,10 +401,22 @@ static gboolean
 async_run (PtStage *self, guint kind, const PtMessage *message,
     PtRecordedFunc func, GError **error)
 {
+  PtDevice *device = self->span->device;
+  guint phase = async_get_phase (self, message->sequence);
+  guint time = kind < ASYNC_BACKWARD ? ASYNC_TIME_FORWARD :
+      kind == ASYNC_BACKWARD ? ASYNC_TIME_BACKWARD : ASYNC_TIME_UPDATE;
+  AsyncTimer *timer = &self->async->timers[phase * ASYNC_N_TIMES + time];
   AsyncWork work = { self, message };
 
-  return pt_recordings_run (&self->async->recordings, kind,
-      async_get_phase (self, message->sequence), func, &work, error);
+  /* not the first ones, which load what they need */
+  timer->running = self->n_frames > ASYNC_TIMED
+      && message->sequence % ASYNC_TIMED == 0;
+  return (!timer->running
+      || device->backend->fence_signal (device, timer->begin, error))
+      && pt_recordings_run (&self->async->recordings, kind, phase, func,
+      &work, error)
+      && (!timer->running
+      || device->backend->fence_signal (device, timer->end, error));
 }
 
 static gboolean
@@ -434,7 +520,6 @@ async_use_token (PtStage *self, const PtMessage *message, GError **error)
 gboolean
 pt_stage_step_async (PtStage *self, const PtMessage *message, GError **error)
 {
-  gint64 start = pt_clock_now ();
   guint kind = ASYNC_FORWARD + (message->learn ? 1 : 0)
       + (message->has_target ? 2 : 0);
 
@@ -443,7 +528,6 @@ pt_stage_step_async (PtStage *self, const PtMessage *message, GError **error)
       || !async_run (self, kind, message, async_record_forward, error)
       || !pt_fences_signal (&self->progress->made, message->sequence, error))
     return FALSE;
-  pt_stage_note_time (self, &self->stats.forward, pt_clock_now () - start);
   self->n_frames++;
   if (self->out != NULL)
     pt_queue_put (self->out, message);

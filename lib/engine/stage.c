@@ -149,6 +149,7 @@ pt_stage_forward (PtStage *self, const PtMessage *message, const PtLive *seeds,
   for (guint k = 0; k < self->span->n; k++) {
     const PtLayer *layer = pt_stage_get_layer (self, k);
     PtTensor **w = pt_arena_get_w (&self->arena, 0, k);
+    PtTensor **half = pt_arena_get_half (&self->arena, 0, k);
     PtLayerArgs args = { .learning = message->learn };
     gint64 start = stage_start_layer (self, self->layer_forward);
 
@@ -157,8 +158,10 @@ pt_stage_forward (PtStage *self, const PtMessage *message, const PtLive *seeds,
     stage_fill (self, k, message->sequence, &args);
     args.seed = pt_stage_get_seed (self, k, message);
     args.live = seeds != NULL ? &seeds[k] : NULL;
-    for (guint i = 0; i < layer->n_weights; i++)
+    for (guint i = 0; i < layer->n_weights; i++) {
       args.w[i] = w[i];
+      args.half[i] = half != NULL ? half[i] : NULL;
+    }
     if (pt_stage_folds (self, k))
       args.w[1] = w[PT_LAYER_MAX_WEIGHTS + 1];
     if (!pt_layer_forward (layer, &self->plans[k], &args, error)) {
@@ -181,6 +184,7 @@ stage_backward_layer (PtStage *self, guint k, guint64 sequence,
       &self->wiring->network->nodes[self->span->first + k];
   guint copy = pt_arena_get_copy (&self->arena, through);
   PtTensor **w = pt_arena_get_w (&self->arena, copy, k);
+  PtTensor **half = pt_arena_get_half (&self->arena, copy, k);
   PtTensor **dw = pt_arena_get_dw (&self->arena, k);
   gboolean scratch[PT_OP_MAX_INPUTS];
   PtLayerArgs args = { .learning = TRUE };
@@ -192,6 +196,7 @@ stage_backward_layer (PtStage *self, guint k, guint64 sequence,
       self->span->first + k);
   for (guint i = 0; i < node->layer->n_weights; i++) {
     args.w[i] = w[i];
+    args.half[i] = half != NULL ? half[i] : NULL;
     args.dw[i] = dw[i];
   }
   pt_gradients_open (&self->gradients, node, sequence, args.dx, scratch);

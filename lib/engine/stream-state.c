@@ -314,9 +314,8 @@ pt_stream_state_save_frames (const PtFrameMaker *maker, guint64 frame,
     g_autoptr (PtTensor) copy = pt_tensor_new_shaped (PT_F32, &x->shape,
         error);
 
-    if (copy == NULL)
+    if (copy == NULL || !pt_device_download (maker->device, copy, x, error))
       return FALSE;
-    pt_tensor_to_row_major (x, copy);
     pt_tensor_file_add (file, name, copy);
   }
   pt_tensor_file_set_metadata (file, STATE_FRAMES, text);
@@ -348,8 +347,8 @@ pt_stream_state_restore_frames (PtFrameMaker *maker, guint64 *frame,
 
       if (found == NULL)
         return FALSE;
-      if (write)
-        pt_tensor_to_channels_last (found, x);
+      if (write && !pt_device_upload (maker->device, x, found, error))
+        return FALSE;
     }
   }
   maker->n_frames = n;

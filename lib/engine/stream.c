@@ -89,18 +89,19 @@ stream_replay (PtPipeline *self, PtStream *stream)
       && stream_wait_slots (self)
       && pt_replay_draw (&self->replay, self->learning.seed,
           pt_wire_get (input, self->sequence),
-          pt_wire_get (target, self->sequence))) {
+          pt_wire_get (target, self->sequence), NULL)) {
     pt_wiring_upload (&self->wiring, self->sequence, NULL);
     stream_send (self, &message);
   }
   pt_replay_keep (&self->replay, pt_wire_get (input, newest),
-      pt_wire_get (target, newest));
+      pt_wire_get (target, newest), NULL);
+  /* it is read while the next one may come from another thread */
+  pt_fences_signal (&self->wiring.entered, 0, NULL);
 }
 
-/* The frame is in the maker's history: fill the slots, send it off. The caller
- * has push_lock. */
-void
-pt_pipeline_enter (PtPipeline *self, PtStream *stream, PtTensor *label,
+/* The frame is in the maker's history: fill the slots, send it off. */
+static void
+stream_enter (PtPipeline *self, PtStream *stream, PtTensor *label,
     PtPushFlags flags)
 {
   PtWiring *wiring = &self->wiring;
@@ -114,10 +115,10 @@ pt_pipeline_enter (PtPipeline *self, PtStream *stream, PtTensor *label,
   if (stream_wait_slots (self)) {
     if (input->slots != NULL)
       pt_frame_maker_fill_input (&stream->maker, pt_wire_get (input,
-              self->sequence));
+              self->sequence), NULL);
     if (target->slots != NULL)
       message.has_target = pt_frame_maker_fill_target (&stream->maker, label,
-          pt_wire_get (target, self->sequence));
+          pt_wire_get (target, self->sequence), NULL);
     pt_wiring_upload (wiring, self->sequence, NULL);
   }
   message.learn = stream_decide (self, stream, message.has_target, flags);
@@ -130,9 +131,8 @@ pt_pipeline_enter (PtPipeline *self, PtStream *stream, PtTensor *label,
     self->main.frame++;
 }
 
-/* Waits for room, or not. */
-static PtFlow
-stream_wait_room (PtPipeline *self, PtPushFlags flags, GError **error)
+PtFlow
+pt_pipeline_wait_room (PtPipeline *self, PtPushFlags flags, GError **error)
 {
   g_return_val_if_fail (self->running, PT_FLOW_FLUSHING);
   if ((flags & PT_PUSH_TRY) && !g_atomic_int_get (&self->flushing)
@@ -194,6 +194,29 @@ pt_pipeline_check_target (PtPipeline *self, const PtTensor *label, GError **erro
   return PT_FLOW_ERROR;
 }
 
+/* Before a frame is added: takes push_lock; what another thread pushed is
+ * there. */
+gboolean
+pt_pipeline_begin_push (PtPipeline *self, GError **error)
+{
+  PtWiring *wiring = &self->wiring;
+
+  g_mutex_lock (&self->push_lock);
+  return wiring->frames == NULL
+      || pt_fences_wait (&wiring->entered, 0, wiring->frames, error);
+}
+
+/* Unless it could not be @added, the frame goes in. */
+PtFlow
+pt_pipeline_end_push (PtPipeline *self, PtStream *stream, gboolean added,
+    PtTensor *target, PtPushFlags flags)
+{
+  if (added)
+    stream_enter (self, stream, target, flags);
+  g_mutex_unlock (&self->push_lock);
+  return added ? PT_FLOW_OK : PT_FLOW_ERROR;
+}
+
 /**
  * pt_pipeline_push_pixels:
  * @self: a running pipeline
@@ -222,13 +245,12 @@ pt_pipeline_push_pixels (PtPipeline *self, const guint8 *pixels, gsize stride,
   PtFlow flow = pt_pipeline_check_target (self, target, error);
 
   if (flow != PT_FLOW_OK
-      || (flow = stream_wait_room (self, flags, error)) != PT_FLOW_OK)
+      || (flow = pt_pipeline_wait_room (self, flags, error)) != PT_FLOW_OK)
     return flow;
-  g_mutex_lock (&self->push_lock);
-  pt_frame_maker_add_pixels (&self->main.maker, pixels, stride);
-  pt_pipeline_enter (self, &self->main, target, flags);
-  g_mutex_unlock (&self->push_lock);
-  return PT_FLOW_OK;
+  return pt_pipeline_end_push (self, &self->main,
+      pt_pipeline_begin_push (self, error)
+      && pt_frame_maker_add_pixels (&self->main.maker, pixels, stride, error),
+      target, flags);
 }
 
 /**
@@ -263,13 +285,12 @@ pt_pipeline_push (PtPipeline *self, PtTensor *frame, PtTensor *target,
         "expected finite numbers", self->main.frame);
     return PT_FLOW_ERROR;
   }
-  if ((flow = stream_wait_room (self, flags, error)) != PT_FLOW_OK)
+  if ((flow = pt_pipeline_wait_room (self, flags, error)) != PT_FLOW_OK)
     return flow;
-  g_mutex_lock (&self->push_lock);
-  pt_frame_maker_add_tensor (&self->main.maker, frame);
-  pt_pipeline_enter (self, &self->main, target, flags);
-  g_mutex_unlock (&self->push_lock);
-  return PT_FLOW_OK;
+  return pt_pipeline_end_push (self, &self->main,
+      pt_pipeline_begin_push (self, error)
+      && pt_frame_maker_add_tensor (&self->main.maker, frame, error), target,
+      flags);
 }
 
 /* The slot of the frame before, which is kept if it is for this
@@ -286,7 +307,7 @@ stream_get_before (PtPipeline *self, const PtMessage *message,
   stream->measured_sequence = message->sequence;
   stream->measured_frame = message->frame;
   return next && self->learning.target == PT_TARGET_NEXT ?
-      pt_wire_get (target, before) : NULL;
+      pt_wire_get_seen (target, before) : NULL;
 }
 
 /* The output lies where the target does. */
@@ -305,7 +326,7 @@ stream_measure (PtPipeline *self, const PtMessage *message,
   frame.before = stream_get_before (self, message, target);
   if (!result->valid || !message->has_target)
     return;
-  frame.target = pt_wire_get (target, message->sequence);
+  frame.target = pt_wire_get_seen (target, message->sequence);
   pt_measures_add (&message->stream->measures, &frame, result->measures);
 }
 

@@ -261,7 +261,6 @@ wiring_allocate_copies (PtWiring *self, guint index, PtDevice *maker,
   return TRUE;
 }
 
-/* The pushing thread makes its tensors in the host's memory. */
 static gboolean
 wiring_allocate_slots (PtWiring *self, guint index, GError **error)
 {
@@ -273,6 +272,10 @@ wiring_allocate_slots (PtWiring *self, guint index, GError **error)
     if (!self->spans[i].device->backend->host_memory)
       user = self->spans[i].device;
   wire->slots = wiring_new_ring (wire, maker, user, error);
+  if (self->host_looks && index == pt_wiring_get_target (self)
+      && maker == self->frames && !(wire->seen =
+          wiring_new_ring (wire, self->host, maker, error)))
+    return FALSE;
   return wire->slots != NULL
       && wiring_allocate_copies (self, index, maker, error);
 }
@@ -310,12 +313,28 @@ wiring_allocate_progress (PtWiring *self, GError **error)
   return TRUE;
 }
 
+/* The pushing thread makes its tensors in the host's memory, or where frames
+ * are. */
+static gboolean
+wiring_find_pushers (PtWiring *self, GError **error)
+{
+  PtWire *input = &self->wires[0];
+  PtWire *target = &self->wires[pt_wiring_get_target (self)];
+  gboolean labels = self->learning->target == PT_TARGET_LABELS;
+
+  input->pusher = self->frames != NULL ? self->frames : self->host;
+  target->pusher = labels ? self->host : input->pusher;
+  self->host_fills = self->frames == NULL
+      || (labels && target->last_reader != PT_PRODUCER_PUSH);
+  return pt_fences_init (&self->entered, input->pusher, 1, error);
+}
+
 /* Memory for every wire that more than one thread sees; what is local to a
  * stage, the stage allocates. */
 gboolean
 pt_wiring_allocate (PtWiring *self, GError **error)
 {
-  if (!wiring_find_host (self, error)
+  if (!wiring_find_host (self, error) || !wiring_find_pushers (self, error)
       || !wiring_allocate_progress (self, error)
       || !wiring_allocate_gates (self, error))
     return FALSE;
@@ -333,16 +352,10 @@ pt_wiring_allocate (PtWiring *self, GError **error)
   return TRUE;
 }
 
-/* Before @stage, or the pushing thread, writes its slots for frame @sequence:
- * the stages after it must have read what is in them. They have been asked to,
- * by the length of the rings; that their devices have done so, this waits
- * for. */
-gboolean
-pt_wiring_wait_read (const PtWiring *self, gint stage, guint64 sequence,
-    GError **error)
+static gboolean
+wiring_wait_read (const PtWiring *self, gint stage, PtDevice *waiter,
+    guint64 sequence, GError **error)
 {
-  PtDevice *waiter = stage < 0 ? self->host : self->spans[stage].device;
-
   for (gint i = stage + 1; i < (gint) self->n_stages; i++) {
     guint64 reach = 2 * (i - stage) + 1
         + (stage < 0 && self->learning->replay > 0);
@@ -352,6 +365,23 @@ pt_wiring_wait_read (const PtWiring *self, gint stage, guint64 sequence,
       return FALSE;
   }
   return TRUE;
+}
+
+/* Before @stage, or the pushing thread, writes its slots for frame @sequence:
+ * the stages after it must have read what is in them. They have been asked to,
+ * by the length of the rings; that their devices have done so, this waits
+ * for. */
+gboolean
+pt_wiring_wait_read (const PtWiring *self, gint stage, guint64 sequence,
+    GError **error)
+{
+  if (stage >= 0)
+    return wiring_wait_read (self, stage, self->spans[stage].device, sequence,
+        error);
+  return (!self->host_fills
+      || wiring_wait_read (self, stage, self->host, sequence, error))
+      && (self->frames == NULL
+      || wiring_wait_read (self, stage, self->frames, sequence, error));
 }
 
 /* Until what has been pushed up to frame @sequence is where it was to go. */
@@ -365,21 +395,48 @@ pt_wiring_wait_uploads (const PtWiring *self, guint64 sequence,
   return TRUE;
 }
 
+/* What has been pushed as frame @sequence is where frames are; the host gets
+ * what it looks at. */
+static gboolean
+wiring_enter (PtWiring *self, guint64 sequence, GError **error)
+{
+  const PtWire *target = &self->wires[pt_wiring_get_target (self)];
+  PtTensor *slot;
+
+  if (target->seen != NULL) {
+    slot = pt_wire_get (target, sequence);
+    if (!target->pusher->backend->copy (target->pusher,
+            target->seen[sequence % target->n_slots]->data, slot->data,
+            slot->size, error))
+      return FALSE;
+  }
+  return pt_fences_signal (&self->entered, 0, error);
+}
+
+static gboolean
+wiring_send (const PtWiring *self, const PtWire *wire, guint stage,
+    guint64 sequence, GError **error)
+{
+  PtDevice *device = self->spans[stage].device;
+
+  return pt_fences_wait (&self->entered, 0, device, error)
+      && pt_device_transfer (device, pt_wire_get_at (wire, stage, sequence),
+      wire->pusher, pt_wire_get (wire, sequence), error);
+}
+
 /* Copies what has been pushed as frame @sequence to the stages that cannot use
  * it where it is. */
 gboolean
-pt_wiring_upload (const PtWiring *self, guint64 sequence, GError **error)
+pt_wiring_upload (PtWiring *self, guint64 sequence, GError **error)
 {
+  if (!wiring_enter (self, sequence, error))
+    return FALSE;
   for (guint i = 0; i < self->n_stages; i++) {
-    PtDevice *device = self->spans[i].device;
-
     for (guint k = 0; k < self->n_wires; k++) {
       const PtWire *wire = &self->wires[k];
 
       if (wire->producer == PT_PRODUCER_PUSH && wire->arrives != NULL
-          && wire->arrives[i] && !pt_device_transfer (device,
-              pt_wire_get_at (wire, i, sequence), self->host,
-              pt_wire_get (wire, sequence), error))
+          && wire->arrives[i] && !wiring_send (self, wire, i, sequence, error))
         return FALSE;
     }
     if (!pt_fences_signal (&self->progress[i].pushed, sequence, error))
@@ -418,6 +475,7 @@ pt_wiring_clear (PtWiring *self)
     guint n = self->n_stages * self->n_gradient_slots;
 
     wiring_free_tensors (wire->slots, wire->n_slots);
+    wiring_free_tensors (wire->seen, wire->n_slots);
     for (guint k = 0; wire->arrives != NULL && k < self->n_stages; k++)
       if (wire->arrives[k])
         wiring_free_tensors (wire->copies[k], wire->n_slots);
@@ -437,6 +495,7 @@ pt_wiring_clear (PtWiring *self)
   wiring_free_tensors (self->gate_copies,
       self->n_stages * self->n_gradient_slots);
   self->gates = self->gate_copies = NULL;
+  pt_fences_clear (&self->entered);
   g_clear_pointer (&self->host, pt_device_unref);
   g_clear_pointer (&self->wires, g_free);
   self->n_wires = 0;

@@ -50,8 +50,11 @@ typedef struct
   gint last_reader;             /* stage; producer if nobody reads it */
   gint first_node, last_node;   /* who makes it, who reads it last */
   gboolean wants_gradient;      /* depends on something that learns */
+  PtDevice *pusher;             /* lent: in whose memory it is pushed */
   guint n_slots;
   PtTensor **slots;
+  PtTensor **seen;              /* a ring of the host's, of what is pushed where
+                                 * it cannot look; or NULL */
   PtTensor ***copies;           /* by stage: a ring it reads instead, or NULL;
                                  * NULL if there are none */
   guint8 *arrives;              /* by stage: it fills its copy */
@@ -92,6 +95,11 @@ typedef struct
                                          * is one; an int32 */
   PtProgress *progress;         /* n_stages */
   PtDevice *host;               /* where what is pushed lies */
+  PtDevice *frames;             /* lent: where frames do, that of the first
+                                 * stage; NULL: with the host */
+  PtFences entered;             /* the last frame that was pushed there */
+  gboolean host_looks;          /* at targets */
+  gboolean host_fills;          /* some of what is pushed */
 } PtWiring;
 
 #define PT_WIRE_OF_INPUT(input) ((guint) ((input) + 1))
@@ -107,7 +115,7 @@ gboolean pt_wiring_crosses (const PtWiring *self, guint wire, guint cut);
 gboolean pt_wiring_reads (const PtWiring *self, guint wire, guint stage);
 gboolean pt_wiring_wait_uploads (const PtWiring *self, guint64 sequence,
     GError **error);
-gboolean pt_wiring_upload (const PtWiring *self, guint64 sequence,
+gboolean pt_wiring_upload (PtWiring *self, guint64 sequence,
     GError **error);
 gboolean pt_wiring_wait_read (const PtWiring *self, gint stage,
     guint64 sequence, GError **error);
@@ -118,7 +126,7 @@ gsize pt_wiring_get_crossing_bytes (const PtWiring *self, guint cut);
 static inline PtDevice *
 pt_wiring_get_maker (const PtWiring *wiring, const PtWire *wire)
 {
-  return wire->producer == PT_PRODUCER_PUSH ? wiring->host :
+  return wire->producer == PT_PRODUCER_PUSH ? wire->pusher :
       wiring->spans[wire->producer].device;
 }
 
@@ -127,6 +135,14 @@ static inline PtTensor *
 pt_wire_get (const PtWire *wire, guint64 sequence)
 {
   return wire->slots[wire->n_slots == 1 ? 0 : sequence % wire->n_slots];
+}
+
+/* The same of what is pushed, in the host's memory. */
+static inline const PtTensor *
+pt_wire_get_seen (const PtWire *wire, guint64 sequence)
+{
+  return wire->seen != NULL ? wire->seen[sequence % wire->n_slots] :
+      pt_wire_get (wire, sequence);
 }
 
 /* The same, in memory that @stage can use. */

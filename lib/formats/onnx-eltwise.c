@@ -177,7 +177,9 @@ eltwise_join (OnnxImport *self, const gchar *kind, const OnnxValue *a,
 static gboolean
 eltwise_binary (OnnxImport *self, GError **error)
 {
-  g_autofree gchar *kind = g_ascii_strdown (self->node->op_type, -1);
+  const gboolean sums = g_str_equal (self->node->op_type, "Sum");
+  g_autofree gchar *kind =
+      sums ? g_strdup ("add") : g_ascii_strdown (self->node->op_type, -1);
   OnnxValue y;
 
   if (!pt_onnx_count_inputs (self, 2, 2, error) || !eltwise_join (self, kind,
@@ -260,6 +262,38 @@ eltwise_add_bias (OnnxImport *self, const OnnxValue *x,
       pt_onnx_pass (self, x, error);
 }
 
+/* A convolution that nobody else reads adds what was there before it itself:
+ * the end of ResNet's blocks. */
+static gboolean
+eltwise_takes_layer (const OnnxImport *self, const OnnxValue *x,
+    const OnnxValue *other)
+{
+  const PtLayer *layer = x->layer == PT_NETWORK_INPUT ? NULL :
+      self->network->nodes[x->layer].layer;
+  g_autofree gchar *activation = NULL;
+
+  if (layer == NULL || !x->alone || layer->n_inputs != 1 ||
+      !g_str_equal (layer->kind->name, "conv2d") || other->layer >= x->layer ||
+      x->rank != other->rank || !pt_shape_equal (&layer->output,
+          pt_onnx_get_shape (self, other->layer)))
+    return FALSE;
+  activation =
+      pt_params_get (layer->kind->params, layer->options, "activation");
+  return g_str_equal (activation, "none");
+}
+
+static gboolean
+eltwise_add_layer (OnnxImport *self, const OnnxValue *x,
+    const OnnxValue *other, GError **error)
+{
+  PtNode *node = &self->network->nodes[x->layer];
+
+  node->inputs[1] = other->layer;
+  node->layer->inputs[1] = *pt_onnx_get_shape (self, other->layer);
+  node->layer->n_inputs = 2;
+  return pt_layer_infer (node->layer, error) && pt_onnx_pass (self, x, error);
+}
+
 static gboolean
 eltwise_add (OnnxImport *self, GError **error)
 {
@@ -267,7 +301,11 @@ eltwise_add (OnnxImport *self, GError **error)
     const OnnxValue *x = pt_onnx_get_input (self, i);
     const OnnxValue *other = pt_onnx_get_input (self, 1 - i);
 
-    if (x && other && x->constant == NULL && other->constant != NULL &&
+    if (!x || !other || x->constant != NULL)
+      continue;
+    if (other->constant == NULL && eltwise_takes_layer (self, x, other))
+      return eltwise_add_layer (self, x, other, error);
+    if (other->constant != NULL &&
         eltwise_takes_bias (self, x, other->constant))
       return eltwise_add_bias (self, x, other->constant, error);
   }
@@ -347,6 +385,13 @@ eltwise_several (OnnxImport *self, GError **error)
       y.rank, error);
 }
 
+static gboolean
+eltwise_sum (OnnxImport *self, GError **error)
+{
+  return self->node->n_input == 2 ? eltwise_add (self, error) :
+      eltwise_several (self, error);
+}
+
 /* -- slopes -- */
 
 /* One for all, one for each channel, or others of some shape. */
@@ -393,6 +438,6 @@ const OnnxOperator pt_onnx_ops_eltwise[] = {
   {"PRelu", eltwise_prelu, OLD},
   {"Pow", eltwise_binary, " axis broadcast "},
   {"Sub", eltwise_binary, OLD_PAIR},
-  {"Sum", eltwise_several, OLD},
+  {"Sum", eltwise_sum, OLD},
   {NULL}
 };

@@ -84,13 +84,16 @@ ops_put_window (OnnxExport *self, Onnx__NodeProto *node,
 static gboolean
 write_conv2d (OnnxExport *self, GError **error)
 {
-  Onnx__NodeProto *node = pt_onnx_write_all (self, "Conv");
+  Onnx__NodeProto *node =
+      pt_onnx_write (self, "Conv", self->inputs[0], NULL);
   Window window;
 
   ops_read_weights (self, node);
   ops_get_window (self, &window);
   ops_put_window (self, node, &window);
   pt_onnx_put_int (self, node, "group", pt_onnx_option (self, "groups", 1));
+  if (self->layer->n_inputs > 1)
+    pt_onnx_write (self, "Add", self->last, self->inputs[1], NULL);
   return pt_onnx_write_activation (self, error);
 }
 

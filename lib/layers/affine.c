@@ -10,6 +10,7 @@ enum
   BACKWARD_WEIGHTS,
   ACTIVATION,                   /* where it is not fused */
   ACTIVATION_BACKWARD,
+  COPY,                         /* the gradient of what is added */
 };
 
 enum
@@ -59,6 +60,18 @@ affine_plan_activation (const PtLayer *layer, PtWorkspace *workspace,
   return pt_layer_plan_op (plan, ACTIVATION_BACKWARD, workspace, &desc, error);
 }
 
+/* A sum of one. */
+static gboolean
+affine_plan_copy (const PtLayer *layer, PtWorkspace *workspace,
+    PtLayerPlan *plan, GError **error)
+{
+  PtOpDesc desc = pt_layer_op_desc (layer, workspace, PT_OP_ADD);
+
+  desc.x = desc.xs[0] = layer->output;
+  desc.n_xs = 1;
+  return pt_layer_plan_op (plan, COPY, workspace, &desc, error);
+}
+
 gboolean
 pt_affine_plan (const PtLayer *layer, PtWorkspace *workspace,
     PtLayerPlan *plan, PtOpDesc *desc, PtActivation *fused,
@@ -80,8 +93,10 @@ pt_affine_plan (const PtLayer *layer, PtWorkspace *workspace,
   desc->type = forward + BACKWARD_WEIGHTS;
   if (!pt_layer_plan_op (plan, BACKWARD_WEIGHTS, workspace, desc, error))
     return FALSE;
-  return activation->kind == PT_ACTIVATION_NONE ||
-      affine_plan_activation (layer, workspace, plan, activation, error);
+  return (layer->n_inputs == 1 ||
+      affine_plan_copy (layer, workspace, plan, error)) &&
+      (activation->kind == PT_ACTIVATION_NONE ||
+      affine_plan_activation (layer, workspace, plan, activation, error));
 }
 
 gboolean
@@ -90,10 +105,14 @@ pt_affine_forward (const PtLayer *layer, PtLayerPlan *plan,
 {
   PtOp *apart = plan->ops[ACTIVATION];
   PtTensor *y = apart != NULL ? args->saved[0] : args->y;
-  PtOpArgs run = {.x = args->x[0], .w = args->w[WEIGHT], .y = y };
+  PtOpArgs run = {.x = args->x[0], .w = args->w[WEIGHT],
+    .half = args->half[WEIGHT], .y = y
+  };
 
   if (layer->n_weights > BIAS)
     run.b = args->w[BIAS];
+  if (layer->n_inputs > 1)
+    run.add = args->x[1];
   if (!pt_op_run (plan->ops[FORWARD], &run, error))
     return FALSE;
   return apart == NULL ||
@@ -120,7 +139,9 @@ gboolean
 pt_affine_backward (const PtLayer *layer, PtLayerPlan *plan,
     const PtLayerArgs *args, GError **error)
 {
-  PtOpArgs data = {.dy = args->dy, .w = args->w[WEIGHT], .dx = args->dx[0] };
+  PtOpArgs data = {.dy = args->dy, .w = args->w[WEIGHT],
+    .half = args->half[WEIGHT], .dx = args->dx[0]
+  };
   PtOpArgs weights = {.x = args->x[0], .dy = args->dy,
     .dw = args->dw[WEIGHT]
   };
@@ -128,6 +149,10 @@ pt_affine_backward (const PtLayer *layer, PtLayerPlan *plan,
   if (layer->n_weights > BIAS)
     weights.db = args->dw[BIAS];
   if (!affine_backward_activation (layer, plan, args, error))
+    return FALSE;
+  if (layer->n_inputs > 1 && args->dx[1] != NULL &&
+      !pt_op_run (plan->ops[COPY], &(PtOpArgs) {.xs = &args->dy,
+          .y = args->dx[1]}, error))
     return FALSE;
   if (args->dx[0] != NULL &&
       !pt_op_run (plan->ops[BACKWARD_DATA], &data, error))

@@ -7,8 +7,9 @@
 
 G_BEGIN_DECLS
 
-/* What conv2d and linear share: a weight, perhaps a bias, and an activation
- * fused to the output. These are weights 0 and 1 of the layer. */
+/* What conv2d and linear share: a weight, perhaps a bias, perhaps a second
+ * input of the output's shape that is added, and an activation fused to the
+ * output. These are weights 0 and 1 of the layer. */
 
 /* Declares weights, saved tensors and what backward reads; the output is
  * already there; its bias has @outputs numbers. */

@@ -72,6 +72,21 @@ conv2d_get_window (const PtLayer *layer)
 }
 
 static gboolean
+conv2d_check_add (const PtLayer *layer, GError **error)
+{
+  gchar found[PT_SHAPE_TEXT_SIZE], expected[PT_SHAPE_TEXT_SIZE];
+
+  if (layer->n_inputs == 1 ||
+      pt_shape_equal (&layer->inputs[1], &layer->output))
+    return TRUE;
+  g_set_error (error, PT_ERROR, PT_ERROR_SHAPE, "input 1, which is added, has "
+      "shape %s, expected %s, that of the output",
+      pt_shape_print (&layer->inputs[1], found),
+      pt_shape_print (&layer->output, expected));
+  return FALSE;
+}
+
+static gboolean
 conv2d_infer (PtLayer *layer, GError **error)
 {
   const Conv2dOptions *options = layer->options;
@@ -85,6 +100,8 @@ conv2d_infer (PtLayer *layer, GError **error)
       !pt_window_count (&window, x, out, error))
     return FALSE;
   layer->output = PT_SHAPE (1, options->filters, out[0], out[1]);
+  if (!conv2d_check_add (layer, error))
+    return FALSE;
   weight = PT_SHAPE (options->filters, pt_shape_c (x) / options->groups,
       options->kernel[0], options->kernel[1]);
   layer->lr_scale = options->lr_scale;
@@ -110,6 +127,7 @@ conv2d_plan (const PtLayer *layer, PtWorkspace *workspace, PtLayerPlan *plan,
     .groups = o->groups,
     .bias = o->bias,
     .alpha = o->negative_slope,
+    .add = layer->n_inputs > 1,
   };
   pt_window_get_more_padding (&window, desc.conv.more_padding);
   return pt_affine_plan (layer, workspace, plan, &desc, &desc.conv.activation,
@@ -140,16 +158,20 @@ static const gchar *const conv2d_samples[] = {
   "in=1x5x7x9 filters=6 kernel=3;2 stride=2 padding=0;1;2;0 activation=relu",
   "in=1x9x5x6 filters=2 kernel=3 padding=2;0;1;3",
   "in=1x4x6x5 filters=4 kernel=3 stride=2 groups=4 padding=0;0;1;1",
+  "in=1x4x8x7,1x8x8x7 filters=8 kernel=3 padding=1 activation=relu",
+  "in=1x6x9x8,1x6x5x4 filters=6 kernel=3 stride=2 padding=1 groups=6",
+  "in=1x5x6x4,1x16x6x4 filters=16 kernel=1 activation=silu bias=false",
   NULL,
 };
 
 const PtLayerKind pt_layer_conv2d = {
   .name = "conv2d",
-  .summary = "convolution with learned kernels, torch.nn.Conv2d",
+  .summary = "convolution with learned kernels, torch.nn.Conv2d; a second input is "
+      "added before the activation",
   .options_size = sizeof (Conv2dOptions),
   .params = conv2d_params,
   .min_inputs = 1,
-  .max_inputs = 1,
+  .max_inputs = 2,              /* what is added before the activation */
   .samples = conv2d_samples,
   .infer = conv2d_infer,
   .init = pt_affine_init,

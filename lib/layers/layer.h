@@ -69,6 +69,7 @@ typedef struct
   PtTensor *x[PT_OP_MAX_INPUTS];
   PtTensor *y;
   PtTensor *w[PT_LAYER_MAX_WEIGHTS];
+  PtTensor *half[PT_LAYER_MAX_WEIGHTS]; /* of w: see PtOpArgs; or NULL */
   PtTensor *saved[PT_LAYER_MAX_SAVED];
   PtTensor *dy;
   PtTensor *dx[PT_OP_MAX_INPUTS];       /* NULL: not wanted */

@@ -91,6 +91,37 @@ def pooled(size, layers, every):
     return net
 
 
+def folded_bottleneck(net, name, above, width, stride, project):
+    """The same as models for inference have it: batch-norm is in the
+    convolutions, and the last of them adds what comes in beside it."""
+    short = above
+    if project:
+        short = net.layer(f'{name}down', 'conv2d', filters=4 * width,
+                          kernel=1, stride=stride, inputs=above)
+    net.layer(f'{name}conv1', 'conv2d', filters=width, kernel=1,
+              activation='relu', inputs=above)
+    last = net.layer(f'{name}conv2', 'conv2d', filters=width, kernel=3,
+                     stride=stride, padding=1, activation='relu')
+    return net.layer(f'{name}conv3', 'conv2d', filters=4 * width, kernel=1,
+                     activation='relu', inputs=f'{last};{short}')
+
+
+def folded_resnet(size, blocks):
+    net = Net(size, size)
+    net.layer('conv1', 'conv2d', filters=64, kernel=7, stride=2, padding=3,
+              activation='relu')
+    above = net.layer('pool1', 'max-pool2d', kernel=3, stride=2, padding=1)
+    for group, blocks in enumerate(blocks):
+        for block in range(blocks):
+            stride = 2 if group > 0 and block == 0 else 1
+            above = folded_bottleneck(net, f'g{group + 1}b{block + 1}', above,
+                                      64 << group, stride, block == 0)
+    net.layer('pool2', 'global-avg-pool')
+    net.layer('flatten', 'flatten')
+    net.layer('classes', 'linear', units=1000)
+    return net
+
+
 def resnet(size, blocks):
     """Of bottlenecks: 3, 4, 6, 3 of them make ResNet-50."""
     net = Net(size, size)
@@ -121,6 +152,7 @@ def main():
         'conv20-16x16x8': chain(16, [8] * 20, 3),
         'resnet50-224': resnet(224, [3, 4, 6, 3]),
         'resnet50-32': resnet(32, [3, 4, 6, 3]),
+        'resnet50-folded': folded_resnet(224, [3, 4, 6, 3]),
         # equal layers, for devices that only take time
         'sim-2': chain(8, [3] * 2, 1),
         'sim-8': chain(8, [3] * 8, 1),

@@ -73,6 +73,9 @@ slice in=1x3x4x5 length=2
 slice in=1x9x2x3 start=-3 length=3
 slice in=1x7 start=-2 length=1
 slice in=1x3x2x2 length=3
+conv2d in=1x4x8x7,1x8x8x7 filters=8 kernel=3 padding=1 activation=relu
+conv2d in=1x6x9x8,1x6x5x4 filters=6 kernel=3 stride=2 padding=1 groups=6
+conv2d in=1x5x6x4,1x16x6x4 filters=16 kernel=1 activation=silu bias=false
 """
 
 OPTIMIZERS = [
@@ -146,9 +149,9 @@ def conv2d(xs, o, weights):
         filters, xs[0].shape[1] // groups, *pair(o, "kernel", 1), scale=0.4)
     if o.get("bias") != "false":
         weights["bias"] = normal(filters)
-    return activate(F.conv2d(
+    return activate(sum(xs[1:], F.conv2d(
         xs[0], weights["weight"], weights.get("bias"), pair(o, "stride", 1),
-        pair(o, "padding", 0), pair(o, "dilation", 1), groups), o)
+        pair(o, "padding", 0), pair(o, "dilation", 1), groups)), o)
 
 
 def linear(xs, o, weights):

@@ -35,6 +35,8 @@ extern "C" {
       "peer access is not supported between these two devices") \
   X (cudaErrorNvlinkUncorrectable, 220, \
       "uncorrectable NVLink error detected during the execution") \
+  X (cudaErrorContained, 226, \
+      "Invalid access of peer GPU memory over nvlink or a hardware error") \
   X (cudaErrorInvalidResourceHandle, 400, "invalid resource handle") \
   X (cudaErrorIllegalState, 401, \
       "the operation cannot be performed in the present state") \
@@ -58,7 +60,11 @@ extern "C" {
       "operation not supported on global/shared address space") \
   X (cudaErrorInvalidPc, 718, "invalid program counter") \
   X (cudaErrorLaunchFailure, 719, "unspecified launch failure") \
+  X (cudaErrorTensorMemoryLeak, 721, \
+      "tensor memory not completely deallocated") \
   X (cudaErrorNotSupported, 801, "operation not supported") \
+  X (cudaErrorMpsClientTerminated, 810, \
+      "MPS client has been terminated by the server") \
   X (cudaErrorStreamCaptureUnsupported, 900, \
       "operation not permitted when stream is capturing") \
   X (cudaErrorStreamCaptureInvalidated, 901, \
@@ -71,6 +77,7 @@ extern "C" {
   X (cudaErrorStreamCaptureWrongThread, 908, \
       "attempt to terminate a thread-local capture sequence from another " \
       "thread") \
+  X (cudaErrorExternalDevice, 911, "async error in external entity") \
   X (cudaErrorUnknown, 999, "unknown error")
 
 #define PT_EMULATED_ENUM(name, value, text) name = value,
@@ -169,6 +176,7 @@ cudaError_t cudaEventDestroy (cudaEvent_t event);
 cudaError_t cudaEventRecord (cudaEvent_t event, cudaStream_t stream);
 cudaError_t cudaEventSynchronize (cudaEvent_t event);
 cudaError_t cudaEventQuery (cudaEvent_t event);
+cudaError_t cudaEventElapsedTime (float *ms, cudaEvent_t from, cudaEvent_t to);
 
 cudaError_t cudaGraphInstantiate (cudaGraphExec_t *executable,
     cudaGraph_t graph, unsigned long long flags PT_EMULATED_0);

@@ -35,6 +35,8 @@ typedef enum
 void pt_emulation_fail (PtEmulatedCall call, guint nth, cudaError_t status);
 /* How many of these calls there have been. */
 guint pt_emulation_count (PtEmulatedCall call);
+/* Bytes that went up to GPUs; and down from them, to the host. */
+guint64 pt_emulation_get_bytes (gboolean down);
 /* As on a machine whose driver is for CUDA @version / 1000; 0: it has none. */
 void pt_emulation_set_driver (int version);
 /* As on a machine with @n of them. */

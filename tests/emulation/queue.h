@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
 #include <functional>
 
 /* Between the threads that hand over and the one that works. A mutex would
@@ -37,10 +38,12 @@ futex_wake (Number * number)
 class Point
 {
   Number reached = 0;
+  std::chrono::steady_clock::time_point when;
 
 public:
   void reach ()
   {
+    when = std::chrono::steady_clock::now ();
     reached.store (1, std::memory_order_release);
     futex_wake (&reached);
   }
@@ -48,6 +51,12 @@ public:
   bool is_reached () const
   {
     return reached.load (std::memory_order_acquire) != 0;
+  }
+
+  /* Of a point that is reached. */
+  std::chrono::steady_clock::time_point get_time () const
+  {
+    return when;
   }
 
   void wait ()

@@ -22,6 +22,7 @@ struct State
   std::atomic < guint > n_devices = 2;
   std::atomic < int > driver = PT_EMULATED_VERSION;
   std::atomic < guint > counts[PT_EMULATED_N_CALLS] = { };
+  std::atomic < guint64 > bytes[2] = { };       /* up, down */
   std::atomic < guint > fail_after[PT_EMULATED_N_CALLS] = { };
   std::atomic < cudaError_t > fail_status[PT_EMULATED_N_CALLS] = { };
 
@@ -121,6 +122,9 @@ spoils_context (cudaError_t status)
     case cudaErrorInvalidAddressSpace:
     case cudaErrorInvalidPc:
     case cudaErrorLaunchFailure:
+    case cudaErrorTensorMemoryLeak:
+    case cudaErrorContained:
+    case cudaErrorExternalDevice:
       return true;
     default:
       return false;
@@ -162,6 +166,28 @@ is_known (const void *data)
       return true;
   }
   return false;
+}
+
+bool
+is_on_gpu (const void *data)
+{
+  for (guint i = 0; i < count_devices (); i++) {
+    Device *device = get_device (i);
+    std::lock_guard < std::mutex > guard (device->lock);
+
+    if (holds (device->blocks, data))
+      return true;
+  }
+  return false;
+}
+
+void
+count_bytes (const void *dst, const void *src, size_t bytes)
+{
+  bool to = is_on_gpu (dst), from = is_on_gpu (src);
+
+  if (to != from)
+    state ().bytes[from] += bytes;
 }
 
 /* Whose @data is; NULL: no one's. */
@@ -215,6 +241,12 @@ guint
 pt_emulation_count (PtEmulatedCall call)
 {
   return state ().counts[call];
+}
+
+guint64
+pt_emulation_get_bytes (gboolean down)
+{
+  return state ().bytes[down];
 }
 
 void

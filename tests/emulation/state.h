@@ -40,6 +40,7 @@ struct CUstream_st
 struct CUevent_st
 {
   pt_emulation::Device *device;
+  bool timed;
   std::mutex lock;
   std::shared_ptr < pt_emulation::Point > point;        /* NULL: never recorded */
   cudaStream_t captured = nullptr;      /* it was recorded while this captured */
@@ -75,6 +76,10 @@ struct Device
 
 /* Whether @data is in a GPU's memory, or the host's that GPUs know. */
 bool is_known (const void *data);
+/* Whether it is in a GPU's. */
+bool is_on_gpu (const void *data);
+/* Counts what is copied between a GPU and the host. */
+void count_bytes (const void *dst, const void *src, size_t bytes);
 /* The calling thread's current GPU. */
 Device *current ();
 guint count_devices ();

@@ -200,6 +200,7 @@ cudaMemcpyAsync (void *dst, const void *src, size_t bytes,
     return end (cudaErrorStreamCaptureUnsupported);
   }
   return submit_counted (PT_EMULATED_COPY, stream,[=] {
+        count_bytes (dst, src, bytes);
         memcpy (dst, src, bytes);
       });
 }
@@ -357,7 +358,7 @@ cudaEventCreateWithFlags (cudaEvent_t *event, unsigned int flags)
     status = count (PT_EMULATED_CREATE);
   if (status != cudaSuccess)
     return end (status);
-  *event = new CUevent_st { device };
+  *event = new CUevent_st { device, !(flags & cudaEventDisableTiming) };
   std::lock_guard < std::mutex > guard (device->lock);
   device->events.insert (*event);
   return cudaSuccess;
@@ -435,6 +436,25 @@ cudaEventQuery (cudaEvent_t event)
   if (status == cudaSuccess && point && !point->is_reached ())
     return cudaErrorNotReady;
   return end (status);
+}
+
+cudaError_t
+cudaEventElapsedTime (float *ms, cudaEvent_t from, cudaEvent_t to)
+{
+  std::shared_ptr < Point > begin, finish;
+  cudaError_t status = begin_event (from, begin);
+
+  if (status == cudaSuccess)
+    status = begin_event (to, finish);
+  if (status != cudaSuccess)
+    return end (status);
+  if (!from->timed || !to->timed || !begin || !finish)
+    return end (cudaErrorInvalidResourceHandle);
+  if (!begin->is_reached () || !finish->is_reached ())
+    return end (cudaErrorNotReady);
+  *ms = std::chrono::duration < float, std::milli >
+      (finish->get_time () - begin->get_time ()).count ();
+  return cudaSuccess;
 }
 
 cudaError_t

@@ -138,8 +138,8 @@ test_range (void)
   g_autoptr (GstPartimeDrawing) drawing = annotators_new ("flow", 2, "");
   const gfloat y[8] = { 5, 5, 5, 5, 0, 0, 0, 0 };
 
-  g_assert_cmpfloat_with_epsilon (gst_partime_drawing_follow (drawing, y,
-          0.25), 5, 0.05);
+  g_assert_cmpfloat_with_epsilon (gst_partime_drawing_follow (drawing, y), 5,
+      0.05);
 }
 
 /* A grey frame of @format with @drawing's picture over it, as RGB. */

@@ -9,6 +9,7 @@
 #include <gst/cuda/gstcudacontext.h>
 #include <gst/cuda/gstcudamemory.h>
 #include <gst/cuda/gstcudautils.h>
+#include <gmodule.h>
 #include <math.h>
 
 #include "driver.h"
@@ -54,6 +55,16 @@ launch (const gchar *format, const gchar *rest, const gchar *network)
   g_object_set (filter, "model", path, "learning-mode", 0, "devices", "cpu",
       NULL);
   return pipeline;
+}
+
+static void
+set_devices (GstElement *pipeline, const gchar *devices, gboolean overlay)
+{
+  g_autoptr (GstElement) filter = gst_bin_get_by_name (GST_BIN (pipeline),
+      "p");
+
+  g_object_set (filter, "devices", devices, "overlay", overlay, "stages",
+      "-1", NULL);
 }
 
 static void
@@ -110,12 +121,14 @@ get_tensor (GstSample *sample)
 }
 
 static GBytes *
-run_for_tensor (const gchar *format, const gchar *rest, const gchar *network)
+run_for_tensor (const gchar *format, const gchar *rest, const gchar *network,
+    const gchar *devices)
 {
   GstElement *pipeline = launch (format, rest, network);
   g_autoptr (GstSample) sample = NULL;
   GBytes *tensor;
 
+  set_devices (pipeline, devices, FALSE);
   gst_element_set_state (pipeline, GST_STATE_PLAYING);
   sample = pull (pipeline);
   g_assert_nonnull (sample);
@@ -177,9 +190,10 @@ test_passes (void)
   g_assert_cmpint (after.retained, ==, before.retained);
 }
 
-/* The application's context is not the primary one. */
+/* The application's context is not the primary one: two planes go there, and
+ * to be drawn on once more there and back. */
 static void
-test_other_context (void)
+test_other_context (gconstpointer devices)
 {
   GstElement *pipeline = launch ("NV12", UPLOAD "partimefilter name=p "
       "! appsink name=s sync=false", NET_FLOW);
@@ -188,13 +202,14 @@ test_other_context (void)
   FakeCudaCounts before, after;
   g_autoptr (GstSample) sample = NULL;
 
+  set_devices (pipeline, devices, TRUE);
   count (&before);
   gst_element_set_context (pipeline, context);
   gst_element_set_state (pipeline, GST_STATE_PLAYING);
   sample = pull (pipeline);
   g_assert_nonnull (sample);
   count (&after);
-  g_assert_cmpint (after.peer_copies, >=, before.peer_copies + 2);
+  g_assert_cmpint (after.peer_copies, >=, before.peer_copies + 6);
   g_assert_cmpint (after.downloaded, ==, before.downloaded);
   g_clear_pointer (&sample, gst_sample_unref);
   finish (pipeline);
@@ -206,22 +221,31 @@ typedef struct
   const gchar *format, *network;
 } Sight;
 
-/* The same as of frames in the host's memory. */
+/* The same as of frames in the host's memory; also where it is made in the
+ * memory of the first stage. */
 static void
 test_same_sight (gconstpointer data)
 {
   const Sight *item = data;
   g_autoptr (GBytes) host = run_for_tensor (item->format, "partimefilter "
-      "name=p ! appsink name=s sync=false", item->network);
+      "name=p ! appsink name=s sync=false", item->network, "cpu");
   g_autoptr (GBytes) cuda = run_for_tensor (item->format, UPLOAD
-      "partimefilter name=p ! appsink name=s sync=false", item->network);
+      "partimefilter name=p ! appsink name=s sync=false", item->network,
+      "cpu");
+  g_autoptr (GBytes) direct = run_for_tensor (item->format, UPLOAD
+      "partimefilter name=p ! appsink name=s sync=false", item->network,
+      "cuda:0");
   gsize size, same;
   const gfloat *a = g_bytes_get_data (host, &size);
   const gfloat *b = g_bytes_get_data (cuda, &same);
+  const gfloat *c = g_bytes_get_data (direct, &same);
   gsize n = size / sizeof (gfloat);
   gdouble worst = 0, mean = 0, sum = 0;
 
   g_assert_cmpuint (size, ==, same);
+  /* one is rounded to bytes */
+  for (gsize i = 0; i < n; i++)
+    g_assert_cmpfloat (fabs (b[i] - c[i]) * 255, <=, 0.501);
   for (gsize i = 0; i < n; i++) {
     worst = MAX (worst, fabs (a[i] - b[i]) * 255);
     mean += fabs (a[i] - b[i]) * 255 / n;
@@ -233,44 +257,151 @@ test_same_sight (gconstpointer data)
   g_assert_cmpfloat (mean, <=, MOST_MEAN);
 }
 
-static GstPadProbeReturn
-offer_blending (GstPad *pad, GstPadProbeInfo *info, gpointer data)
+/* Bytes that the emulated GPU was sent, or sent to the host. */
+static guint64
+count_bytes (gboolean down)
 {
-  GstQuery *query = GST_PAD_PROBE_INFO_QUERY (info);
+  static guint64 (*get_bytes) (gboolean) = NULL;
+  g_autofree gchar *path = g_build_filename (g_getenv ("PARTIME_MODULE_DIR"),
+      "libpartime-cuda.so", NULL);
+  GModule *module;
 
-  if (GST_QUERY_TYPE (query) != GST_QUERY_ALLOCATION)
-    return GST_PAD_PROBE_OK;
-  gst_query_add_allocation_meta (query,
-      GST_VIDEO_OVERLAY_COMPOSITION_META_API_TYPE, NULL);
-  return GST_PAD_PROBE_HANDLED;
+  if (!get_bytes) {
+    module = g_module_open (path, G_MODULE_BIND_LAZY | G_MODULE_BIND_LOCAL);
+    g_assert_nonnull (module);
+    g_assert_true (g_module_symbol (module, "pt_emulation_get_bytes",
+            (gpointer *) &get_bytes));
+  }
+  return get_bytes (down);
 }
 
-/* Who can blend is given the drawing. */
+/* The first stage is on the GPU where frames are: of a frame, nothing comes to
+ * the host, and of what the network sees nothing goes there from it. */
 static void
-test_composition (void)
+test_no_host (gconstpointer timing)
 {
-  GstElement *pipeline = launch ("NV12", UPLOAD "partimefilter name=p "
-      "! identity name=i ! appsink name=s sync=false", NET_FLOW);
-  g_autoptr (GstElement) next = gst_bin_get_by_name (GST_BIN (pipeline), "i");
-  g_autoptr (GstPad) pad = gst_element_get_static_pad (next, "sink");
-  g_autoptr (GstSample) sample = NULL;
-  GstVideoOverlayCompositionMeta *meta;
+  g_autofree gchar *rest = g_strdup_printf (UPLOAD "partimefilter name=p "
+      "timing=%s ! appsink name=s sync=false", (const gchar *) timing);
+  GstElement *pipeline = launch ("NV12", rest, NET_FLOW);
+  const guint64 output = 16 * 12 * 2 * sizeof (gfloat);
+  guint64 up = count_bytes (FALSE), down = count_bytes (TRUE);
   FakeCudaCounts before, after;
+  guint n = 0;
 
-  gst_pad_add_probe (pad, GST_PAD_PROBE_TYPE_QUERY_DOWNSTREAM,
-      offer_blending, NULL, NULL);
+  set_devices (pipeline, "cuda:0", FALSE);
   count (&before);
   gst_element_set_state (pipeline, GST_STATE_PLAYING);
-  sample = pull (pipeline);
-  meta = gst_buffer_get_video_overlay_composition_meta
-      (gst_sample_get_buffer (sample));
-  g_assert_nonnull (meta);
-  g_assert_cmpuint (gst_video_overlay_composition_n_rectangles
-      (meta->overlay), ==, 1);
+  for (;; n++) {
+    g_autoptr (GstSample) sample = pull (pipeline);
+
+    if (!sample)
+      break;
+    g_assert_true (gst_is_cuda_memory (gst_buffer_peek_memory
+            (gst_sample_get_buffer (sample), 0)));
+    /* the first one brings the weights */
+    if (n == 0 && g_str_equal (timing, "aligned"))
+      up = count_bytes (FALSE);
+  }
+  g_assert_cmpuint (n, ==, FRAMES);
   count (&after);
   g_assert_cmpint (after.downloaded, ==, before.downloaded);
-  g_clear_pointer (&sample, gst_sample_unref);
+  g_assert_cmpint (after.peer_copies, ==, before.peer_copies);
+  if (g_str_equal (timing, "aligned"))
+    g_assert_cmpuint (count_bytes (FALSE), ==, up);
+  g_assert_cmpuint (count_bytes (TRUE) - down, <=, FRAMES * (output + 64));
   finish (pipeline);
+}
+
+/* Luma and chroma of the last of the frames, from wherever they are. */
+static GBytes *
+run_for_pixels (const gchar *format, const gchar *rest, const gchar *network,
+    gboolean overlay)
+{
+  GstElement *pipeline = launch (format, rest, network);
+  g_autoptr (GstSample) last = NULL;
+  GstVideoFrame frame;
+  GstVideoInfo info;
+  GByteArray *bytes = g_byte_array_new ();
+
+  set_devices (pipeline, strstr (rest, UPLOAD) ? "cuda:0" : "cpu", overlay);
+  gst_element_set_state (pipeline, GST_STATE_PLAYING);
+  for (guint n = 0; n < FRAMES; n++) {
+    g_clear_pointer (&last, gst_sample_unref);
+    last = pull (pipeline);
+    g_assert_nonnull (last);
+  }
+  g_assert_true (gst_video_info_from_caps (&info,
+          gst_sample_get_caps (last)));
+  g_assert_true (gst_video_frame_map (&frame, &info,
+          gst_sample_get_buffer (last), GST_MAP_READ));
+  for (guint k = 0; k < GST_VIDEO_FRAME_N_COMPONENTS (&frame); k++)
+    for (gint y = 0; y < GST_VIDEO_FRAME_COMP_HEIGHT (&frame, k); y++)
+      for (gint x = 0; x < GST_VIDEO_FRAME_COMP_WIDTH (&frame, k); x++)
+        g_byte_array_append (bytes, (guint8 *)
+            GST_VIDEO_FRAME_COMP_DATA (&frame, k)
+            + y * GST_VIDEO_FRAME_COMP_STRIDE (&frame, k)
+            + x * GST_VIDEO_FRAME_COMP_PSTRIDE (&frame, k), 1);
+  gst_video_frame_unmap (&frame);
+  g_clear_pointer (&last, gst_sample_unref);
+  finish (pipeline);
+  return g_byte_array_free_to_bytes (bytes);
+}
+
+static gdouble
+get_distance (GBytes *a, GBytes *b)
+{
+  gsize size, same;
+  const guint8 *x = g_bytes_get_data (a, &size);
+  const guint8 *y = g_bytes_get_data (b, &same);
+  gdouble sum = 0;
+
+  g_assert_cmpuint (size, ==, same);
+  for (gsize i = 0; i < size; i++)
+    sum += ABS (x[i] - y[i]);
+  return sum / size;
+}
+
+/* What is drawn on a frame where it lies looks like what is on one of the
+ * host; a frame that nothing is drawn on is as it was. */
+static void
+test_drawn (gconstpointer data)
+{
+  const Sight *item = data;
+  const gchar *rest = "partimefilter name=p ! appsink name=s sync=false";
+  g_autofree gchar *upload = g_strconcat (UPLOAD, rest, NULL);
+  g_autoptr (GBytes) plain = run_for_pixels (item->format, rest,
+      item->network, FALSE);
+  g_autoptr (GBytes) host = run_for_pixels (item->format, rest,
+      item->network, TRUE);
+  g_autoptr (GBytes) cuda = run_for_pixels (item->format, upload,
+      item->network, TRUE);
+  g_autoptr (GBytes) untouched = run_for_pixels (item->format, upload,
+      item->network, FALSE);
+  gdouble drawn = get_distance (host, plain), apart = get_distance (cuda,
+      host);
+
+  g_test_message ("drawn %.3g levels, apart %.3g", drawn, apart);
+  g_assert_cmpfloat (get_distance (untouched, plain), ==, 0);
+  g_assert_cmpfloat (drawn, >, 1);
+  g_assert_cmpfloat (apart, <, 0.3 * drawn);
+}
+
+/* What others see as well is copied before it is drawn on, on the GPU. */
+static void
+test_shared (void)
+{
+  const gchar *rest = UPLOAD "tee name=t ! queue ! appsink name=s sync=false "
+      "t. ! queue ! partimefilter name=p ! fakesink sync=false";
+  g_autoptr (GBytes) alone = run_for_pixels ("NV12", UPLOAD "partimefilter "
+      "name=p ! appsink name=s sync=false", NET_IMAGE, FALSE);
+  FakeCudaCounts before, after;
+  g_autoptr (GBytes) beside = NULL;
+
+  count (&before);
+  beside = run_for_pixels ("NV12", rest, NET_IMAGE, TRUE);
+  count (&after);
+  g_assert_cmpfloat (get_distance (beside, alone), ==, 0);
+  g_assert_cmpint (after.downloaded, <=, before.downloaded + 2);
 }
 
 /* [output] kind=error reads each frame twice, on two threads. */
@@ -332,6 +463,11 @@ static const Sight sights[] = {
   {"P010_10LE", NET_SAME ("3", "stretch")},
 };
 
+static const Sight drawings[] = {
+  {"NV12", NET_FLOW}, {"RGBA", NET_FLOW}, {"I420", NET_IMAGE},
+  {"BGRA", NET_IMAGE}, {"NV12", NET_HEAT}, {"I420", NET_ERROR},
+};
+
 int
 main (int argc, char **argv)
 {
@@ -344,14 +480,27 @@ main (int argc, char **argv)
     return element_test_run ();
   }
   g_test_add_func ("/cuda-memory/passes", test_passes);
-  g_test_add_func ("/cuda-memory/other-context", test_other_context);
+  g_test_add_data_func ("/cuda-memory/other-context/cpu", "cpu",
+      test_other_context);
+  g_test_add_data_func ("/cuda-memory/other-context/cuda", "cuda:0",
+      test_other_context);
   for (guint i = 0; i < G_N_ELEMENTS (sights); i++) {
     g_autofree gchar *name = g_strdup_printf ("/cuda-memory/same-sight/%s/%u",
         sights[i].format, i);
 
     g_test_add_data_func (name, &sights[i], test_same_sight);
   }
-  g_test_add_func ("/cuda-memory/composition", test_composition);
+  g_test_add_data_func ("/cuda-memory/no-host/aligned", "aligned",
+      test_no_host);
+  g_test_add_data_func ("/cuda-memory/no-host/latest", "latest",
+      test_no_host);
+  for (guint i = 0; i < G_N_ELEMENTS (drawings); i++) {
+    g_autofree gchar *name = g_strdup_printf ("/cuda-memory/drawn/%s/%u",
+        drawings[i].format, i);
+
+    g_test_add_data_func (name, &drawings[i], test_drawn);
+  }
+  g_test_add_func ("/cuda-memory/shared", test_shared);
   g_test_add_func ("/cuda-memory/score", test_score);
   g_test_add_func ("/cuda-memory/output-network", test_output_network);
   return element_test_run ();

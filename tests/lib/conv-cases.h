@@ -19,6 +19,11 @@ typedef struct
     { { kh, kw }, { sh, sw }, { ph, pw }, { dh, dw }, g, b, \
       PT_ACTIVATION_##a, 0.1f }
 
+/* With something added to the output. */
+#define CONV_ADD(kh, kw, sh, sw, ph, pw, dh, dw, g, b, a) \
+    { { kh, kw }, { sh, sw }, { ph, pw }, { dh, dw }, g, b, \
+      PT_ACTIVATION_##a, 0.1f, .add = TRUE }
+
 static const ConvCase conv_cases[] = {
   {"plain", {16, 12, 12}, 16, CONV (3, 3, 1, 1, 1, 1, 1, 1, 1, 1, NONE)},
   {"odd", {5, 13, 11}, 7, CONV (3, 3, 1, 1, 1, 1, 1, 1, 1, 1, NONE)},
@@ -77,6 +82,16 @@ static const ConvCase conv_cases[] = {
       1, PT_ACTIVATION_NONE, 0, {4, 3}}},
   {"asymmetric-depthwise", {8, 15, 17}, 8, { {3, 3}, {2, 1}, {0, 2}, {1, 1},
       8, 1, PT_ACTIVATION_NONE, 0, {1, -2}}},
+  {"add", {16, 12, 12}, 16, CONV_ADD (3, 3, 1, 1, 1, 1, 1, 1, 1, 1, RELU)},
+  {"add-odd", {5, 13, 11}, 7, CONV_ADD (3, 3, 2, 1, 1, 1, 1, 1, 1, 1, NONE)},
+  {"add-only", {24, 7, 9}, 40, CONV_ADD (1, 1, 1, 1, 0, 0, 1, 1, 1, 0, NONE)},
+  {"add-few", {16, 18, 25}, 2, CONV_ADD (3, 3, 1, 1, 1, 1, 1, 1, 1, 1, GELU)},
+  {"add-groups", {32, 11, 9}, 64,
+      CONV_ADD (3, 3, 1, 1, 1, 1, 1, 1, 2, 0, RELU)},
+  {"add-depthwise", {7, 12, 13}, 7,
+      CONV_ADD (3, 3, 2, 2, 1, 1, 1, 1, 7, 1, TANH)},
+  {"add-asymmetric", {6, 15, 17}, 12, { {3, 3}, {2, 2}, {0, 1}, {1, 1}, 1, 1,
+      PT_ACTIVATION_RELU, 0, {1, -1}, .add = TRUE}},
   {"whole", {16, 6, 5}, 10, CONV (6, 5, 1, 1, 0, 0, 1, 1, 1, 1, NONE)},
 };
 

@@ -122,7 +122,7 @@ pt_plan_new_for (PtOp *op, const PtConvGraph *graph, PtPlan **plan,
     GError **error)
 {
   *plan = NULL;
-  if (fake_plan.none)
+  if (fake_plan.none || (graph->add && !graph->bias))
     return TRUE;
   *plan = g_new0 (PtPlan, 1);
   (*plan)->graph = *graph;
@@ -148,6 +148,7 @@ pt_plan_run (PtPlan *self, PtOp *op,
   RefSize in = { graph->x[1], graph->x[2], graph->x[3] };
   RefSize out = { graph->y[1], graph->y[2], graph->y[3] };
   g_autofree gdouble *x = NULL, *y = NULL, *w = NULL, *b = NULL, *db = NULL;
+  g_autofree gdouble *add = NULL;
 
   fake_plan.n_runs++;
   if (!pt_device_wait (op->workspace->device, error))
@@ -158,9 +159,11 @@ pt_plan_run (PtPlan *self, PtOp *op,
   w = fake_read (graph, pointers[PT_CONV_W], graph->w);
   if (graph->bias)
     b = fake_read (graph, pointers[PT_CONV_B], channels);
+  if (graph->add)
+    add = fake_read (graph, pointers[PT_CONV_ADD], graph->y);
   switch (graph->pass) {
     case PT_CONV_FORWARD:
-      ref_conv (&desc, in, out, x, w, b, y);
+      ref_conv (&desc, in, out, x, w, b, add, y);
       fake_write (graph, pointers[PT_CONV_Y], graph->y, y);
       break;
     case PT_CONV_DATA:

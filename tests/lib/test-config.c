@@ -79,8 +79,8 @@ static const BadCase bad_texts[] = {
       "key inputs", "\"\""),
   CONFIG ("too many inputs", HEAD "[c]\ntype=add\ninputs=input;input;input;"
       "input;input;input;input;input;input\n", "key inputs", "at most 8"),
-  CONFIG ("one input too many", HEAD "[c]\n" CONV "inputs=input;input\n",
-      "group [c]", "2 inputs", "expected 1"),
+  CONFIG ("one input too many", HEAD "[c]\n" CONV "inputs=input;input;input\n",
+      "group [c]", "3 inputs", "expected 1 to 2"),
   CONFIG ("one input too few", HEAD "[c]\ntype=concat\ninputs=input\n",
       "group [c]", "1 input,", "expected 2"),
   CONFIG ("dead layer", HEAD "[c]\n" CONV "[d]\n" CONV "inputs=input\n",

@@ -123,8 +123,10 @@ check_forward (Rig *rig, const ConvCase *test, const gdouble *x,
   g_autoptr (PtTensor) tb = op_test_tensor (rig->device, &rig->b_shape, b);
   g_autoptr (PtTensor) ty = op_test_unset (rig->device, &rig->y_shape);
   g_autoptr (PtTensor) again = op_test_unset (rig->device, &rig->y_shape);
+  g_autofree gdouble *add = op_test_random (rig->ny, 9);
+  g_autoptr (PtTensor) tadd = op_test_tensor (rig->device, &rig->y_shape, add);
   PtOpArgs args = {.x = tx,.w = rig->w,.b = test->conv.bias ? tb : NULL,
-    .y = ty
+    .add = test->conv.add ? tadd : NULL,.y = ty
   };
   g_autofree gdouble *expected = g_new (gdouble, rig->ny);
   g_autofree gdouble *y = NULL;
@@ -134,7 +136,7 @@ check_forward (Rig *rig, const ConvCase *test, const gdouble *x,
   op_test_run (rig->forward, &args);
   op_test_same (rig->device, ty, again);
   ref_conv (&test->conv, rig->in, rig->out, x, w, test->conv.bias ? b : NULL,
-      expected);
+      test->conv.add ? add : NULL, expected);
   y = op_test_read (rig->device, ty);
   op_test_near ("y", y, expected, rig->ny, FORWARD);
 }
@@ -261,7 +263,7 @@ test_reference (void)
 
       for (gint sign = -1; sign <= 1; sign += 2) {
         *value = kept + sign * 1e-3;
-        ref_conv (&conv, in, out, x, w, NULL, y);
+        ref_conv (&conv, in, out, x, w, NULL, NULL, y);
         for (gsize k = 0; k < ny; k++)
           slope += sign * y[k] * dy[k] / 2e-3;
       }

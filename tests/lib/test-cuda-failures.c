@@ -254,6 +254,28 @@ test_no_lane (void)
   g_thread_join (g_thread_new ("lane", miss_lane, device));
 }
 
+/* Whatever spoils a context: the next device of the GPU has a sound one. */
+static void
+test_sticky (void)
+{
+  static const cudaError_t all[] = { cudaErrorLaunchFailure,
+    cudaErrorECCUncorrectable, cudaErrorContained, cudaErrorTensorMemoryLeak,
+    cudaErrorExternalDevice
+  };
+
+  for (guint i = 0; i < G_N_ELEMENTS (all); i++) {
+    g_autoptr (GError) error = NULL;
+    Rig *rig = rig_new ("cuda:0");
+
+    pt_emulation_fail (PT_EMULATED_LAUNCH, 1, all[i]);
+    g_assert_true (rig_run (rig, &error));
+    g_assert_false (pt_device_wait (rig->device, &error));
+    assert_device_error (error, cudaGetErrorName (all[i]));
+    rig_free (rig);
+    assert_works ("cuda:0");
+  }
+}
+
 int
 main (int argc, char **argv)
 {
@@ -272,5 +294,6 @@ main (int argc, char **argv)
   g_test_add_func ("/cuda-failures/generations/leaves", test_leaves);
   g_test_add_func ("/cuda-failures/no-lane", test_no_lane);
   g_test_add_func ("/cuda-failures/no-gpu", test_no_gpu);
+  g_test_add_func ("/cuda-failures/sticky", test_sticky);
   return g_test_run ();
 }

@@ -43,9 +43,9 @@ static void
 rig_init (Rig *rig, GstVideoFormat format, PtOverlayKind kind, gint width,
     gint height)
 {
-  static const gint channels[] = { 5, 1, 2 };
+  static const gint channels[] = { 5, 1, 2, 3 };
   static const guint colours[] = { 5, PT_OVERLAY_HEATS,
-    PT_OVERLAY_SIDE * PT_OVERLAY_SIDE
+    PT_OVERLAY_SIDE * PT_OVERLAY_SIDE, 0
   };
   gsize n = (gsize) width * height * channels[kind];
 
@@ -74,8 +74,9 @@ rig_init (Rig *rig, GstVideoFormat format, PtOverlayKind kind, gint width,
     };
   rig->range = 0.8;
   rig->overlay = (PtOverlay) {
-    kind, width, height, channels[kind], rig->y, rig->table, &rig->range, 0,
-    0, WIDTH, HEIGHT
+    {kind, width, height, channels[kind], rig->table, colours[kind], 0.4, 0.3,
+        {{0.2, 0.7, 0.1, 3}, {-0.1, -0.3, 0.4, 128}, {0.4, -0.3, -0.1, 128}}},
+    rig->y, &rig->range, 0, 0, WIDTH, HEIGHT
   };
 }
 
@@ -108,19 +109,39 @@ rig_sample (GstVideoFrame *frame, gint k, gint x, gint y)
       + x * GST_VIDEO_FRAME_COMP_PSTRIDE (frame, k)];
 }
 
+/* The picture itself, in the frame's components. */
+static PtOverlayColour
+rig_expect_image (const Rig *rig, const gdouble *v)
+{
+  const PtOverlayStyle *style = &rig->overlay.style;
+  PtOverlayColour colour = { 255 };
+
+  for (gint k = 0; k < 3; k++) {
+    gdouble sum = style->matrix[k][3];
+
+    for (gint c = 0; c < 3; c++)
+      sum += style->matrix[k][c] * CLAMP (255 * (v[c] * style->std
+              + style->mean), 0, 255);
+    colour.part[k] = CLAMP (sum, 0, 255) + 0.5;
+  }
+  return colour;
+}
+
 /* The colour of one pixel, of an output as large as the frame. */
 static PtOverlayColour
 rig_expect (const Rig *rig, gint x, gint y)
 {
-  const gdouble *v = rig->values + (y * WIDTH + x) * rig->overlay.channels;
+  const gdouble *v = rig->values + (y * WIDTH + x) * rig->overlay.style.channels;
   gdouble length;
   gint best = 0;
 
-  for (gint c = 1; c < rig->overlay.channels; c++)
+  for (gint c = 1; c < rig->overlay.style.channels; c++)
     best = v[c] > v[best] ? c : best;
-  if (rig->overlay.kind == PT_OVERLAY_CLASSES)
+  if (rig->overlay.style.kind == PT_OVERLAY_CLASSES)
     return rig->table[best];
-  if (rig->overlay.kind == PT_OVERLAY_HEAT)
+  if (rig->overlay.style.kind == PT_OVERLAY_IMAGE)
+    return rig_expect_image (rig, v);
+  if (rig->overlay.style.kind == PT_OVERLAY_HEAT)
     return rig->table[(gint) (CLAMP (v[0] / rig->range, 0, 1) * 255)];
   length = MAX (hypot (v[0], v[1]) / rig->range, 1);
   return rig->table[(gint) (v[1] / rig->range / length * 64 + 64.5) * 129 +
@@ -254,74 +275,43 @@ to_device (PtDevice *device, gconstpointer data, gsize size)
   return tensor;
 }
 
-/* What the kernel writes is what the formulas say. */
+/* What the painter leaves on the GPU is what the formulas say. */
 static void
-test_kernel (void)
+test_painter (gconstpointer data)
 {
+  const gint n = 8 * 6;
   g_autoptr (GError) error = NULL;
   g_autoptr (PtDevice) device = op_test_device ("cuda:0");
-  g_autoptr (PtTensor) bytes = NULL, y = NULL, table = NULL, range = NULL;
+  g_autoptr (PtTensor) bytes = NULL;
+  g_autoptr (PtFramePainter) painter = NULL;
   g_autofree guint8 *found = NULL;
+  g_autofree gfloat *rows = NULL;
   const guint8 *expected;
-  PtOverlay overlay;
+  gint channels;
   PtFrame frame;
   Rig rig;
 
-  rig_init (&rig, GST_VIDEO_FORMAT_NV12, PT_OVERLAY_HEAT, 8, 6);
-  overlay = rig.overlay;
+  rig_init (&rig, GST_VIDEO_FORMAT_NV12, GPOINTER_TO_INT (data), 8, 6);
+  channels = rig.overlay.style.channels;
+  rows = g_new (gfloat, n * channels);
+  for (gint i = 0; i < n * channels; i++)
+    rows[i] = rig.y[i % n * channels + i / n];
   frame = rig.frame;
   expected = GST_VIDEO_FRAME_PLANE_DATA (&rig.after, 0);
   bytes = to_device (device, expected, rig.info.size);
-  y = to_device (device, rig.y, 8 * 6 * sizeof *rig.y);
-  table = to_device (device, rig.table, PT_OVERLAY_HEATS * sizeof *rig.table);
-  range = to_device (device, &rig.range, sizeof rig.range);
-  overlay.y = y->data;
-  overlay.table = table->data;
-  overlay.range = range->data;
   for (gint k = 0; k < 3; k++)
     frame.data[k] = (guint8 *) bytes->data + (frame.data[k] - expected);
-  pt_cuda_overlay_blend (device, &frame, &overlay, &error);
+  painter = pt_frame_painter_new (device, &rig.overlay.style, &error);
+  g_assert_no_error (error);
+  rig.overlay.to_x = 3;
+  rig.overlay.to_width = 12;
+  pt_frame_painter_draw (painter, rows, rig.range, &frame, 3, 0, 12, HEIGHT,
+      &error);
   g_assert_no_error (error);
   rig_blend (&rig);
   found = op_test_read_bytes (device, bytes);
   g_assert_cmpmem (found, rig.info.size, expected, rig.info.size);
   rig_clear (&rig);
-}
-
-/* The first picture's range at once, later ones' slowly. */
-static void
-test_follow (void)
-{
-  enum
-  { SIDE = 100 };
-  g_autoptr (GError) error = NULL;
-  g_autoptr (PtDevice) device = op_test_device ("cuda:0");
-  g_autoptr (PtTensor) range = pt_device_bytes_new (device,
-      sizeof (PtOverlayRange), &error);
-  const gdouble expected[] = { 0.99, 0.99 + 0.1 * 0.99, 5 };
-
-  g_assert_no_error (error);
-  for (guint step = 0; step < G_N_ELEMENTS (expected); step++) {
-    g_autofree gfloat *values = g_new (gfloat, 2 * SIDE * SIDE);
-    g_autofree PtOverlayRange *found = NULL;
-    g_autoptr (PtTensor) y = NULL;
-    PtOverlay overlay = { PT_OVERLAY_FLOW, SIDE, SIDE, 2 };
-
-    for (gint i = 0; i < SIDE * SIDE; i++) {
-      gdouble length = (step == 1 ? 2. : 1.) * (i * 7 % (SIDE * SIDE))
-          / (SIDE * SIDE);
-
-      values[2 * i] = -0.6 * length;
-      values[2 * i + 1] = 0.8 * length;
-    }
-    y = to_device (device, values, 2 * SIDE * SIDE * sizeof *values);
-    overlay.y = y->data;
-    pt_cuda_overlay_follow (device, &overlay, range->data,
-        step == 2 ? 5 : 0.25, &error);
-    g_assert_no_error (error);
-    found = op_test_read_bytes (device, range);
-    g_assert_cmpfloat_with_epsilon (found->range, expected[step], 0.02);
-  }
 }
 
 #endif
@@ -338,11 +328,17 @@ main (int argc, char **argv)
       GINT_TO_POINTER (PT_OVERLAY_HEAT), test_colours);
   g_test_add_data_func ("/cuda-overlay/flow",
       GINT_TO_POINTER (PT_OVERLAY_FLOW), test_colours);
+  g_test_add_data_func ("/cuda-overlay/image",
+      GINT_TO_POINTER (PT_OVERLAY_IMAGE), test_colours);
   g_test_add_func ("/cuda-overlay/composition", test_composition);
   g_test_add_func ("/cuda-overlay/place", test_place);
 #ifdef PT_CUDA_EMULATED
-  g_test_add_func ("/cuda-overlay/kernel", test_kernel);
-  g_test_add_func ("/cuda-overlay/follow", test_follow);
+  g_test_add_data_func ("/cuda-overlay/painter/heat",
+      GINT_TO_POINTER (PT_OVERLAY_HEAT), test_painter);
+  g_test_add_data_func ("/cuda-overlay/painter/flow",
+      GINT_TO_POINTER (PT_OVERLAY_FLOW), test_painter);
+  g_test_add_data_func ("/cuda-overlay/painter/image",
+      GINT_TO_POINTER (PT_OVERLAY_IMAGE), test_painter);
 #endif
   return g_test_run ();
 }

@@ -9,8 +9,10 @@
 
 #include "conv-cases.h"
 #include "device/cuda/conv.h"
+#include "emulation.h"
 #include "fake-plan.h"
 #include "op-test.h"
+#include "stream.h"
 
 /* Half of the last bit. */
 #define UNIT(precision) ((precision) == PT_PRECISION_BF16 ? 1 / 256. : \
@@ -22,6 +24,10 @@ static const ConvCase small[] = {
   {"relu-only", {5, 9, 11}, 7, CONV (3, 3, 1, 1, 1, 1, 1, 1, 1, 0, RELU)},
   {"gelu", {4, 8, 8}, 4, CONV (5, 5, 1, 1, 2, 2, 1, 1, 2, 1, GELU)},
   {"leaky", {3, 9, 11}, 4, CONV (3, 3, 1, 1, 1, 1, 1, 1, 1, 1, LEAKY_RELU)},
+  {"add", {6, 9, 11}, 8, CONV_ADD (3, 3, 1, 1, 1, 1, 1, 1, 1, 1, RELU)},
+  {"add-none", {6, 9, 11}, 8, CONV_ADD (3, 3, 1, 1, 1, 1, 1, 1, 1, 1, NONE)},
+  {"add-only", {5, 9, 11}, 7, CONV_ADD (3, 3, 2, 1, 1, 1, 1, 1, 1, 0, RELU)},
+  {"add-tanh", {4, 8, 8}, 4, CONV_ADD (5, 5, 1, 1, 2, 2, 1, 1, 2, 1, TANH)},
   {"depthwise", {6, 9, 11}, 6, CONV (3, 3, 1, 1, 1, 1, 1, 1, 6, 1, TANH)},
 };
 
@@ -35,8 +41,8 @@ typedef struct
   PtDevice *device;
   PtWorkspace workspace;
   PtOp *ops[3];
-  gdouble *x, *w, *b, *dy;
-  PtTensor *tx, *tw, *tb, *ty, *tdy, *tdx, *tdw, *tdb;
+  gdouble *x, *w, *b, *dy, *add;
+  PtTensor *tx, *tw, *tb, *tadd, *ty, *tdy, *tdx, *tdw, *tdb;
 } Layer;
 
 static void
@@ -79,6 +85,8 @@ layer_init (Layer *layer, const ConvCase *test, PtPrecision precision)
   layer->w = op_test_random (layer->nw, 2);
   layer->b = op_test_random (out.c, 3);
   layer->dy = op_test_random (layer->ny, 4);
+  layer->add = op_test_random (layer->ny, 5);
+  layer->tadd = op_test_tensor (layer->device, &layer->sy, layer->add);
   layer->tx = op_test_tensor (layer->device, &layer->sx, layer->x);
   layer->tb = op_test_tensor (layer->device, &layer->sb, layer->b);
   layer->tdy = op_test_tensor (layer->device, &layer->sy, layer->dy);
@@ -92,10 +100,11 @@ layer_init (Layer *layer, const ConvCase *test, PtPrecision precision)
 static void
 layer_clear (Layer *layer)
 {
-  PtTensor *tensors[] = { layer->tx, layer->tw, layer->tb, layer->ty,
-    layer->tdy, layer->tdx, layer->tdw, layer->tdb
+  PtTensor *tensors[] = { layer->tx, layer->tw, layer->tb, layer->tadd,
+    layer->ty, layer->tdy, layer->tdx, layer->tdw, layer->tdb
   };
-  gdouble *values[] = { layer->x, layer->w, layer->b, layer->dy };
+  gdouble *values[] = { layer->x, layer->w, layer->b, layer->dy, layer->add
+  };
 
   for (guint i = 0; i < G_N_ELEMENTS (layer->ops); i++)
     pt_op_free (layer->ops[i]);
@@ -113,7 +122,8 @@ layer_run (Layer *layer)
   g_autoptr (GError) error = NULL;
   g_autoptr (PtTensor) w = op_test_host (&layer->sw, layer->w);
   PtOpArgs args = {.x = layer->tx,.w = layer->tw,.y = layer->ty,
-    .b = layer->conv->bias ? layer->tb : NULL
+    .b = layer->conv->bias ? layer->tb : NULL,
+    .add = layer->conv->add ? layer->tadd : NULL
   };
 
   pt_op_pack (layer->ops[0], w, layer->tw, &error);
@@ -156,7 +166,7 @@ layer_compare (Layer *layer, gdouble tolerance)
   g_autofree gdouble *db = op_test_read (layer->device, layer->tdb);
 
   ref_conv (conv, in, out, layer->x, layer->w, conv->bias ? layer->b : NULL,
-      want_y);
+      conv->add ? layer->add : NULL, want_y);
   ref_conv_data (conv, in, out, layer->dy, layer->w, want_dx);
   ref_conv_weights (conv, in, out, layer->x, layer->dy, want_dw, want_db);
   op_test_near ("y", y, want_y, layer->ny, tolerance);
@@ -248,7 +258,8 @@ test_cast (gconstpointer data)
   op_test_write_bytes (device, from, floats);
   pt_cuda_narrow (&op, precision, 1, n, from->data, narrow->data, &error);
   g_assert_no_error (error);
-  pt_cuda_widen (&op, &product, 1, n, narrow->data, NULL, to->data, &error);
+  pt_cuda_widen (&op, &product, 1, n, narrow->data, NULL, NULL,
+      to->data, &error);
   g_assert_no_error (error);
   halves = op_test_read_bytes (device, narrow);
   back = op_test_read_bytes (device, to);
@@ -319,11 +330,55 @@ test_scale (gconstpointer data)
   pt_workspace_clear (&workspace);
 }
 
+/* The same GPU, whose engine casts no weights. */
+static PtBackend each_time;
+
+static guint64
+learn (const gchar *mode, const gchar *devices, const gchar *precision,
+    guint *launches)
+{
+  g_autoptr (PtNetwork) network = stream_network (mode, devices, "2,3,2");
+  g_autoptr (PtPipeline) pipeline = NULL;
+  StreamSums sums = { 0 };
+
+  g_assert_true (pt_network_set (network, "pipeline", "precision", precision,
+          NULL));
+  pipeline = stream_start (network);
+  stream_feed (pipeline, &sums, 0, 20);
+  *launches = pt_emulation_count (PT_EMULATED_LAUNCH);
+  stream_feed (pipeline, &sums, 20, 8);
+  *launches = pt_emulation_count (PT_EMULATED_LAUNCH) - *launches;
+  stream_drain (pipeline);
+  g_assert_cmpuint (sums.invalid, ==, 0);
+  pt_pipeline_stop (pipeline);
+  return stream_hash_weights (network) ^ sums.hash;
+}
+
+/* Weights of 16 bits are cast when they have changed, and are the same. */
+static void
+test_weights (gconstpointer mode)
+{
+  static const gchar *const precisions[] = { "bf16", "fp16" };
+
+  for (guint i = 0; i < G_N_ELEMENTS (precisions); i++) {
+    guint once, often;
+    guint64 kept = learn (mode, "planned:0", precisions[i], &once);
+    guint64 cast = learn (mode, "each-time:0", precisions[i], &often);
+
+    g_assert_cmpuint (kept, ==, cast);
+    g_test_message ("%u launches, %u if cast each time", once, often);
+    g_assert_cmpuint (once, <, often);
+  }
+}
+
 gint
 main (gint argc, gchar **argv)
 {
+  static const gchar *const modes[] = { "off", "exact", "partime", "delayed" };
   static const gchar *const precisions[] = { "fp32", "tf32", "bf16", "fp16" };
 
+  /* its plans are loops that wait */
+  g_setenv ("PARTIME_RECORD", "0", TRUE);
   op_test_init (&argc, &argv);
   for (guint i = 0; i < G_N_ELEMENTS (precisions); i++) {
     g_autofree gchar *path = g_strconcat ("/cudnn-ops/", precisions[i], NULL);
@@ -333,6 +388,16 @@ main (gint argc, gchar **argv)
     g_test_add_data_func (path, GUINT_TO_POINTER (i), test_precision);
     if (i >= PT_PRECISION_BF16)
       g_test_add_data_func (cast, GUINT_TO_POINTER (i), test_cast);
+  }
+  each_time = *pt_device_find_backend ("planned", NULL);
+  each_time.name = "each-time";
+  each_time.ops[PT_OP_CAST] = NULL;
+  pt_device_add_backend (&each_time);
+  for (guint i = 0; i < G_N_ELEMENTS (modes); i++) {
+    g_autofree gchar *path = g_strconcat ("/cudnn-ops/weights/", modes[i],
+        NULL);
+
+    g_test_add_data_func (path, modes[i], test_weights);
   }
   g_test_add_func ("/cudnn-ops/direct", test_direct);
   for (guint i = 0; i < G_N_ELEMENTS (scale_cases); i++) {

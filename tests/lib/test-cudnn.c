@@ -18,6 +18,9 @@
     CONV (kernel, kernel, stride, stride, kernel / 2, kernel / 2, 1, 1, 1, \
         bias, RELU)
 
+/* The end of a block, on a frame that its batch-norm is folded for. */
+#define END CONV_ADD (1, 1, 1, 1, 0, 0, 1, 1, 1, 1, RELU)
+
 /* ResNet-50, and the five-by-five layers that PARTIME was measured with. */
 static const ConvCase layers[] = {
   {"stem", {3, 224, 224}, 64, LAYER (7, 2, 0)},
@@ -37,6 +40,10 @@ static const ConvCase layers[] = {
   {"4-window", {512, 7, 7}, 512, LAYER (3, 1, 0)},
   {"4-expand", {512, 7, 7}, 2048, LAYER (1, 1, 0)},
   {"4-skip", {1024, 14, 14}, 2048, LAYER (1, 2, 0)},
+  {"1-end", {64, 56, 56}, 256, END},
+  {"2-end", {128, 28, 28}, 512, END},
+  {"3-end", {256, 14, 14}, 1024, END},
+  {"4-end", {512, 7, 7}, 2048, END},
   {"classes", {2048, 1, 1}, 1000, LAYER (1, 1, 1)},
   {"five-256", {256, 60, 80}, 256, LAYER (5, 1, 1)},
   {"five-1024", {1024, 30, 40}, 1024, LAYER (5, 1, 1)},
@@ -85,6 +92,7 @@ get_graph (const ConvCase *test, PtConvPass pass, PtPrecision precision)
     .dilation = { conv->dilation[0], conv->dilation[1] },
     .precision = precision,
     .bias = bias,
+    .add = bias && conv->add,
     .relu = bias && conv->activation == PT_ACTIVATION_RELU,
   };
 }

@@ -6,7 +6,7 @@
 
 #include "stream.h"
 
-#include "engine/guard.h"
+#include "engine/pipeline.h"
 
 static const PtSchedule constant;
 
@@ -270,6 +270,33 @@ test_bad_target (gconstpointer mode)
   }
 }
 
+/* A weight that is no number, behind a ReLU that shows nothing of it: the state
+ * that was put aside before comes back instead of going there. */
+static void
+test_hidden (void)
+{
+  g_autoptr (PtNetwork) network = stream_network ("exact", "cpu:0", "-1");
+  g_autoptr (PtPipeline) pipeline = stream_start (network);
+  PtDevice *device = pipeline->wiring.spans[0].device;
+  PtArena *arena = &pipeline->stages[0]->arena;
+  g_autoptr (GError) error = NULL;
+  const gfloat nan = NAN;
+  gfloat before, after;
+
+  stream_run (pipeline, 0, 20);
+  g_assert_true (pt_arena_copy_aside (arena, &error));
+  g_assert_true (pt_arena_copy_aside (arena, &error));
+  g_assert_true (device->backend->download (device, &before,
+          arena->learned->data, sizeof before, &error));
+  g_assert_true (device->backend->upload (device, arena->learned->data, &nan,
+          sizeof nan, &error));
+  g_assert_true (pt_arena_copy_aside (arena, &error));
+  g_assert_true (device->backend->download (device, &after,
+          arena->learned->data, sizeof after, &error));
+  g_assert_no_error (error);
+  g_assert_cmpfloat (after, ==, before);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -283,6 +310,7 @@ main (int argc, char **argv)
   g_test_add_func ("/guard/bursts", test_bursts);
   g_test_add_func ("/guard/guilty", test_guilty);
   g_test_add_func ("/guard/invalid", test_invalid);
+  g_test_add_func ("/guard/hidden", test_hidden);
   for (guint i = 0; i < G_N_ELEMENTS (modes); i++) {
     g_autofree gchar *diverges = g_strconcat ("/guard/diverges/", modes[i],
         NULL);

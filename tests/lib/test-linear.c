@@ -75,7 +75,8 @@ check_linear (const LinearCase *test, const gchar *name)
     op_test_run (ops[i], &args);
   pt_op_unpack (ops[0], dw, host_dw, &error);
   g_assert_no_error (error);
-  ref_conv (&conv, from, to, x, w, test->linear.bias ? b : NULL, want);
+  ref_conv (&conv, from, to, x, w, test->linear.bias ? b : NULL, NULL,
+      want);
   got_y = op_test_read (device, y);
   op_test_near ("y", got_y, want, out, 1e-5);
   ref_conv_data (&conv, from, to, dy, w, want);

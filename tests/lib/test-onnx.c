@@ -316,6 +316,52 @@ test_product (void)
   g_assert_cmpfloat (data[1], ==, 6);
 }
 
+/* A convolution takes what is added to it, and then its activation; unless
+ * somebody else reads it, or it comes first. */
+static void
+test_residual (void)
+{
+  static const struct
+  {
+    const gchar *nodes;
+    guint layers, last_inputs;
+    const gchar *activation;
+  } cases[] = {
+    {"Conv x w > a; Add a x > s; Relu s > y", 1, 2, "relu"},
+    {"Relu x > r; Conv x w > a; Add r a > y", 2, 2, "none"},
+    {"Conv x w > a; Conv x w > b; Add a b > s; Relu s > y", 2, 2, "relu"},
+    {"Conv x w > a; Relu a > r; Add r x > s; Relu s > y", 2, 2, "relu"},
+    {"Conv x w > a; Add a x > s; Add s a > y", 3, 2, NULL},
+    {"Conv x w > a; Add a x > s; Add s x > y", 2, 2, NULL},
+  };
+  gfloat floats[] = { 1, -0.5f, 2, 0.25f };
+  gint64 dims[] = { 2, 2, 1, 1 };
+
+  for (guint i = 0; i < G_N_ELEMENTS (cases); i++) {
+    g_autoptr (PtNetwork) network = NULL;
+    g_autoptr (GError) error = NULL;
+    g_autofree gchar *activation = NULL;
+    Onnx__TensorProto *w;
+    const PtLayer *last;
+    Made made;
+
+    made_init (&made);
+    w = made_add_tensor (&made, "w", ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT,
+        dims, 4);
+    w->n_float_data = 4;
+    w->float_data = floats;
+    network = parse_nodes (&made, cases[i].nodes, &error);
+    g_assert_no_error (error);
+    g_assert_cmpuint (network->n_nodes, ==, cases[i].layers);
+    last = network->nodes[network->n_nodes - 1].layer;
+    g_assert_cmpuint (last->n_inputs, ==, cases[i].last_inputs);
+    activation =
+        pt_params_get (last->kind->params, last->options, "activation");
+    if (cases[i].activation != NULL)
+      g_assert_cmpstr (activation, ==, cases[i].activation);
+  }
+}
+
 /* Flipped bits and ends cut off: refused or read, never more than that. */
 static void
 test_damage (void)
@@ -368,6 +414,7 @@ main (gint argc, gchar **argv)
   g_test_add_func ("/onnx/depth", test_depth);
   g_test_add_func ("/onnx/graph", test_graph);
   g_test_add_func ("/onnx/product", test_product);
+  g_test_add_func ("/onnx/residual", test_residual);
   g_test_add_func ("/onnx/damage", test_damage);
   return g_test_run ();
 }

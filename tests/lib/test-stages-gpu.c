@@ -275,6 +275,28 @@ test_steady (gconstpointer mode)
   g_assert_cmpuint (n[PT_EMULATED_COPY], <=, 2 * N_FRAMES);
 }
 
+/* What a stage takes is told of every pass that there is. */
+static void
+test_times (gconstpointer mode)
+{
+  g_autoptr (PtNetwork) network = stream_network (mode, "cuda:0,cuda:1",
+      "3,4");
+  g_autoptr (PtPipeline) pipeline = stream_start (network);
+  gboolean learns = strcmp (mode, "off") != 0;
+  StreamSums sums = { 0, };
+
+  stream_feed (pipeline, &sums, 0, N_FRAMES);
+  for (guint i = 0; i < 2; i++) {
+    PtStageStats stats;
+
+    pt_pipeline_get_stage_stats (pipeline, i, &stats);
+    g_assert_cmpuint (stats.forward, >, 0);
+    g_assert_cmpint (stats.backward > 0, ==, learns);
+    g_assert_cmpint (stats.update > 0, ==, learns);
+    g_assert_cmpuint (stats.forward, <, 1000000000);
+  }
+}
+
 /* Also what lies between two frames survives on other memory. */
 static void
 test_flush_and_go_on (void)
@@ -392,6 +414,8 @@ main (int argc, char **argv)
         ("/stages-gpu/broken-as-eager/%s", modes[m]);
     g_autofree gchar *steady = g_strdup_printf ("/stages-gpu/steady/%s",
         modes[m]);
+    g_autofree gchar *times = g_strdup_printf ("/stages-gpu/times/%s",
+        modes[m]);
     g_autofree gchar *repeats = g_strdup_printf ("/stages-gpu/repeats/%s",
         modes[m]);
     g_autofree gchar *spoils = g_strdup_printf ("/stages-gpu/spoilt/%s",
@@ -402,6 +426,7 @@ main (int argc, char **argv)
     g_test_add_data_func (repeats, modes[m], test_repeats);
     g_test_add_data_func (recorded, modes[m], test_recorded_as_eager);
     g_test_add_data_func (steady, modes[m], test_steady);
+    g_test_add_data_func (times, modes[m], test_times);
     if (m > 0)
       g_test_add_data_func (broken, modes[m], test_broken_as_eager);
   }

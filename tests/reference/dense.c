@@ -68,13 +68,13 @@ ref_visit_w (gsize x, gsize w, gsize y, gpointer data)
 
 void
 ref_conv (const PtConvDesc *desc, RefSize in, RefSize out, const gdouble *x,
-    const gdouble *w, const gdouble *b, gdouble *y)
+    const gdouble *w, const gdouble *b, const gdouble *add, gdouble *y)
 {
   RefProduct product = { x, w, y };
   gsize plane = (gsize) out.h * out.w;
 
   for (gsize k = 0; k < out.c * plane; k++)
-    y[k] = b != NULL ? b[k / plane] : 0;
+    y[k] = (b != NULL ? b[k / plane] : 0) + (add != NULL ? add[k] : 0);
   ref_conv_each (desc, in, out, ref_visit_y, &product);
   for (gsize k = 0; k < out.c * plane; k++)
     y[k] = ref_activation (desc->activation, desc->alpha, 0, y[k]);

@@ -13,9 +13,10 @@ typedef struct
   gint c, h, w;
 } RefSize;
 
-/* w is (o, i / groups, kh, kw); b may be NULL. */
+/* w is (o, i / groups, kh, kw); b may be NULL, and so may add, of y's size. */
 void ref_conv (const PtConvDesc *desc, RefSize in, RefSize out,
-    const gdouble *x, const gdouble *w, const gdouble *b, gdouble *y);
+    const gdouble *x, const gdouble *w, const gdouble *b, const gdouble *add,
+    gdouble *y);
 void ref_conv_data (const PtConvDesc *desc, RefSize in, RefSize out,
     const gdouble *dy, const gdouble *w, gdouble *dx);
 void ref_conv_weights (const PtConvDesc *desc, RefSize in, RefSize out,

@@ -72,6 +72,9 @@ pt_conv_narrow_init (PtConvNarrow *narrow, const PtOp *op, GError **error)
     *desc, pt_shape_c (x), pt_shape_h (x), pt_shape_w (x), pt_shape_c (y),
     pt_shape_h (y), pt_shape_w (y)
   };
+  /* it comes after what is added */
+  if (desc->add)
+    narrow->desc.activation = PT_ACTIVATION_NONE;
   narrow_find_inner (narrow);
   narrow->n_runs = is_dense ? 1 : desc->kernel[1];
   narrow->run = narrow_get_run (&op->desc);

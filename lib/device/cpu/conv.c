@@ -4,6 +4,9 @@
 #include "core/tensor.h"
 #include "device/cpu/conv-narrow.h"
 #include "device/cpu/cpu.h"
+#include "device/cpu/kernel.h"
+
+#define CONV_CHUNK 2048         /* elements that stay in the first cache */
 
 /* Activations are channels-last at every border; the layout of the weights
  * is oneDNN's choice for the forward pass, or ours where our kernels do it.
@@ -151,8 +154,8 @@ conv_plan (PtOp *op, GError **error)
   if (pt_conv_narrow_suits (&op->desc))
     return conv_plan_narrow (op, error);
   geometry.w = geometry.packed;
-  return conv_forward_pd (op, &geometry, desc->bias, desc->activation, &pd,
-      error) &&
+  return conv_forward_pd (op, &geometry, desc->bias, desc->add ?
+      PT_ACTIVATION_NONE : desc->activation, &pd, error) &&
       pt_dnnl_step_init (&self->conv, op, pd, error) &&
       pt_dnnl_step_add (&self->conv, op, DNNL_ARG_SRC, &geometry.x, error) &&
       pt_dnnl_step_add (&self->conv, op, DNNL_ARG_WEIGHTS, &geometry.w,
@@ -160,6 +163,50 @@ conv_plan (PtOp *op, GError **error)
       (!desc->bias || pt_dnnl_step_add (&self->conv, op, DNNL_ARG_BIAS,
           &geometry.b, error)) &&
       pt_dnnl_step_add (&self->conv, op, DNNL_ARG_DST, &geometry.y, error);
+}
+
+typedef struct
+{
+  const gfloat *add;
+  gfloat *y;
+  const PtConvDesc *desc;
+} ConvJoin;
+
+static PT_CLONES void
+conv_add_range (const gfloat *add, gfloat *y, gint64 n)
+{
+#pragma omp simd
+  for (gint64 i = 0; i < n; i++)
+    y[i] += add[i];
+}
+
+static void
+conv_join_range (gconstpointer data, gint64 begin, gint64 end)
+{
+  const ConvJoin *job = data;
+
+  for (gint64 i = begin; i < end; i += CONV_CHUNK) {
+    gint64 n = MIN (CONV_CHUNK, end - i);
+
+    conv_add_range (job->add + i, job->y + i, n);
+    if (job->desc->activation != PT_ACTIVATION_NONE)
+      pt_cpu_activate (job->desc->activation, job->desc->alpha, job->y + i, n);
+  }
+}
+
+/* y = activation (y + add) in one pass. oneDNN's own way, a post-operation
+ * that reads a second tensor, makes it choose slower kernels for all of it. */
+static gboolean
+conv_join (PtOp *op, const PtOpArgs *args)
+{
+  ConvJoin job = { op->desc.conv.add ? args->add->data : NULL, args->y->data,
+    &op->desc.conv
+  };
+
+  if (job.add != NULL)
+    pt_cpu_for (op, pt_shape_get_n_elements (&op->desc.y), 2, conv_join_range,
+        &job);
+  return TRUE;
 }
 
 static gboolean
@@ -170,14 +217,14 @@ conv_run (PtOp *op, const PtOpArgs *args, GError **error)
 
   if (self->is_narrow) {
     pt_conv_narrow_forward (&self->narrow, op, args);
-    return TRUE;
+    return conv_join (op, args);
   }
   return pt_dnnl_step_set (step, DNNL_ARG_SRC, args->x->data, error) &&
       pt_dnnl_step_set (step, DNNL_ARG_WEIGHTS, args->w->data, error) &&
       (!op->desc.conv.bias ||
       pt_dnnl_step_set (step, DNNL_ARG_BIAS, args->b->data, error)) &&
       pt_dnnl_step_set (step, DNNL_ARG_DST, args->y->data, error) &&
-      pt_dnnl_step_run (step, op, error);
+      pt_dnnl_step_run (step, op, error) && conv_join (op, args);
 }
 
 static gboolean

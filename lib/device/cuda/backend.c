@@ -1,8 +1,8 @@
 /* SPDX-FileCopyrightText: partimefilter contributors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-#include "device/cuda/frame.h"
 #include "device/cuda/lane.h"
+#include "device/cuda/overlay.h"
 
 /* Why there are no GPUs; CUDA says the same of a driver that is missing and
  * one that is too old. */
@@ -148,14 +148,37 @@ backend_enter (PtDevice *device)
 }
 
 static gpointer
-backend_fence_new (PtDevice *device, GError **error)
+backend_new_event (PtDevice *device, guint flags, GError **error)
 {
   cudaEvent_t event = NULL;
 
-  if (pt_cuda_lane (device, error) == NULL || !PT_CUDA (device,
-          cudaEventCreateWithFlags (&event, cudaEventDisableTiming), error))
+  if (pt_cuda_lane (device, error) == NULL
+      || !PT_CUDA (device, cudaEventCreateWithFlags (&event, flags), error))
     return NULL;
   return event;
+}
+
+static gpointer
+backend_fence_new (PtDevice *device, GError **error)
+{
+  return backend_new_event (device, cudaEventDisableTiming, error);
+}
+
+static gpointer
+backend_clock_new (PtDevice *device, GError **error)
+{
+  return backend_new_event (device, cudaEventDefault, error);
+}
+
+static gint64
+backend_clock_between (PtDevice *device, gpointer from, gpointer to)
+{
+  gfloat ms = 0;
+
+  if (cudaEventElapsedTime (&ms, from, to) == cudaSuccess)
+    return ms * 1e6;
+  cudaGetLastError ();
+  return -1;
 }
 
 static void
@@ -251,11 +274,16 @@ const PtBackend pt_backend_cuda = {
   .fence_free = backend_fence_free,
   .fence_signal = backend_fence_signal,
   .fence_wait = backend_fence_wait,
+  .clock_new = backend_clock_new,
+  .clock_between = backend_clock_between,
   .record = backend_record,
   .recorded = backend_recorded,
   .replay = backend_replay,
   .recording_free = backend_recording_free,
   .pack_frame = pt_cuda_frame_pack,
+  .normalise_frame = pt_cuda_frame_normalise,
+  .stack_frame = pt_cuda_frame_stack,
+  .blend_frame = pt_cuda_overlay_blend,
   .ops = {
     [PT_OP_CONV] = &pt_cuda_conv,
     [PT_OP_CONV_DATA] = &pt_cuda_conv_data,
@@ -301,6 +329,7 @@ const PtBackend pt_backend_cuda = {
     [PT_OP_PROJECT] = &pt_cuda_project,
     [PT_OP_CHECK_FINITE] = &pt_cuda_check_finite,
     [PT_OP_GATE] = &pt_cuda_gate,
+    [PT_OP_CAST] = &pt_cuda_cast,
     [PT_OP_GO] = &pt_cuda_go,
   },
 };

@@ -39,6 +39,7 @@ template < int N > struct Widen
   const Halves < N > *from;
   const gfloat *b;
   guint channels;
+  const PtVec < N > *add;
   PtVec < N > *to;
   PtActivation activation;
   gfloat alpha;
@@ -54,8 +55,27 @@ template < int N > struct Widen
       v *= scale;
       if (b != NULL)
         v += b[(i * N + k) % channels];
+      if (add != NULL)
+        v += add[i].v[k];
       x.v[k] = pt_activate_as (activation, v, alpha);
     }
+    to[i] = x;
+  }
+};
+
+template < int N > struct Join
+{
+  const PtVec < N > *add;
+  PtVec < N > *to;
+  PtActivation activation;
+  gfloat alpha;
+
+  PT_HD void operator() (guint i) const
+  {
+    PtVec < N > x = to[i];
+
+    for (int k = 0; k < N; k++)
+      x.v[k] = pt_activate_as (activation, x.v[k] + add[i].v[k], alpha);
     to[i] = x;
   }
 };
@@ -79,7 +99,8 @@ pt_cuda_narrow (PtOp *op, PtPrecision precision, gfloat scale, gint64 n,
 
 gboolean
 pt_cuda_widen (PtOp *op, const PtCudaProduct *product, gfloat scale, gint64 n,
-    gconstpointer from, const PtTensor *b, gpointer to, GError **error)
+    gconstpointer from, const PtTensor *b, const PtTensor *add, gpointer to,
+    GError **error)
 {
   PtCudaLaunch launch;
 
@@ -87,9 +108,38 @@ pt_cuda_widen (PtOp *op, const PtCudaProduct *product, gfloat scale, gint64 n,
       && pt_cuda_vec (n,[&] < int N > () {
         Widen < N > job = { product->graph.precision == PT_PRECISION_BF16, scale,
           (const Halves < N > *) from, pt_data (b),
-          (guint) product->graph.y[1], (PtVec < N > *) to,
+          (guint) product->graph.y[1], pt_data < PtVec < N > > (add),
+          (PtVec < N > *) to,
           product->activation, product->alpha };
 
         return pt_cuda_each (&launch, n / N, job, error);
       });
 }
+
+gboolean
+pt_cuda_join (PtOp *op, const PtCudaProduct *product, gint64 n,
+    const PtTensor *add, PtTensor *to, GError **error)
+{
+  PtCudaLaunch launch;
+
+  return pt_cuda_launch_init (&launch, op, error)
+      && pt_cuda_vec (n,[&] < int N > () {
+        typedef PtVec < N > Vec;
+        Join < N > job = { pt_data < Vec > (add), pt_data < Vec > (to),
+          product->activation, product->alpha };
+
+        return pt_cuda_each (&launch, n / N, job, error);
+      });
+}
+
+static gboolean
+cast_run (PtOp *op, const PtOpArgs *args, GError **error)
+{
+  return pt_cuda_narrow (op, op->workspace->precision, 1,
+      args->x->size / sizeof (gfloat), args->x->data, args->y->data, error);
+}
+
+const PtOpImpl pt_cuda_cast = {
+  .plan = pt_cuda_plan_nothing,
+  .run = cast_run,
+};

@@ -50,7 +50,7 @@ struct Geometry
 struct Forward
 {
   Geometry g;
-  const gfloat *in, *w, *b;
+  const gfloat *in, *w, *b, *add;
   gfloat *out;
   PtActivation activation;
   gfloat alpha;
@@ -73,8 +73,8 @@ struct Forward
     }
     sum = team.sum (sum);
     if (team.rank == 0)
-      out[i] = pt_activate_as (activation, sum + (b != NULL ? b[o] : 0),
-          alpha);
+      out[i] = pt_activate_as (activation, sum + (b != NULL ? b[o] : 0)
+          + (add != NULL ? add[i] : 0), alpha);
   }
 };
 
@@ -83,7 +83,7 @@ template < int N > struct ForwardDepthwise
 {
   Geometry g;
   guint c;
-  const PtVec < N > *in, *w, *b;
+  const PtVec < N > *in, *w, *b, *add;
   PtVec < N > *out;
   PtActivation activation;
   gfloat alpha;
@@ -113,6 +113,8 @@ template < int N > struct ForwardDepthwise
           sum.v[k] += v.v[k] * weight.v[k];
       }
     }
+    for (int k = 0; k < N && add != NULL; k++)
+      sum.v[k] += add[i].v[k];
     for (int k = 0; k < N; k++)
       sum.v[k] = pt_activate_as (activation, sum.v[k], alpha);
     out[i] = sum;
@@ -320,6 +322,7 @@ conv_run (PtOp *op, const PtOpArgs *args, GError **error)
 {
   const PtConvDesc *desc = &op->desc.conv;
   const PtTensor *b = desc->bias ? args->b : NULL;
+  const PtTensor *add = desc->add ? args->add : NULL;
   gint64 n = pt_shape_get_n_elements (&op->desc.y);
   Geometry g = conv_get_geometry (&op->desc);
   PtCudaLaunch launch;
@@ -328,14 +331,14 @@ conv_run (PtOp *op, const PtOpArgs *args, GError **error)
     return FALSE;
   if (!conv_is_depthwise (&g))
     return pt_cuda_teams (&launch, n, g.taps * g.group_in, Forward { g,
-          pt_data (args->x), pt_data (args->w), pt_data (b),
+          pt_data (args->x), pt_data (args->w), pt_data (b), pt_data (add),
           pt_data (args->y), desc->activation, desc->alpha }, error);
   return pt_cuda_vec (g.out_c,[&] < int N > () {
         typedef PtVec < N > Vec;
         ForwardDepthwise < N > job = { g, g.out_c / N,
           pt_data < Vec > (args->x), pt_data < Vec > (args->w),
-          pt_data < Vec > (b), pt_data < Vec > (args->y), desc->activation,
-          desc->alpha };
+          pt_data < Vec > (b), pt_data < Vec > (add),
+          pt_data < Vec > (args->y), desc->activation, desc->alpha };
 
         return pt_cuda_each (&launch, n / N, job, error);
       });

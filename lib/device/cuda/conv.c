@@ -38,7 +38,7 @@ conv_plan (PtOp *op, GError **error)
   PtConvPass pass = op->desc.type - PT_OP_CONV;
   PtCudaProduct product = { conv_direct[pass],
     pt_cuda_conv_direct_suits (&op->desc), conv->bias, conv->activation,
-    conv->alpha, { pass }, conv->transposed
+    conv->alpha, { pass }, conv->add, conv->transposed
   };
 
   /* checks the shapes, too */

@@ -19,7 +19,8 @@ typedef struct
   gboolean bias;                /* the layer has one */
   PtActivation activation;
   gfloat alpha;
-  PtConvGraph graph;            /* all but bias and relu */
+  PtConvGraph graph;            /* all but bias, add and relu */
+  gboolean add;                 /* something of the output's shape */
   gboolean transposed;          /* x is a gradient, y is none */
 } PtCudaProduct;
 
@@ -36,9 +37,13 @@ gboolean pt_cuda_bias_gradient (PtOp *op, gint64 channels, gint64 pixels,
 /* scale from, from float to BF16 or FP16, to the nearest, ties to even. */
 gboolean pt_cuda_narrow (PtOp *op, PtPrecision precision, gfloat scale,
     gint64 n, gconstpointer from, gpointer to, GError **error);
-/* to = activation (scale from + b), of channels as many as @b has; @b may be
- * NULL. */
+/* to = activation (scale from + b + add), of channels as many as @b has; @b and
+ * @add may be NULL. */
 gboolean pt_cuda_widen (PtOp *op, const PtCudaProduct *product, gfloat scale,
-    gint64 n, gconstpointer from, const PtTensor *b, gpointer to, GError **error);
+    gint64 n, gconstpointer from, const PtTensor *b, const PtTensor *add,
+    gpointer to, GError **error);
+/* to = activation (to + add) */
+gboolean pt_cuda_join (PtOp *op, const PtCudaProduct *product, gint64 n,
+    const PtTensor *add, PtTensor *to, GError **error);
 
 G_END_DECLS

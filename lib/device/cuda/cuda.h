@@ -91,6 +91,7 @@ PT_CUDA_OP (dot);
 PT_CUDA_OP (project);
 PT_CUDA_OP (check_finite);
 PT_CUDA_OP (gate);
+PT_CUDA_OP (cast);
 PT_CUDA_OP (go);
 #undef PT_CUDA_OP
 

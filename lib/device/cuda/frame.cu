@@ -50,6 +50,18 @@ struct Pack
   }
 };
 
+struct Stack
+{
+  const gfloat *from;
+  guint channels, at, all;      /* channels of @to before these, and in all */
+  gfloat *to;
+
+  PT_HD void operator() (guint i) const
+  {
+    to[(gsize) (i / channels) * all + at + i % channels] = from[i];
+  }
+};
+
 template < typename Job > gboolean
 frame_launch (PtDevice *device, const Job &job, GError **error)
 {
@@ -75,4 +87,15 @@ pt_cuda_frame_pack (PtDevice *device, const PtFrame *frame,
     const PtFrameView *view, guint8 *to, gsize stride, GError **error)
 {
   return frame_launch (device, Pack { *frame, *view, to, stride }, error);
+}
+
+gboolean
+pt_cuda_frame_stack (PtDevice *device, const gfloat *from, gsize pixels,
+    guint channels, gfloat *to, guint at, guint n, GError **error)
+{
+  PtCudaLaunch launch;
+
+  return pt_cuda_launch_on (&launch, device, error)
+      && pt_cuda_each (&launch, (gint64) pixels * channels,
+      Stack { from, channels, at * channels, n * channels, to }, error);
 }

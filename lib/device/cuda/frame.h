@@ -158,5 +158,10 @@ gboolean pt_cuda_frame_normalise (PtDevice *device, const PtFrame *frame,
 /* The same as bytes, rows @stride apart. */
 gboolean pt_cuda_frame_pack (PtDevice *device, const PtFrame *frame,
     const PtFrameView *view, guint8 *to, gsize stride, GError **error);
+/* @channels of each of @pixels become group @at of @n in @to: frames side by
+ * side. */
+gboolean pt_cuda_frame_stack (PtDevice *device, const gfloat *from,
+    gsize pixels, guint channels, gfloat *to, guint at, guint n,
+    GError **error);
 
 G_END_DECLS

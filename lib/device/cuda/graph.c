@@ -6,7 +6,8 @@
 /* Between the operations of one graph, seen by nobody. */
 enum
 {
-  GRAPH_SUM = PT_CONV_N_TENSORS,        /* x * w */
+  GRAPH_PRODUCT = PT_CONV_N_TENSORS,    /* x * w */
+  GRAPH_SUM,
   GRAPH_BIASED,
 };
 
@@ -29,10 +30,11 @@ pt_conv_graph_print (const PtConvGraph *graph)
   const gint64 *x = graph->x, *y = graph->y, *w = graph->w;
 
 #define D G_GINT64_FORMAT
-  return g_strdup_printf ("%s%s%s %s x %" D "x%" D "x%" D "x%" D " w %" D
+  return g_strdup_printf ("%s%s%s%s %s x %" D "x%" D "x%" D "x%" D " w %" D
       "x%" D "x%" D "x%" D " y %" D "x%" D "x%" D "x%" D " stride %" D "x%" D
       " padding %" D "x%" D "+%" D "x%" D " dilation %" D "x%" D,
-      graph_pass_names[graph->pass], graph->bias ? "+bias" : "",
+      graph_pass_names[graph->pass], graph->add ? "+add" : "",
+      graph->bias ? "+bias" : "",
       graph->relu ? "+relu" : "", graph_precision_names[graph->precision],
       x[0], x[1], x[2], x[3], w[0], w[1], w[2], w[3], y[0], y[1], y[2], y[3], graph->stride[0], graph->stride[1],
       graph->padding[0], graph->padding[1], graph->more_padding[0],
@@ -167,7 +169,10 @@ graph_add_pass (PtDescriptors *all, const PtConvGraph *graph,
   return op;
 }
 
-/* y = @mode (x[, b]) */
+/* y = @mode (x[, b]). A ReLU may take NaN for 0. To have it propagated is
+ * deprecated, and leaves plans and their order as they are; those that promise
+ * it, CUDNN_NUMERICAL_NOTE_STRICT_NAN_PROP, are the slow ones. So that this
+ * hides nothing, the engine looks at the weights: pt_arena_copy_aside(). */
 static cudnnBackendDescriptor_t
 graph_add_pointwise (PtDescriptors *all, cudnnPointwiseMode_t mode,
     cudnnBackendDescriptor_t x, cudnnBackendDescriptor_t b,
@@ -220,6 +225,13 @@ graph_add_epilogue (PtDescriptors *all, const PtConvGraph *graph,
         y);
     y = from;
   }
+  if (graph->add) {
+    from = graph_add_tensor (all, GRAPH_PRODUCT, graph->y, CUDNN_DATA_FLOAT);
+    b = graph_add_tensor (all, PT_CONV_ADD, graph->y, CUDNN_DATA_FLOAT);
+    ops[(*n_ops)++] = graph_add_pointwise (all, CUDNN_POINTWISE_ADD, from, b,
+        y);
+    y = from;
+  }
   return y;
 }
 
@@ -227,7 +239,7 @@ cudnnBackendDescriptor_t
 pt_conv_graph_build (const PtConvGraph *graph, PtDescriptors *all)
 {
   cudnnDataType_t type = graph_type (graph);
-  cudnnBackendDescriptor_t x, y, w, ops[3], built;
+  cudnnBackendDescriptor_t x, y, w, ops[4], built;
   gint64 n_ops = 0;
 
   x = graph_add_tensor (all, PT_CONV_X, graph->x, type);

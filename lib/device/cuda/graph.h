@@ -9,7 +9,7 @@ G_BEGIN_DECLS
 
 typedef enum
 {
-  PT_CONV_FORWARD,              /* x w [b] -> y */
+  PT_CONV_FORWARD,              /* x w [b] [add] -> y */
   PT_CONV_DATA,                 /* y w -> x */
   PT_CONV_WEIGHTS,              /* x y -> w */
 } PtConvPass;
@@ -25,8 +25,9 @@ typedef struct
   gint64 stride[2], padding[2], dilation[2];
   gint64 more_padding[2];       /* at the end than at the beginning */
   PtPrecision precision;
-  gboolean bias, relu;          /* forward only, not with 16 bits; no relu
-                                 * without bias, which has to be compiled */
+  /* Forward only, not with 16 bits, and no relu without bias: that has to be
+   * compiled. What is added comes first, then bias, then relu. */
+  gboolean add, bias, relu;
 } PtConvGraph;
 
 /* By these cuDNN knows the tensors; their order is that of the pointers. */
@@ -36,6 +37,7 @@ typedef enum
   PT_CONV_Y,
   PT_CONV_W,
   PT_CONV_B,
+  PT_CONV_ADD,                  /* of y's shape */
   PT_CONV_N_TENSORS,
 } PtConvTensor;
 

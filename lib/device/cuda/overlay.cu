@@ -19,46 +19,6 @@ struct Blend
   }
 };
 
-struct Sample
-{
-  PtOverlay overlay;
-  guint step;
-  PtOverlayRange *to;
-
-  PT_HD void operator() (guint i) const
-  {
-    to->values[i] = pt_overlay_magnitude (&overlay, step / 2 + i * step);
-  }
-};
-
-struct Count
-{
-  guint n;
-  PtOverlayRange *to;
-
-  PT_HD void operator() (guint bin) const
-  {
-    guint count;
-    gfloat max = pt_overlay_count (to->values, n, bin, &count);
-
-    to->bins[bin] = count;
-    if (bin == 0)
-      to->max = max;
-  }
-};
-
-struct Follow
-{
-  guint n;
-  PtOverlayRange *to;
-  gfloat least;
-
-  PT_HD void operator() (guint i) const
-  {
-    pt_overlay_follow (to, n, least);
-  }
-};
-
 }                               // namespace
 
 gboolean
@@ -74,18 +34,4 @@ pt_cuda_overlay_blend (PtDevice *device, const PtFrame *frame,
       && pt_cuda_each (&launch,
       (gint64) columns * ((frame->height + h - 1) / h),
       Blend { *frame, *overlay, columns }, error);
-}
-
-gboolean
-pt_cuda_overlay_follow (PtDevice *device, const PtOverlay *overlay,
-    PtOverlayRange *range, gfloat least, GError **error)
-{
-  guint n = pt_overlay_n_samples (overlay);
-  PtCudaLaunch launch;
-
-  return pt_cuda_launch_on (&launch, device, error)
-      && pt_cuda_each (&launch, n, Sample { *overlay,
-        pt_overlay_step (overlay), range }, error)
-      && pt_cuda_each (&launch, PT_OVERLAY_BINS, Count { n, range }, error)
-      && pt_cuda_each (&launch, 1, Follow { n, range, least }, error);
 }

@@ -136,16 +136,22 @@ pt_plan_new_for (PtOp *op, const PtConvGraph *graph, PtPlan **plan,
 static cudnnBackendDescriptor_t
 device_new_pack (const PtPlan *self, const gpointer *keys, GError **error)
 {
-  static const gint64 ids[] = { PT_CONV_X, PT_CONV_Y, PT_CONV_W, PT_CONV_B };
-  gint64 n = self->graph.bias ? PT_CONV_N_TENSORS : PT_CONV_B;
+  const PtConvGraph *graph = &self->graph;
+  gint64 ids[PT_CONV_N_TENSORS], n = 0;
+  gpointer pointers[PT_CONV_N_TENSORS];
   g_autoptr (PtDescriptors) all = pt_descriptors_new ();
   cudnnBackendDescriptor_t pack = pt_descriptors_add (all,
       CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR);
 
+  for (gint64 i = 0; i < PT_CONV_N_TENSORS; i++)
+    if ((i != PT_CONV_B || graph->bias) && (i != PT_CONV_ADD || graph->add)) {
+      ids[n] = i;
+      pointers[n++] = keys[i];
+    }
   pt_descriptors_set (all, pack, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS,
       CUDNN_TYPE_INT64, n, ids);
   pt_descriptors_set (all, pack, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS,
-      CUDNN_TYPE_VOID_PTR, n, keys);
+      CUDNN_TYPE_VOID_PTR, n, pointers);
   pt_descriptors_set (all, pack, CUDNN_ATTR_VARIANT_PACK_WORKSPACE,
       CUDNN_TYPE_VOID_PTR, 1, keys + PT_CONV_N_TENSORS);
   pt_descriptors_finalize (all, pack);
@@ -223,7 +229,8 @@ static gboolean
 trial_init (Trial *trial, PtCudnn *cudnn, const GPtrArray *plans)
 {
   const PtConvGraph *graph = &((PtPlan *) plans->pdata[0])->graph;
-  const gint64 *dims[] = { graph->x, graph->y, graph->w };
+  const gint64 *dims[] = { [PT_CONV_X] = graph->x, [PT_CONV_Y] = graph->y,
+    [PT_CONV_W] = graph->w, [PT_CONV_ADD] = graph->y };
   gsize workspace = 1;
   enum cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
 
@@ -239,9 +246,11 @@ trial_init (Trial *trial, PtCudnn *cudnn, const GPtrArray *plans)
           graph->y[1] * sizeof (gfloat)) != cudaSuccess)
     return FALSE;
   for (guint i = 0; i < G_N_ELEMENTS (dims); i++) {
-    gsize bytes = sizeof (gfloat) * dims[i][0] * dims[i][1] * dims[i][2] *
-        dims[i][3];
+    gsize bytes = dims[i] == NULL ? 0 : sizeof (gfloat) * dims[i][0] *
+        dims[i][1] * dims[i][2] * dims[i][3];
 
+    if (bytes == 0 || (i == PT_CONV_ADD && !graph->add))
+      continue;
     if (cudaMalloc (&trial->pointers[i], bytes) != cudaSuccess ||
         cudaMemsetAsync (trial->pointers[i], 0, bytes, trial->stream)
         != cudaSuccess)

@@ -90,6 +90,27 @@ product_plan_scratch (PtOp *op, Product *self)
   op->scratch_size = size;
 }
 
+/* What cuDNN does on its way, if it has a plan for it; and if not, without. */
+static gboolean
+product_plan_graph (PtOp *op, Product *self, GError **error)
+{
+  const PtCudaProduct *product = &self->product;
+  PtConvGraph *graph = &self->product.graph;
+
+  if (graph->pass == PT_CONV_FORWARD && !product_is_narrow (graph)) {
+    graph->bias = product->bias;
+    graph->add = product->bias && product->add;
+    graph->relu = product->bias && product->add == graph->add
+        && product->activation == PT_ACTIVATION_RELU;
+  }
+  if (!pt_plan_new_for (op, graph, &self->plan, error))
+    return FALSE;
+  if (self->plan != NULL || !graph->add)
+    return TRUE;
+  graph->add = graph->relu = FALSE;
+  return pt_plan_new_for (op, graph, &self->plan, error);
+}
+
 gboolean
 pt_cuda_product_plan (PtOp *op, const PtCudaProduct *product, GError **error)
 {
@@ -102,12 +123,7 @@ pt_cuda_product_plan (PtOp *op, const PtCudaProduct *product, GError **error)
     return TRUE;
   if (graph->pass != PT_CONV_FORWARD)
     self->product.activation = PT_ACTIVATION_NONE;
-  if (graph->pass == PT_CONV_FORWARD && !product_is_narrow (graph)) {
-    graph->bias = product->bias;
-    graph->relu = product->bias
-        && product->activation == PT_ACTIVATION_RELU;
-  }
-  if (!pt_plan_new_for (op, graph, &self->plan, error))
+  if (!product_plan_graph (op, self, error))
     return FALSE;
   if (self->plan == NULL)
     return TRUE;
@@ -120,10 +136,11 @@ pt_cuda_product_plan (PtOp *op, const PtCudaProduct *product, GError **error)
   return TRUE;
 }
 
-/* Copies of 16 bits of what is read; @pointers become theirs. */
+/* Copies of 16 bits of what is read, @half of the weights if it is there;
+ * @pointers become theirs. */
 static gboolean
-product_narrow (Product *self, PtOp *op, guint8 *scratch, gpointer *pointers,
-    GError **error)
+product_narrow (Product *self, PtOp *op, const PtTensor *half,
+    guint8 *scratch, gpointer *pointers, GError **error)
 {
   const PtConvGraph *graph = &self->product.graph;
   guint gradient = self->product.transposed ? PT_CONV_X : PT_CONV_Y;
@@ -131,7 +148,9 @@ product_narrow (Product *self, PtOp *op, guint8 *scratch, gpointer *pointers,
   for (guint i = 0; i < PT_CONV_B; i++) {
     gpointer copy = scratch + self->offsets[i];
 
-    if (i != product_written[graph->pass] && !pt_cuda_narrow (op,
+    if (i == PT_CONV_W && half != NULL && i != product_written[graph->pass])
+      copy = half->data;
+    else if (i != product_written[graph->pass] && !pt_cuda_narrow (op,
             graph->precision,
             i == gradient ? product_get_scale (&self->product) : 1,
             product_count (graph, i), pointers[i], copy, error))
@@ -153,11 +172,15 @@ product_finish (Product *self, PtOp *op, const PtOpArgs *args, gpointer from,
 
   if (product_is_narrow (graph) && !pt_cuda_widen (op, product,
           1 / product_get_scale (product), product_count (graph, written), from,
-          forward && product->bias ? args->b : NULL, to, error))
+          forward && product->bias ? args->b : NULL,
+          forward && product->add ? args->add : NULL, to, error))
     return FALSE;
   if (graph->pass == PT_CONV_WEIGHTS)
     return !product->bias || pt_cuda_bias_gradient (op, graph->y[1],
         product_pixels (graph), args->dy, args->db, error);
+  if (forward && product->add && !graph->add && !product_is_narrow (graph))
+    return pt_cuda_join (op, product, product_count (graph, PT_CONV_Y),
+        args->add, args->y, error);
   return !forward || product_is_narrow (graph) || graph->relu
       || product->activation == PT_ACTIVATION_NONE
       || pt_cuda_activation.run (&self->activation,
@@ -182,14 +205,14 @@ pt_cuda_product_run (PtOp *op, const PtOpArgs *args, GError **error)
     product_data (pass == PT_CONV_DATA ? args->dx : args->x),
     product_data (pass == PT_CONV_FORWARD ? args->y : args->dy),
     product_data (pass == PT_CONV_WEIGHTS ? args->dw : args->w),
-    product_data (args->b),
+    product_data (args->b), product_data (args->add),
   };
 
   if (self->plan == NULL)
     return self->product.direct->run (op, args, error);
   to = pointers[written];
   if (product_is_narrow (&self->product.graph) &&
-      !product_narrow (self, op, room, pointers, error))
+      !product_narrow (self, op, args->half, room, pointers, error))
     return FALSE;
   return pt_plan_run (self->plan, op, pointers,
       self->plan->workspace > 0 ? room + self->workspace : NULL, error) &&

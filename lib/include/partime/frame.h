@@ -22,6 +22,9 @@ typedef struct
   gint width, height;
   /* Chroma lies where the first of its pixels does, not in their middle. */
   gboolean cosited_x, cosited_y;
+  /* What is passed when the frame is there, on a GPU a cudaEvent_t; NULL: it
+   * is there. */
+  gpointer fence;
 } PtFrame;
 
 /* What becomes of a frame: the part of it that is seen, in pixels, is resized
@@ -90,5 +93,50 @@ PT_API const guint8 *pt_frame_reader_read (PtFrameReader *self,
     const PtFrame *frame, const PtFrameView *view, GError **error);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (PtFrameReader, pt_frame_reader_free)
+
+/* What a network's output looks like over a frame. */
+typedef enum
+{
+  PT_OVERLAY_CLASSES,           /* colour of the channel with the highest
+                                 * score */
+  PT_OVERLAY_HEAT,              /* of one channel, none below 0 */
+  PT_OVERLAY_FLOW,              /* of two: x and y */
+  PT_OVERLAY_IMAGE,             /* 1 or 3 channels, opaque */
+} PtOverlayKind;
+
+#define PT_OVERLAY_HEATS 256    /* colours, from 0 to the full range */
+#define PT_OVERLAY_SPEEDS 64    /* of flow: steps from rest to full speed */
+#define PT_OVERLAY_SIDE (2 * PT_OVERLAY_SPEEDS + 1)
+
+/* Parts are the frame's components: red, green and blue; or luma, U and V. */
+typedef struct
+{
+  guint8 alpha, part[3];        /* not multiplied with one another */
+} PtOverlayColour;
+
+typedef struct
+{
+  PtOverlayKind kind;
+  gint width, height, channels; /* of the output */
+  /* One for each class; PT_OVERLAY_HEATS; or rows of PT_OVERLAY_SIDE, x from
+   * left to right and y from top to bottom; none for images. */
+  const PtOverlayColour *colours;
+  guint n_colours;
+  /* Of images: 255 (y std + mean) are red, green and blue, or all of them
+   * alike; the frame's components come of those, the last column is added. */
+  gfloat mean, std;
+  gfloat matrix[3][4];
+} PtOverlayStyle;
+
+typedef struct _PtFramePainter PtFramePainter;
+
+PT_API PtFramePainter *pt_frame_painter_new (PtDevice *device,
+    const PtOverlayStyle *style, GError **error);
+PT_API void pt_frame_painter_free (PtFramePainter *self);
+PT_API gboolean pt_frame_painter_draw (PtFramePainter *self,
+    const gfloat *y, gfloat range, const PtFrame *frame, gint to_x, gint to_y,
+    gint to_width, gint to_height, GError **error);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (PtFramePainter, pt_frame_painter_free)
 
 G_END_DECLS

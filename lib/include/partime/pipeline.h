@@ -3,6 +3,7 @@
 
 #pragma once
 
+#include <partime/frame.h>
 #include <partime/network.h>
 
 G_BEGIN_DECLS
@@ -197,7 +198,8 @@ typedef struct
  * @dropped: gradients left out since start, because the loss or they
  *   themselves were not finite, or weights had just been put back
  * @learning_rate: the rate of its last update, staleness and warm-up included
- * @forward: ns, running mean of the forward pass
+ * @forward: ns, running mean of the forward pass; where frames are handed to a
+ *   GPU in advance, this and the next two are its own time, of every fourth
  * @backward: ns, running mean of the backward pass without the update
  * @update: ns, running mean of the optimizer's pass
  * @memory: bytes it holds on the device
@@ -331,6 +333,12 @@ PT_API gboolean pt_pipeline_reset (PtPipeline *self, GError **error);
 PT_API PtMode pt_pipeline_get_mode (PtPipeline *self);
 PT_API gboolean pt_pipeline_get_target_info (PtPipeline *self,
     PtTargetInfo *info);
+PT_API PtFlow pt_pipeline_push_frame (PtPipeline *self, const PtFrame *frame,
+    const PtFrameView *view, PtTensor *target, PtPushFlags flags,
+    GError **error);
+PT_API void pt_pipeline_set_frame_device (PtPipeline *self, PtDevice *device);
+PT_API gboolean pt_pipeline_takes_frames (PtPipeline *self, PtDevice *device);
+PT_API void pt_pipeline_wait_frames (PtPipeline *self);
 PT_API void pt_pipeline_get_stats (PtPipeline *self, PtPipelineStats *stats);
 PT_API void pt_pipeline_get_stage_stats (PtPipeline *self, guint stage,
     PtStageStats *stats);

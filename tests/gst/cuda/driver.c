@@ -217,7 +217,8 @@ EXPORT CUresult
 cuMemcpyPeerAsync (CUdeviceptr to, CUcontext to_context, CUdeviceptr from,
     CUcontext from_context, size_t bytes, CUstream stream)
 {
-  g_assert_true (to_context == (gpointer) &primary);
+  g_assert_true (to_context == (gpointer) &primary
+      || from_context == (gpointer) &primary);
   g_assert_true (from_context != to_context);
   memcpy ((gpointer) to, (gconstpointer) from, bytes);
   g_atomic_int_inc (&n_peer_copies);
@@ -246,6 +247,26 @@ EXPORT CUresult cuStreamDestroy (CUstream stream)
 EXPORT CUresult
 cuStreamSynchronize (CUstream stream)
 {
+  return CUDA_SUCCESS;
+}
+
+EXPORT CUresult
+cuEventCreate (CUevent *event, unsigned int flags)
+{
+  *event = g_malloc0 (1);
+  return CUDA_SUCCESS;
+}
+
+EXPORT CUresult
+cuEventRecord (CUevent event, CUstream stream)
+{
+  return CUDA_SUCCESS;
+}
+
+EXPORT CUresult
+cuEventDestroy_v2 (CUevent event)
+{
+  g_free (event);
   return CUDA_SUCCESS;
 }
 
