@@ -330,6 +330,7 @@ gst_partime_filter_close (GstPartimeFilter *self)
   gst_partime_update_quit (self);
   /* first of all, so that nothing is posted from here on */
   while ((inside = g_queue_pop_head (&self->models))) {
+    gst_partime_model_wait_frames (inside);
     if (inside->instance)
       gst_partime_instance_leave (inside->instance, self);
     else

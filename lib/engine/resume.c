@@ -250,8 +250,9 @@ resume_restore_frames (PtPipeline *self, PtTensorFile *file)
   gboolean done;
 
   g_mutex_lock (&self->push_lock);
-  done = pt_stream_state_restore_frames (&self->main.maker, &self->main.frame, file,
-      NULL);
+  done = pt_stream_state_restore_frames (&self->main.maker,
+      &self->main.frame, file, NULL)
+      && pt_fences_signal (&self->wiring.entered, 0, NULL);
   g_mutex_unlock (&self->push_lock);
   return done;
 }

@@ -28,6 +28,7 @@
   "video/x-raw,format=%s,width=64,height=48%s ! "
 #define UPLOAD "cudaupload ! video/x-raw(memory:CUDAMemory) ! "
 #define FRAMES 4
+#define ENOUGH 20               /* frames, for all that is under way to come */
 /* Of 255: the converter has few bits; see test-cuda-frame.c. */
 #define MOST_LEVELS 15
 #define MOST_MEAN 3
@@ -404,6 +405,96 @@ test_shared (void)
   g_assert_cmpint (after.downloaded, <=, before.downloaded + 2);
 }
 
+/* Elements with one network get their frames by way of the host, as those do
+ * whose stages are there. */
+static void
+test_instance (void)
+{
+  const gchar *network = NET_SAME ("3", "letterbox");
+  g_autoptr (GBytes) alone = run_for_tensor ("NV12", UPLOAD "partimefilter "
+      "name=p ! appsink name=s sync=false", network, "cpu");
+  g_autoptr (GBytes) shared = run_for_tensor ("NV12", UPLOAD "tee name=t "
+      "! queue ! partimefilter name=q model-instance-id=two overlay=false "
+      "! fakesink sync=false t. ! queue ! partimefilter name=p "
+      "model-instance-id=two ! appsink name=s sync=false", network, "cuda:0");
+  gsize size, same;
+  const gfloat *a = g_bytes_get_data (alone, &size);
+  const gfloat *b = g_bytes_get_data (shared, &same);
+
+  g_assert_cmpuint (size, ==, same);
+  for (gsize i = 0; i < size / sizeof *a; i++)
+    g_assert_cmpfloat (fabs (a[i] - b[i]), <=, 1e-6);
+}
+
+/* Frames without end that are all the same. */
+static GstElement *
+launch_still (const gchar *model)
+{
+  g_autoptr (GError) error = NULL;
+  GstElement *pipeline = gst_parse_launch ("videotestsrc pattern=smpte75 "
+      "! video/x-raw,format=NV12,width=64,height=48,colorimetry=bt709 "
+      "! " UPLOAD "partimefilter name=p is-updatable=true learning-mode=off "
+      "! appsink name=s sync=false max-buffers=1", &error);
+  g_autoptr (GstElement) filter = NULL;
+
+  g_assert_no_error (error);
+  filter = gst_bin_get_by_name (GST_BIN (pipeline), "p");
+  g_object_set (filter, "model", model, NULL);
+  set_devices (pipeline, "cuda:0", TRUE);
+  gst_element_set_state (pipeline, GST_STATE_PLAYING);
+  return pipeline;
+}
+
+/* The tensor of the frame after @n others. */
+static GBytes *
+skip (GstElement *pipeline, guint n)
+{
+  g_autoptr (GstSample) sample = NULL;
+
+  for (guint i = 0; i <= n; i++) {
+    g_clear_pointer (&sample, gst_sample_unref);
+    sample = pull (pipeline);
+    g_assert_nonnull (sample);
+  }
+  return get_tensor (sample);
+}
+
+/* Another model takes over, of other input and output: the frames of it, too,
+ * stay on the GPU, and are drawn on there. */
+static void
+test_other_model (void)
+{
+  g_autofree gchar *first = element_test_write ("first.cfg", NET_HEAT);
+  g_autofree gchar *second = element_test_write ("second.cfg", NET_FLOW);
+  GstElement *pipeline = launch_still (second);
+  g_autoptr (GBytes) expected = skip (pipeline, ENOUGH);
+  g_autoptr (GBytes) now = NULL;
+  g_autoptr (GstElement) filter = NULL;
+  guint64 up;
+
+  finish (pipeline);
+  pipeline = launch_still (first);
+  now = skip (pipeline, ENOUGH);
+  g_assert_cmpuint (g_bytes_get_size (now), !=, g_bytes_get_size (expected));
+  filter = gst_bin_get_by_name (GST_BIN (pipeline), "p");
+  g_object_set (filter, "model", second, NULL);
+  while (g_bytes_get_size (now) != g_bytes_get_size (expected)) {
+    g_clear_pointer (&now, g_bytes_unref);
+    now = skip (pipeline, 0);
+  }
+  g_clear_pointer (&now, g_bytes_unref);
+  now = skip (pipeline, ENOUGH);
+  g_assert_true (g_bytes_equal (now, expected));
+  g_object_set (filter, "overlay", FALSE, NULL);
+  g_clear_pointer (&now, g_bytes_unref);
+  now = skip (pipeline, ENOUGH);
+  up = count_bytes (FALSE);
+  g_clear_pointer (&now, g_bytes_unref);
+  now = skip (pipeline, ENOUGH);
+  g_assert_cmpuint (count_bytes (FALSE), ==, up);
+  finish (pipeline);
+}
+
 /* [output] kind=error reads each frame twice, on two threads. */
 static void
 test_score (void)
@@ -501,6 +592,8 @@ main (int argc, char **argv)
     g_test_add_data_func (name, &drawings[i], test_drawn);
   }
   g_test_add_func ("/cuda-memory/shared", test_shared);
+  g_test_add_func ("/cuda-memory/instance", test_instance);
+  g_test_add_func ("/cuda-memory/other-model", test_other_model);
   g_test_add_func ("/cuda-memory/score", test_score);
   g_test_add_func ("/cuda-memory/output-network", test_output_network);
   return element_test_run ();

@@ -39,6 +39,8 @@ static const struct
   {"activated", CONV ("c", "activation=relu\n") NORM ("n", ""), 0},
   {"read twice", CONV ("c", "") NORM ("n", "") "[s]\ntype=add\ninputs=c;n\n",
       0},
+  {"more than the product", CONV ("a", "") CONV ("c", "inputs=a;a\n")
+        NORM ("n", ""), 0},
   {"its own statistics", CONV ("c", "")
         "[n]\ntype=batch-norm\nstatistics=batch\n", 0},
 };

@@ -191,7 +191,8 @@ static const gchar round_text[] =
     "[conv1]\ntype=conv2d\nfilters=4\nkernel=3\npadding=1\nactivation=relu\n"
     "[conv2]\ntype=conv2d\nfilters=4\nkernel=1\nlr_scale=0.5\n"
     "activation=leaky-relu\nnegative_slope=0.2\n"
-    "[sum]\ntype=add\ninputs=conv2;conv1\n"
+    "[conv3]\ntype=conv2d\nfilters=4\nkernel=1\ninputs=conv2;conv1\n"
+    "activation=relu\n[sum]\ntype=add\ninputs=conv3;conv1\n"
     "[norm]\ntype=batch-norm\nstatistics=running\neps=1e-3\n"
     "[times]\ntype=mul\nother=4;1;1\nlearned=false\n"
     "[part]\ntype=slice\nstart=-3\nlength=2\n"
@@ -209,7 +210,8 @@ test_round (void)
     {"network", "mean"}, {"network", "std"}, {"network", "resize"},
     {"learning", "loss"}, {"learning", "optimizer"},
     {"learning", "clip-norm"}, {"output", "kind"}, {"conv1", "activation"},
-    {"conv2", "lr_scale"}, {"conv2", "negative_slope"}, {"sum", "inputs"},
+    {"conv2", "lr_scale"}, {"conv2", "negative_slope"}, {"conv3", "inputs"},
+    {"conv3", "activation"}, {"sum", "inputs"},
     {"times", "learned"}, {"times", "other"}, {"norm", "eps"}, {"norm", "statistics"}, {"part", "type"},
     {"both", "inputs"}, {"head", "units"}
   };
