@@ -37,6 +37,8 @@ static const gchar *const op_type_names[PT_N_OPS] = {
   [PT_OP_COMBINE] = "combine",
   [PT_OP_DROPOUT] = "dropout",
   [PT_OP_MULTIPLY] = "multiply",
+  [PT_OP_BINARY] = "binary",
+  [PT_OP_BINARY_BACKWARD] = "binary-backward",
   [PT_OP_POINTWISE_LOSS] = "pointwise-loss",
   [PT_OP_BINARY_CROSS_ENTROPY] = "binary-cross-entropy",
   [PT_OP_CROSS_ENTROPY] = "cross-entropy",
@@ -50,17 +52,83 @@ static const gchar *const op_type_names[PT_N_OPS] = {
   [PT_OP_GO] = "go",
 };
 
+#define FUSED_NAMES \
+  [PT_ACTIVATION_NONE] = "none", \
+  [PT_ACTIVATION_RELU] = "relu", \
+  [PT_ACTIVATION_LEAKY_RELU] = "leaky-relu", \
+  [PT_ACTIVATION_SIGMOID] = "sigmoid", \
+  [PT_ACTIVATION_TANH] = "tanh", \
+  [PT_ACTIVATION_GELU] = "gelu", \
+  [PT_ACTIVATION_GELU_TANH] = "gelu-tanh", \
+  [PT_ACTIVATION_SILU] = "silu", \
+  [PT_ACTIVATION_RELU6] = "relu6", \
+  [PT_ACTIVATION_HARD_SWISH] = "hard-swish", \
+  [PT_ACTIVATION_MISH] = "mish"
+
 const gchar *const pt_activation_names[] = {
-  [PT_ACTIVATION_NONE] = "none",
-  [PT_ACTIVATION_RELU] = "relu",
-  [PT_ACTIVATION_LEAKY_RELU] = "leaky-relu",
-  [PT_ACTIVATION_SIGMOID] = "sigmoid",
-  [PT_ACTIVATION_TANH] = "tanh",
-  [PT_ACTIVATION_GELU] = "gelu",
-  [PT_ACTIVATION_GELU_TANH] = "gelu-tanh",
-  [PT_ACTIVATION_SILU] = "silu",
+  FUSED_NAMES,
+  [PT_N_FUSED_ACTIVATIONS] = NULL,
+};
+
+const gchar *const pt_all_activation_names[] = {
+  FUSED_NAMES,
+  [PT_ACTIVATION_ELU] = "elu",
+  [PT_ACTIVATION_SELU] = "selu",
+  [PT_ACTIVATION_CELU] = "celu",
+  [PT_ACTIVATION_SOFTPLUS] = "softplus",
+  [PT_ACTIVATION_SOFTSIGN] = "softsign",
+  [PT_ACTIVATION_HARD_SIGMOID] = "hard-sigmoid",
+  [PT_ACTIVATION_HARD_TANH] = "hard-tanh",
+  [PT_ACTIVATION_CLIP] = "clip",
+  [PT_ACTIVATION_THRESHOLD] = "threshold",
+  [PT_ACTIVATION_SHRINK] = "shrink",
+  [PT_ACTIVATION_EXP] = "exp",
+  [PT_ACTIVATION_LOG] = "log",
+  [PT_ACTIVATION_SQRT] = "sqrt",
+  [PT_ACTIVATION_RECIPROCAL] = "reciprocal",
+  [PT_ACTIVATION_ABS] = "abs",
+  [PT_ACTIVATION_NEG] = "neg",
+  [PT_ACTIVATION_ERF] = "erf",
+  [PT_ACTIVATION_SIN] = "sin",
+  [PT_ACTIVATION_COS] = "cos",
+  [PT_ACTIVATION_FLOOR] = "floor",
+  [PT_ACTIVATION_CEIL] = "ceil",
+  [PT_ACTIVATION_ROUND] = "round",
+  [PT_ACTIVATION_SIGN] = "sign",
   [PT_N_ACTIVATIONS] = NULL,
 };
+
+gboolean
+pt_activation_uses_x (PtActivation activation)
+{
+  switch (activation) {
+    case PT_ACTIVATION_GELU:
+    case PT_ACTIVATION_GELU_TANH:
+    case PT_ACTIVATION_SILU:
+    case PT_ACTIVATION_HARD_SWISH:
+    case PT_ACTIVATION_MISH:
+    case PT_ACTIVATION_SOFTPLUS:
+    case PT_ACTIVATION_SOFTSIGN:
+    case PT_ACTIVATION_CLIP:
+    case PT_ACTIVATION_THRESHOLD:
+    case PT_ACTIVATION_SHRINK:
+    case PT_ACTIVATION_LOG:
+    case PT_ACTIVATION_ABS:
+    case PT_ACTIVATION_ERF:
+    case PT_ACTIVATION_SIN:
+    case PT_ACTIVATION_COS:
+      return TRUE;
+    default:
+      return FALSE;
+  }
+}
+
+gboolean
+pt_activation_uses_y (PtActivation activation)
+{
+  return activation != PT_ACTIVATION_NONE && activation != PT_ACTIVATION_NEG
+      && activation < PT_ACTIVATION_FLOOR && !pt_activation_uses_x (activation);
+}
 
 const gchar *
 pt_op_type_name (PtOpType type)

@@ -54,6 +54,10 @@ typedef enum
                                  * sums of them */
   PT_OP_DROPOUT,                /* x seed -> y mask */
   PT_OP_MULTIPLY,               /* x dy -> dx: the elementwise product */
+  PT_OP_BINARY,                 /* x w -> y, w being an operand like x; y may
+                                 * be one that has its shape */
+  PT_OP_BINARY_BACKWARD,        /* x w dy -> dx, the gradient of the operand
+                                 * that is wanted */
   PT_OP_POINTWISE_LOSS,         /* x target -> loss dx */
   PT_OP_BINARY_CROSS_ENTROPY,   /* x (logits) target -> loss dx */
   PT_OP_CROSS_ENTROPY,          /* x target(int32 (1) or (1,H,W)) -> loss dx;
@@ -90,19 +94,62 @@ typedef enum
   PT_ACTIVATION_GELU,           /* the erf form, PyTorch's approximate='none' */
   PT_ACTIVATION_GELU_TANH,      /* approximate='tanh' */
   PT_ACTIVATION_SILU,
+  PT_ACTIVATION_RELU6,          /* min (max (x, 0), 6) */
+  PT_ACTIVATION_HARD_SWISH,     /* x min (max (x + 3, 0), 6) / 6 */
+  PT_ACTIVATION_MISH,           /* x tanh (log (1 + exp (x))) */
+  /* those above may end other operations; those below stand alone */
+  PT_N_FUSED_ACTIVATIONS,
+  PT_ACTIVATION_ELU = PT_N_FUSED_ACTIVATIONS,   /* x, or alpha (e^x - 1) */
+  PT_ACTIVATION_SELU,
+  PT_ACTIVATION_CELU,           /* x, or alpha (e^(x / alpha) - 1) */
+  PT_ACTIVATION_SOFTPLUS,       /* log (1 + e^(alpha x)) / alpha, or x where
+                                 * alpha x > beta */
+  PT_ACTIVATION_SOFTSIGN,       /* x / (1 + |x|) */
+  PT_ACTIVATION_HARD_SIGMOID,   /* min (max (alpha x + beta, 0), 1) */
+  PT_ACTIVATION_HARD_TANH,      /* x from alpha to beta; PyTorch's derivative
+                                 * at the bounds is 0 */
+  PT_ACTIVATION_CLIP,           /* the same, and there it is 1 */
+  PT_ACTIVATION_THRESHOLD,      /* x where x > alpha, or beta */
+  PT_ACTIVATION_SHRINK,         /* x - beta above alpha, x + beta below -alpha,
+                                 * or 0 */
+  PT_ACTIVATION_EXP,
+  PT_ACTIVATION_LOG,
+  PT_ACTIVATION_SQRT,
+  PT_ACTIVATION_RECIPROCAL,
+  PT_ACTIVATION_ABS,
+  PT_ACTIVATION_NEG,
+  PT_ACTIVATION_ERF,
+  PT_ACTIVATION_SIN,
+  PT_ACTIVATION_COS,
+  PT_ACTIVATION_FLOOR,          /* from here on the derivative is 0 */
+  PT_ACTIVATION_CEIL,
+  PT_ACTIVATION_ROUND,          /* halves to even */
+  PT_ACTIVATION_SIGN,
   PT_N_ACTIVATIONS,
 } PtActivation;
 
-/* Whether the derivative can be had from y alone; else x must be kept. */
-static inline gboolean
-pt_activation_uses_y (PtActivation activation)
-{
-  return activation != PT_ACTIVATION_GELU
-      && activation != PT_ACTIVATION_GELU_TANH
-      && activation != PT_ACTIVATION_SILU;
-}
+/* What the derivative is worked out from; where y will do, x need not be
+ * kept. */
+gboolean pt_activation_uses_x (PtActivation activation);
+gboolean pt_activation_uses_y (PtActivation activation);
 
-extern const gchar *const pt_activation_names[];        /* NULL-terminated */
+/* Of those that may end other operations, and of all; NULL-terminated. */
+extern const gchar *const pt_activation_names[];
+extern const gchar *const pt_all_activation_names[];
+
+typedef enum
+{
+  PT_BINARY_ADD,
+  PT_BINARY_SUB,
+  PT_BINARY_MUL,
+  PT_BINARY_DIV,
+  PT_BINARY_POW,
+  PT_BINARY_MIN,                /* NaN if either is, equals share the gradient:
+                                 * as torch.minimum */
+  PT_BINARY_MAX,
+  PT_BINARY_PRELU,              /* x, or w x where x <= 0 */
+  PT_N_BINARIES,
+} PtBinary;
 
 typedef enum
 {
@@ -160,8 +207,16 @@ typedef struct
 typedef struct
 {
   PtActivation kind;
-  gfloat alpha;
+  gfloat alpha, beta;
 } PtActivationDesc;
+
+typedef struct
+{
+  PtBinary kind;
+  /* of x and of w along y's dimensions: pt_shape_get_broadcast_strides() */
+  gint64 strides[2][PT_MAX_DIMS];
+  guint wanted;                 /* backward: 0 is x, 1 is w */
+} PtBinaryDesc;
 
 typedef struct
 {
@@ -359,6 +414,7 @@ typedef struct
     PtConvDesc conv;
     PtLinearDesc linear;
     PtActivationDesc activation;
+    PtBinaryDesc elementwise;
     PtPoolDesc pool;
     PtUpsampleDesc upsample;
     PtBatchNormDesc batch_norm;

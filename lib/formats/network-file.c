@@ -114,7 +114,9 @@ network_apply (PtNetwork *self, const gchar *setting, GError **error)
  * pt_network_set() for each of @settings. An ONNX model comes with its
  * weights; what learning and output need is read from the key file "@path.cfg"
  * if there is one; dimensions that the model leaves open are those of
- * "network.width", "network.height" and "network.channels".
+ * "network.width", "network.height" and "network.channels", or all of them
+ * "network.input-shape", such as "1;3;224;224"; of several outputs
+ * "network.output" names one.
  *
  * Returns: (transfer full): the network, or %NULL with %PT_ERROR_FILE for a
  *   file that cannot be read, %PT_ERROR_UNSUPPORTED for a model with operators

@@ -68,6 +68,13 @@ gboolean pt_onnx_fail (const OnnxImport *self, GError **error,
 
 gboolean pt_onnx_add_input (OnnxImport *self, GError **error);
 
+/* -- onnx-output.c -- */
+
+/* The name of the output that network.output names, or of the first. */
+const gchar *pt_onnx_find_output (OnnxImport *self, GError **error);
+/* Leaves the layers that output @name needs, which are a network then. */
+gboolean pt_onnx_finish (OnnxImport *self, const gchar *name, GError **error);
+
 /* -- onnx-guard.c -- */
 
 /* Whether unpacking @data stays within a sane depth and number of messages:
@@ -182,10 +189,21 @@ gboolean pt_onnx_pass (OnnxImport *self, const OnnxValue *x, GError **error);
 gboolean pt_onnx_add_value (OnnxImport *self, const gchar *name,
     const OnnxValue *value, GError **error);
 
+/* -- onnx-eltwise.c -- */
+
+/* Adds a layer that multiplies by @factor; its index, or ONNX_NO_LAYER. */
+gint pt_onnx_multiply (OnnxImport *self, gint layer, gdouble factor,
+    GError **error);
+
 /* -- operators, by file; each ends with a row whose name is NULL -- */
 
-extern const OnnxOperator pt_onnx_ops[], pt_onnx_ops_window[],
-    pt_onnx_ops_join[], pt_onnx_ops_part[], pt_onnx_ops_resize[],
-    pt_onnx_ops_structure[], pt_onnx_ops_norm[];
+extern const OnnxOperator pt_onnx_ops[];
+extern const OnnxOperator pt_onnx_ops_activation[];
+extern const OnnxOperator pt_onnx_ops_eltwise[];
+extern const OnnxOperator pt_onnx_ops_norm[];
+extern const OnnxOperator pt_onnx_ops_part[];
+extern const OnnxOperator pt_onnx_ops_resize[];
+extern const OnnxOperator pt_onnx_ops_structure[];
+extern const OnnxOperator pt_onnx_ops_window[];
 
 G_END_DECLS

@@ -223,6 +223,7 @@ pt_onnx_add_input (OnnxImport *self, GError **error)
   const Shape *shape = input ? input_get_shape (self, input, error) : NULL;
   OnnxValue value = {.layer = PT_NETWORK_INPUT };
   Onnx__NodeProto node;
+  gboolean done;
 
   if (shape == NULL)
     return FALSE;
@@ -231,6 +232,8 @@ pt_onnx_add_input (OnnxImport *self, GError **error)
   node.name = input->name;
   node.op_type = "Input";
   self->node = &node;
-  return input_set (self, shape, &value, error) &&
+  done = input_set (self, shape, &value, error) &&
       pt_onnx_add_value (self, input->name, &value, error);
+  self->node = NULL;
+  return done;
 }

@@ -5,76 +5,7 @@
 
 #include <string.h>
 
-/* Operators over all of their input, and activations. */
-
-/* An activation becomes an option of the layer above where nobody else reads
- * that: one pass over memory less. */
-static gboolean
-ops_activate (OnnxImport *self, const gchar *kind, const gchar *slope,
-    GError **error)
-{
-  const OnnxValue *x = pt_onnx_need_layer (self, 0, 1, 4, error);
-  g_autofree gchar *words = slope == NULL ? g_strdup ("") :
-      g_strconcat ("negative_slope=", slope, NULL);
-  g_autofree gchar *now = NULL;
-  const PtLayer *layer;
-
-  if (x == NULL)
-    return FALSE;
-  if (x->alone && x->layer != PT_NETWORK_INPUT) {
-    layer = self->network->nodes[x->layer].layer;
-    now = pt_params_get (layer->kind->params, layer->options, "activation");
-    if (now != NULL && g_str_equal (now, "none") &&
-        pt_onnx_set_option (self, x->layer, "activation", kind, NULL))
-      return (slope == NULL || pt_onnx_set_option (self, x->layer,
-              "negative_slope", slope, error)) &&
-          pt_onnx_pass (self, x, error);
-  }
-  return pt_onnx_add_unary (self, kind, x, words, error);
-}
-
-static gboolean
-ops_relu (OnnxImport *self, GError **error)
-{
-  return ops_activate (self, "relu", NULL, error);
-}
-
-static gboolean
-ops_leaky_relu (OnnxImport *self, GError **error)
-{
-  gchar slope[G_ASCII_DTOSTR_BUF_SIZE];
-
-  g_ascii_dtostr (slope, sizeof slope, pt_onnx_get_float (self, "alpha",
-          0.01));
-  return ops_activate (self, "leaky-relu", slope, error);
-}
-
-static gboolean
-ops_sigmoid (OnnxImport *self, GError **error)
-{
-  return ops_activate (self, "sigmoid", NULL, error);
-}
-
-static gboolean
-ops_tanh (OnnxImport *self, GError **error)
-{
-  return ops_activate (self, "tanh", NULL, error);
-}
-
-static gboolean
-ops_gelu (OnnxImport *self, GError **error)
-{
-  const OnnxValue *x = pt_onnx_need_layer (self, 0, 1, 4, error);
-
-  if (x == NULL)
-    return FALSE;
-  if (pt_onnx_is_text (self, "approximate", "none", "none"))
-    return ops_activate (self, "gelu", NULL, error);
-  if (!pt_onnx_is_text (self, "approximate", "tanh", "none"))
-    return pt_onnx_refuse (self, error, "found another approximation, "
-        "expected none or tanh");
-  return pt_onnx_add_unary (self, "gelu", x, "approximate=tanh", error);
-}
+/* Operators over all of their input. */
 
 /* Before opset 13 all axes from the given one on were one. */
 static gboolean
@@ -255,30 +186,50 @@ static gboolean
 ops_dropout (OnnxImport *self, GError **error)
 {
   const OnnxValue *training = pt_onnx_get_input (self, 2);
+  g_autofree gfloat *trains = NULL;
 
-  if (training != NULL && (training->constant == NULL ||
-          training->constant->has_raw_data == FALSE ||
-          training->constant->raw_data.len != 1 ||
-          training->constant->raw_data.data[0] != 0) &&
-      (training->constant == NULL || training->constant->n_int32_data != 1 ||
-          training->constant->int32_data[0] != 0))
+  if (training != NULL && training->constant != NULL &&
+      (trains = pt_onnx_tensor_get_floats (self, training->constant,
+              error)) == NULL)
+    return FALSE;
+  if (training != NULL && (trains == NULL || trains[0] != 0))
     return pt_onnx_refuse (self, error, "found it in training, expected it in "
         "inference: export after model.eval()");
   return ops_identity (self, error);
 }
 
+/* All that comes from the picture is float here, whatever the model calls it;
+ * no layer has integers. */
+static gboolean
+ops_cast (OnnxImport *self, GError **error)
+{
+  const OnnxValue *like = pt_onnx_get_input (self, 1);
+  const gint64 to = like == NULL ? pt_onnx_get_int (self, "to", 0) :
+      like->constant == NULL ? ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT :
+      like->constant->data_type;
+
+  switch (to) {
+    case ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT:
+    case ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT16:
+    case ONNX__TENSOR_PROTO__DATA_TYPE__BFLOAT16:
+    case ONNX__TENSOR_PROTO__DATA_TYPE__DOUBLE:
+      return ops_identity (self, error);
+    default:
+      return pt_onnx_refuse (self, error, "found data type %" G_GINT64_FORMAT
+          " for what comes from the picture, expected one of floats: choose an "
+          "output before it (network.output)", to);
+  }
+}
+
 const OnnxOperator pt_onnx_ops[] = {
   {"BatchNormalization", ops_batch_norm,
       " epsilon momentum spatial training_mode is_test consumed_inputs "},
+  {"Cast", ops_cast, " to saturate "},
+  {"CastLike", ops_cast, " saturate "},
   {"Dropout", ops_dropout, " ratio seed is_test "},
-  {"Gelu", ops_gelu, " approximate "},
   {"Gemm", ops_gemm, " alpha beta transA transB broadcast "},
   {"Identity", ops_identity, " "},
-  {"LeakyRelu", ops_leaky_relu, " alpha consumed_inputs "},
   {"MatMul", ops_mat_mul, " "},
-  {"Relu", ops_relu, " consumed_inputs "},
-  {"Sigmoid", ops_sigmoid, " consumed_inputs "},
   {"Softmax", ops_softmax, " axis "},
-  {"Tanh", ops_tanh, " consumed_inputs "},
   {NULL}
 };

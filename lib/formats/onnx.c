@@ -10,15 +10,22 @@
 
 /* The bound of protobuf itself; larger models keep their weights aside. */
 #define MODEL_MAX_FILE G_MAXINT32
-#define MODEL_OLDEST 6
+#define MODEL_OLDEST 1
 #define MODEL_NEWEST 22
 
 /* Elements of folded constants, beside two for each byte of the model. */
 #define MODEL_MIN_FOLDS (1 << 24)
 
 static const OnnxOperator *const model_tables[] = {
-  pt_onnx_ops, pt_onnx_ops_window, pt_onnx_ops_join, pt_onnx_ops_part,
-  pt_onnx_ops_resize, pt_onnx_ops_structure, pt_onnx_ops_norm, NULL
+  pt_onnx_ops,
+  pt_onnx_ops_activation,
+  pt_onnx_ops_eltwise,
+  pt_onnx_ops_norm,
+  pt_onnx_ops_part,
+  pt_onnx_ops_resize,
+  pt_onnx_ops_structure,
+  pt_onnx_ops_window,
+  NULL
 };
 
 gboolean
@@ -265,14 +272,19 @@ model_refuse_operator (OnnxImport *self, GError **error)
 static gboolean
 model_check_frames (OnnxImport *self, GError **error)
 {
-  static const gchar apart[] = " Abs Add AveragePool BatchNormalization Cast "
-      "Ceil Celu Clip Concat Conv ConvTranspose Cos DepthToSpace Div Dropout "
-      "Elu Erf Exp Flatten Floor Gelu Gemm GlobalAveragePool GlobalMaxPool "
-      "GroupNormalization HardSigmoid HardSwish Identity "
-      "InstanceNormalization LRN LeakyRelu Log MatMul MaxPool Mish Mul Neg "
-      "PRelu Pow Reciprocal Relu Reshape Resize Round Selu Sigmoid Sign Sin "
-      "Slice Softmax Softplus Softsign SpaceToDepth Sqrt Sub Sum Tanh "
-      "ThresholdedRelu Upsample ";
+  static const gchar apart[] =
+      " Abs Add ArgMax ArgMin AveragePool BatchNormalization Cast Ceil Celu "
+      "Clip Concat Conv ConvTranspose Cos DepthToSpace Div Dropout Einsum Elu "
+      "Erf Exp Expand Flatten Floor Gather Gelu Gemm GlobalAveragePool "
+      "GlobalLpPool GlobalMaxPool GroupNormalization HardSigmoid HardSwish "
+      "Identity InstanceNormalization LayerNormalization LeakyRelu Log "
+      "LogSoftmax LpNormalization LpPool LRN MatMul Max MaxPool Mean "
+      "MeanVarianceNormalization Min Mish Mul Neg Pad Pow PRelu Reciprocal "
+      "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean "
+      "ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu Reshape Resize "
+      "Round Selu Shrink Sigmoid Sign Sin Slice Softmax Softplus Softsign "
+      "SpaceToDepth Split Sqrt Squeeze Sub Sum Tanh ThresholdedRelu Tile "
+      "Transpose Unsqueeze Upsample ";
   g_autofree gchar *word = g_strconcat (" ", self->node->op_type, " ", NULL);
 
   return self->batch == 1 || strstr (apart, word) != NULL ||
@@ -332,95 +344,18 @@ model_add_graph (OnnxImport *self, const Onnx__GraphProto *graph,
   return TRUE;
 }
 
-/* -- output -- */
-
-/* The output that network.output names, or the first. */
-static const gchar *
-model_find_output (OnnxImport *self, GError **error)
-{
-  const gchar *wanted = self->network->settings.output;
-  g_autofree gchar *quoted = pt_params_quote (wanted);
-  GString *names;
-
-  if (self->graph->n_output == 0) {
-    pt_onnx_fail (self, error, "found no output, expected one");
-    return NULL;
-  }
-  if (*wanted == '\0')
-    return self->graph->output[0]->name;
-  for (gsize i = 0; i < self->graph->n_output; i++)
-    if (g_str_equal (self->graph->output[i]->name, wanted))
-      return wanted;
-  names = g_string_new (NULL);
-  for (gsize i = 0; i < self->graph->n_output; i++)
-    g_string_append_printf (names, "%s%.60s", i ? ", " : "",
-        self->graph->output[i]->name);
-  pt_onnx_fail (self, error, "found network.output=%s, expected one of the "
-      "model's outputs: %s", quoted, names->str);
-  g_string_free (names, TRUE);
-  return NULL;
-}
-
-/* Layers that @last does not need are taken out; it becomes the last. */
-static void
-model_prune (PtNetwork *network, gint last)
-{
-  g_autofree gint *places = g_new0 (gint, last + 1);
-  guint n = 0;
-
-  places[last] = 1;
-  for (gint i = last; i >= 0; i--)
-    for (guint j = 0; places[i] && j < network->nodes[i].layer->n_inputs; j++)
-      if (network->nodes[i].inputs[j] >= 0)
-        places[network->nodes[i].inputs[j]] = 1;
-  for (guint i = 0; i < network->n_nodes; i++) {
-    PtNode node = network->nodes[i];
-
-    if ((gint) i > last || !places[i]) {
-      for (guint j = 0; j < PT_LAYER_MAX_WEIGHTS; j++)
-        g_clear_pointer (&node.weights[j], pt_tensor_unref);
-      pt_layer_free (node.layer);
-      continue;
-    }
-    for (guint j = 0; j < node.layer->n_inputs; j++)
-      if (node.inputs[j] >= 0)
-        node.inputs[j] = places[node.inputs[j]];
-    places[i] = n;
-    network->nodes[n++] = node;
-  }
-  network->n_nodes = n;
-}
-
-static gboolean
-model_set_output (OnnxImport *self, const gchar *name, GError **error)
-{
-  const OnnxValue *value = g_hash_table_lookup (self->values, name);
-  g_autofree gchar *quoted = pt_params_quote (name);
-
-  if (value == NULL || value->constant != NULL || value->layer < 0)
-    return pt_onnx_fail (self, error, "found output %s that is %s, expected "
-        "the result of a layer", quoted, value == NULL ? "made by no node" :
-        value->constant != NULL ? "constant" : "the input");
-  model_prune (self->network, value->layer);
-  return TRUE;
-}
-
 static gboolean
 model_build (OnnxImport *self, GError **error)
 {
   const gchar *output;
 
   if (!model_check_texts (self, self->graph, error) ||
-      (output = model_find_output (self, error)) == NULL ||
+      (output = pt_onnx_find_output (self, error)) == NULL ||
       !model_add_given (self, error))
     return FALSE;
   model_count (self, output, 1);
-  if (!model_add_graph (self, self->graph, error) ||
-      !model_set_output (self, output, error) ||
-      !pt_network_infer (self->network, error))
-    return FALSE;
-  self->network->initialised = TRUE;
-  return TRUE;
+  return model_add_graph (self, self->graph, error) &&
+      pt_onnx_finish (self, output, error);
 }
 
 /* -- a file -- */

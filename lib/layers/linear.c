@@ -70,6 +70,9 @@ static const gchar *const linear_samples[] = {
   "in=1x13 units=7",
   "in=1x8 units=5 bias=false activation=sigmoid",
   "in=1x6 units=9 activation=gelu-tanh",
+  "in=1x6 units=9 activation=relu6",
+  "in=1x6 units=9 activation=hard-swish",
+  "in=1x6 units=9 activation=mish",
   NULL,
 };
 

@@ -25,6 +25,20 @@ pt_network_new_empty (const gchar *origin)
   return self;
 }
 
+/* They choose layers, so that it is too late once those are there. */
+static gboolean
+network_check_choice (const PtSettings *now, const PtSettings *before,
+    const gchar *where, GError **error)
+{
+  if (g_str_equal (now->input_shape, before->input_shape) &&
+      g_str_equal (now->output, before->output))
+    return TRUE;
+  g_set_error (error, PT_ERROR, PT_ERROR_CONFIG, "%s: found input-shape or "
+      "output, expected them only while an ONNX model is read: beside it, or "
+      "with --set", where);
+  return FALSE;
+}
+
 /**
  * pt_network_new_from_data:
  * @text: a network file's content
@@ -45,9 +59,12 @@ pt_network_new_from_data (const gchar *text, gssize length,
 {
   g_autoptr (PtNetwork) self =
       pt_network_new_empty (origin != NULL ? origin : "network");
+  const PtSettings none = {.input_shape = "",.output = "" };
 
   g_return_val_if_fail (text != NULL, NULL);
-  if (!pt_config_parse (self, text, length < 0 ? strlen (text) : (gsize) length, error))
+  if (!pt_config_parse (self, text, length < 0 ? strlen (text) : (gsize) length,
+          error) ||
+      !network_check_choice (&self->settings, &none, self->origin, error))
     return NULL;
   return g_steal_pointer (&self);
 }
@@ -161,20 +178,6 @@ network_check_weights (PtNetwork *self, const gchar *where, const gchar *key,
     }
   }
   return TRUE;
-}
-
-/* They choose layers, so that it is too late once those are there. */
-static gboolean
-network_check_choice (const PtSettings *now, const PtSettings *before,
-    const gchar *where, GError **error)
-{
-  if (g_str_equal (now->input_shape, before->input_shape) &&
-      g_str_equal (now->output, before->output))
-    return TRUE;
-  g_set_error (error, PT_ERROR, PT_ERROR_CONFIG, "%s: found input-shape or "
-      "output, expected them only while an ONNX model is read: beside it, or "
-      "with --set", where);
-  return FALSE;
 }
 
 static gboolean

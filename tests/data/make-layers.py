@@ -133,6 +133,9 @@ def activate(x, options):
         "gelu": lambda: F.gelu(x),
         "gelu-tanh": lambda: F.gelu(x, approximate="tanh"),
         "silu": lambda: F.silu(x),
+        "relu6": lambda: F.relu6(x),
+        "hard-swish": lambda: F.hardswish(x),
+        "mish": lambda: F.mish(x),
     }[options.get("activation", "none")]()
 
 

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "activation.h"
 #include "dense.h"
 #include "op-test.h"
 
@@ -102,7 +103,7 @@ check_forward (const Case *test, Data *d, PtOp *op, const PtOpArgs *args,
     ref_batch_statistics (test->size, d->x, mean, variance);
   ref_batch_norm (test->size, EPS, d->x, d->w, d->b, mean, variance, y);
   for (gsize i = 0; i < n; i++)
-    y[i] = ref_activation (test->activation, 0, y[i]);
+    y[i] = ref_activation (test->activation, 0, 0, y[i]);
   near_tensor ("y", d->device, args->y, y, 1e-5);
   near_tensor ("saved mean", d->device, args->saved_mean, mean, 1e-5);
   near_tensor ("saved variance", d->device, args->saved_variance, variance,

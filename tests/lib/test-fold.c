@@ -15,7 +15,7 @@
 
 static const gchar head[] = "[network]\nwidth=9\nheight=9\nchannels=3\n"
     "[learning]\nloss=mse\ntarget=labels\nmode=off\n"
-    "[pipeline]\ndevices=cpu:0\nstages=1\n[output]\nkind=raw\n";
+    "[pipeline]\nstages=1\n[output]\nkind=raw\n";
 
 #define CONV(name, more) \
   "[" name "]\ntype=conv2d\nfilters=4\nkernel=3\npadding=1\n" more
@@ -43,6 +43,20 @@ static const struct
         "[n]\ntype=batch-norm\nstatistics=batch\n", 0},
 };
 
+/* One device, or one for each of two stages; those of the environment. */
+static void
+set_devices (PtNetwork *network, guint n)
+{
+  const gchar *given = g_getenv ("PARTIME_TEST_STAGES");
+  g_auto (GStrv) names = g_strsplit (given ? given : "cpu:0,cpu:0", ",", 2);
+  g_autofree gchar *both = NULL;
+
+  if (n == 1)
+    g_clear_pointer (&names[1], g_free);
+  both = g_strjoinv (",", names);
+  g_assert_true (pt_network_set (network, "pipeline", "devices", both, NULL));
+}
+
 /* Weights that are not what they start as. */
 static PtNetwork *
 make_network (const gchar *layers)
@@ -54,6 +68,7 @@ make_network (const gchar *layers)
   GRand *rand = g_rand_new_with_seed (5);
 
   g_assert_no_error (error);
+  set_devices (network, 1);
   pt_network_init_weights (network, 7);
   for (guint i = 0; i < network->n_nodes; i++)
     for (guint j = 0; j < network->nodes[i].layer->n_weights; j++) {
@@ -170,8 +185,7 @@ test_cut (void)
   g_autoptr (GArray) apart = NULL;
   g_autoptr (GArray) found = NULL;
 
-  g_assert_true (pt_network_set (network, "pipeline", "devices",
-          "cpu:0,cpu:0", NULL));
+  set_devices (network, 2);
   apart = run_mode (network, "off", "1,-1", &folds);
   g_assert_cmpuint (folds, ==, 1);
   g_assert_cmpfloat (get_distance (apart, expected), <, 1e-6);

@@ -367,7 +367,7 @@ test_not_finite (gconstpointer data)
     pt_workspace_init (&rig.workspace, device, TRUE);
     for (guint t = 0; t < 2; t++) {
       g_autoptr (PtOp) op = rig_plan (&rig, &(PtOpDesc) { types[t], shape,
-          shape, .activation = { GPOINTER_TO_UINT (data), 0.1f } });
+          shape, .activation = { GPOINTER_TO_UINT (data), 0.1f, 0.3f } });
 
       op_test_run (op, &(PtOpArgs) { .x = tv, .y = t ? tv : out, .dy = tdy,
           .dx = out });
@@ -441,7 +441,7 @@ main (int argc, char **argv)
   }
   for (guint i = 0; i < PT_N_ACTIVATIONS; i++) {
     g_autofree gchar *path = g_strconcat ("/like-cpu/not-finite/",
-        pt_activation_names[i], NULL);
+        pt_all_activation_names[i], NULL);
 
     g_test_add_data_func (path, GUINT_TO_POINTER (i), test_not_finite);
   }

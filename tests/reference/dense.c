@@ -3,32 +3,9 @@
 
 #include "dense.h"
 
-#include <math.h>
 #include <string.h>
 
-gdouble
-ref_activation (PtActivation kind, gdouble alpha, gdouble x)
-{
-  switch (kind) {
-    case PT_ACTIVATION_RELU:
-      return x > 0 ? x : 0;
-    case PT_ACTIVATION_LEAKY_RELU:
-      return x > 0 ? x : alpha * x;
-    case PT_ACTIVATION_SIGMOID:
-      return 1 / (1 + exp (-x));
-    case PT_ACTIVATION_TANH:
-      return tanh (x);
-    case PT_ACTIVATION_GELU:
-      return 0.5 * x * (1 + erf (x / sqrt (2)));
-    case PT_ACTIVATION_GELU_TANH:
-      return 0.5 * x * (1 + tanh (sqrt (2 / G_PI) * (x + 0.044715 * x * x *
-                  x)));
-    case PT_ACTIVATION_SILU:
-      return x / (1 + exp (-x));
-    default:
-      return x;
-  }
-}
+#include "activation.h"
 
 /* Calls @visit for every product of an input, a weight and an output. */
 typedef void (*RefVisit) (gsize x, gsize w, gsize y, gpointer data);
@@ -100,7 +77,7 @@ ref_conv (const PtConvDesc *desc, RefSize in, RefSize out, const gdouble *x,
     y[k] = b != NULL ? b[k / plane] : 0;
   ref_conv_each (desc, in, out, ref_visit_y, &product);
   for (gsize k = 0; k < out.c * plane; k++)
-    y[k] = ref_activation (desc->activation, desc->alpha, y[k]);
+    y[k] = ref_activation (desc->activation, desc->alpha, 0, y[k]);
 }
 
 void

@@ -13,8 +13,6 @@ typedef struct
   gint c, h, w;
 } RefSize;
 
-gdouble ref_activation (PtActivation kind, gdouble alpha, gdouble x);
-
 /* w is (o, i / groups, kh, kw); b may be NULL. */
 void ref_conv (const PtConvDesc *desc, RefSize in, RefSize out,
     const gdouble *x, const gdouble *w, const gdouble *b, gdouble *y);

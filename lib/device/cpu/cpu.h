@@ -57,6 +57,8 @@ extern const PtOpImpl pt_cpu_unflatten;
 extern const PtOpImpl pt_cpu_combine;
 extern const PtOpImpl pt_cpu_dropout;
 extern const PtOpImpl pt_cpu_multiply;
+extern const PtOpImpl pt_cpu_binary;
+extern const PtOpImpl pt_cpu_binary_backward;
 extern const PtOpImpl pt_cpu_pointwise_loss;
 extern const PtOpImpl pt_cpu_binary_cross_entropy;
 extern const PtOpImpl pt_cpu_cross_entropy;

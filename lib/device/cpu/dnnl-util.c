@@ -201,49 +201,54 @@ pt_dnnl_packing_clear (PtDnnlPacking *packing)
   pt_dnnl_step_clear (&packing->unpack);
 }
 
-static dnnl_alg_kind_t
-dnnl_util_activation (PtActivation activation)
+/* What oneDNN calls it, with its alpha and beta. */
+typedef struct
+{
+  dnnl_alg_kind_t algorithm;
+  gfloat alpha, beta;
+} DnnlActivation;
+
+static DnnlActivation
+dnnl_util_activation (PtActivation activation, gfloat alpha)
 {
   switch (activation) {
     case PT_ACTIVATION_RELU:
+      return (DnnlActivation) { dnnl_eltwise_relu };
     case PT_ACTIVATION_LEAKY_RELU:
-      return dnnl_eltwise_relu;
+      return (DnnlActivation) { dnnl_eltwise_relu, alpha };
     case PT_ACTIVATION_SIGMOID:
-      return dnnl_eltwise_logistic;
+      return (DnnlActivation) { dnnl_eltwise_logistic };
     case PT_ACTIVATION_TANH:
-      return dnnl_eltwise_tanh;
+      return (DnnlActivation) { dnnl_eltwise_tanh };
     case PT_ACTIVATION_GELU:
-      return dnnl_eltwise_gelu_erf;
+      return (DnnlActivation) { dnnl_eltwise_gelu_erf };
     case PT_ACTIVATION_GELU_TANH:
-      return dnnl_eltwise_gelu_tanh;
+      return (DnnlActivation) { dnnl_eltwise_gelu_tanh };
     case PT_ACTIVATION_SILU:
-      return dnnl_eltwise_swish;
+      return (DnnlActivation) { dnnl_eltwise_swish, 1 };
+    case PT_ACTIVATION_RELU6:
+      return (DnnlActivation) { dnnl_eltwise_clip, 0, 6 };
+    case PT_ACTIVATION_HARD_SWISH:
+      return (DnnlActivation) { dnnl_eltwise_hardswish };
+    case PT_ACTIVATION_MISH:
+      return (DnnlActivation) { dnnl_eltwise_mish };
     default:
-      return dnnl_alg_kind_undef;
+      return (DnnlActivation) { dnnl_alg_kind_undef };
   }
-}
-
-/* swish (x) = x sigmoid (alpha x): SiLU has alpha 1. */
-static gfloat
-dnnl_util_alpha (PtActivation activation, gfloat alpha)
-{
-  if (activation == PT_ACTIVATION_LEAKY_RELU)
-    return alpha;
-  return activation == PT_ACTIVATION_SILU ? 1 : 0;
 }
 
 static gboolean
 dnnl_util_attr_append (dnnl_primitive_attr_t attr, PtActivation activation,
     gfloat alpha, GError **error)
 {
+  const DnnlActivation a = dnnl_util_activation (activation, alpha);
   dnnl_post_ops_t ops = NULL;
   gboolean ok;
 
   if (!PT_DNNL (dnnl_post_ops_create (&ops), error))
     return FALSE;
-  ok = PT_DNNL (dnnl_post_ops_append_eltwise (ops, 1,
-          dnnl_util_activation (activation),
-          dnnl_util_alpha (activation, alpha), 0), error) &&
+  ok = PT_DNNL (dnnl_post_ops_append_eltwise (ops, 1, a.algorithm, a.alpha,
+          a.beta), error) &&
       PT_DNNL (dnnl_primitive_attr_set_post_ops (attr, ops), error);
   dnnl_post_ops_destroy (ops);
   return ok;

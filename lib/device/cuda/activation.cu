@@ -9,21 +9,21 @@ namespace
 
 template < PtActivation kind > struct Forward
 {
-  gfloat alpha;
+  gfloat alpha, beta;
 
   PT_HD gfloat operator() (gfloat x, gfloat) const
   {
-    return pt_activate < kind > (x, alpha);
+    return pt_activate < kind > (x, alpha, beta);
   }
 };
 
 template < PtActivation kind > struct Backward
 {
-  gfloat alpha;
+  gfloat alpha, beta;
 
   PT_HD gfloat operator() (gfloat v, gfloat dy) const
   {
-    return pt_activate_gradient < kind > (v, dy, alpha);
+    return pt_activate_gradient < kind > (v, dy, alpha, beta);
   }
 };
 
@@ -36,7 +36,8 @@ struct Run
 
   template < PtActivation kind > gboolean forward () const
   {
-    Forward < kind > f = { op->desc.activation.alpha };
+    const PtActivationDesc *desc = &op->desc.activation;
+    Forward < kind > f = { desc->alpha, desc->beta };
 
     return pt_cuda_map (&launch, pt_shape_get_n_elements (&op->desc.x),
         args->x, args->x, args->y, f, error);
@@ -44,36 +45,24 @@ struct Run
 
   template < PtActivation kind > gboolean backward () const
   {
-    const PtTensor *v = pt_activation_uses_y (kind) ? args->y : args->x;
-    Backward < kind > f = { op->desc.activation.alpha };
+    const PtActivationDesc *desc = &op->desc.activation;
+    const PtTensor *v = pt_activation_uses_y (kind) ? args->y :
+        pt_activation_uses_x (kind) ? args->x : args->dy;
+    Backward < kind > f = { desc->alpha, desc->beta };
 
-    return pt_cuda_map (&launch, pt_shape_get_n_elements (&op->desc.x),
-        v != NULL ? v : args->dy, args->dy, args->dx, f, error);
+    return pt_cuda_map (&launch, pt_shape_get_n_elements (&op->desc.x), v,
+        args->dy, args->dx, f, error);
   }
 };
 
 }                               // namespace
 
-/* Calls @method of @run for the activation @kind. */
-#define DISPATCH(run, kind, method) \
-  switch (kind) { \
-    case PT_ACTIVATION_RELU: \
-      return run.method < PT_ACTIVATION_RELU > (); \
-    case PT_ACTIVATION_LEAKY_RELU: \
-      return run.method < PT_ACTIVATION_LEAKY_RELU > (); \
-    case PT_ACTIVATION_SIGMOID: \
-      return run.method < PT_ACTIVATION_SIGMOID > (); \
-    case PT_ACTIVATION_TANH: \
-      return run.method < PT_ACTIVATION_TANH > (); \
-    case PT_ACTIVATION_GELU: \
-      return run.method < PT_ACTIVATION_GELU > (); \
-    case PT_ACTIVATION_GELU_TANH: \
-      return run.method < PT_ACTIVATION_GELU_TANH > (); \
-    case PT_ACTIVATION_SILU: \
-      return run.method < PT_ACTIVATION_SILU > (); \
-    default: \
-      return run.method < PT_ACTIVATION_NONE > (); \
-  }
+#define FORWARD(kind) \
+    case PT_ACTIVATION_ ## kind: \
+      return run.forward < PT_ACTIVATION_ ## kind > ();
+#define BACKWARD(kind) \
+    case PT_ACTIVATION_ ## kind: \
+      return run.backward < PT_ACTIVATION_ ## kind > ();
 
 static gboolean
 activation_run (PtOp *op, const PtOpArgs *args, GError **error)
@@ -82,7 +71,11 @@ activation_run (PtOp *op, const PtOpArgs *args, GError **error)
 
   if (!pt_cuda_launch_init (&run.launch, op, error))
     return FALSE;
-  DISPATCH (run, op->desc.activation.kind, forward);
+  switch (op->desc.activation.kind) {
+    PT_ALL_ACTIVATIONS (FORWARD)
+    default:
+      return run.forward < PT_ACTIVATION_NONE > ();
+  }
 }
 
 static gboolean
@@ -92,7 +85,11 @@ activation_run_backward (PtOp *op, const PtOpArgs *args, GError **error)
 
   if (!pt_cuda_launch_init (&run.launch, op, error))
     return FALSE;
-  DISPATCH (run, op->desc.activation.kind, backward);
+  switch (op->desc.activation.kind) {
+    PT_ALL_ACTIVATIONS (BACKWARD)
+    default:
+      return run.backward < PT_ACTIVATION_NONE > ();
+  }
 }
 
 const PtOpImpl pt_cuda_activation = {

@@ -80,6 +80,8 @@ PT_CUDA_OP (unflatten);
 PT_CUDA_OP (combine);
 PT_CUDA_OP (dropout);
 PT_CUDA_OP (multiply);
+PT_CUDA_OP (binary);
+PT_CUDA_OP (binary_backward);
 PT_CUDA_OP (pointwise_loss);
 PT_CUDA_OP (binary_cross_entropy);
 PT_CUDA_OP (cross_entropy);

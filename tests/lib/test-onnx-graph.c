@@ -1,0 +1,251 @@
+/* SPDX-FileCopyrightText: partimefilter contributors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "onnx-made.h"
+
+#include <string.h>
+
+/* What of a graph becomes layers: the output that is asked for, the batch,
+ * dimensions, constants. */
+
+/* The output that is asked for, and what it needs; others are named. */
+static void
+test_outputs (void)
+{
+  static const gchar nodes[] = "Relu x > a; Tanh a > y; "
+      "GlobalAveragePool a > z; LSTM a > l";
+  static const gchar *const settings[] = { NULL, "network.output=z",
+    "network.output=l", "network.output=q"
+  };
+  static const gchar *const says[] = { NULL, NULL, "LSTM", "y, z, l" };
+
+  for (guint i = 0; i < G_N_ELEMENTS (settings); i++) {
+    g_autoptr (PtNetwork) network = NULL;
+    g_autoptr (GError) error = NULL;
+    Onnx__ValueInfoProto z, l;
+    gpointer outputs[3];
+    Made made;
+
+    made_init (&made);
+    z = l = made.y;
+    z.name = "z";
+    l.name = "l";
+    memcpy (outputs, ((gpointer[]) { &made.y, &z, &l }), sizeof outputs);
+    made.graph.n_output = 3;
+    made.graph.output = (gpointer) outputs;
+    made.setting = settings[i];
+    network = parse_nodes (&made, nodes, &error);
+    g_assert_true ((network == NULL) == (says[i] != NULL));
+    if (says[i] != NULL)
+      g_assert_nonnull (strstr (error->message, says[i]));
+    else
+      g_assert_cmpstr (pt_network_get_layer_name (network, 1), ==,
+          i == 0 ? "y" : "z");
+  }
+}
+
+/* It is chosen while the model is read, and never later. */
+static void
+test_choice (void)
+{
+  g_autoptr (PtNetwork) network = NULL;
+  g_autoptr (GError) error = NULL;
+  Made made;
+
+  made_init (&made);
+  network = parse_nodes (&made, "Relu x > y", &error);
+  g_assert_false (pt_network_set (network, "network", "output", "x", &error));
+  g_assert_error (error, PT_ERROR, PT_ERROR_CONFIG);
+  g_clear_error (&error);
+  g_assert_null (pt_network_new_from_data ("[network]\nwidth=4\nheight=4\n"
+          "output=r\n[r]\ntype=relu\n", -1, "net.cfg", &error));
+  g_assert_error (error, PT_ERROR, PT_ERROR_CONFIG);
+  g_assert_nonnull (strstr (error->message, "net.cfg"));
+}
+
+/* A fixed batch: so many frames, or one frame where they are mixed. */
+static void
+test_batch (void)
+{
+  static const struct
+  {
+    const gchar *nodes;
+    gint64 rank;
+    PtShape input, output;
+  } tests[] = {
+    {"Relu x > y", 4, {4, {1, 2, 3, 4}}, {4, {1, 2, 3, 4}}},
+    {"Transpose x > y", 4, {4, {1, 10, 3, 4}}, {4, {4, 3, 2, 5}}},
+    {"Relu x > a; Transpose a > y", 3, {4, {1, 5, 2, 3}}, {3, {3, 2, 5}}},
+    {"Transpose x > y", 2, {4, {1, 1, 5, 2}}, {2, {2, 5}}},
+    {"Shape x > s; Reshape x s > a; Relu a > y", 4, {4, {1, 2, 3, 4}},
+        {4, {1, 2, 3, 4}}},
+    {"Relu x > y", 0, {4, {1, 1, 1, 1}}, {1, {1}}},
+    {"Identity x > y", 4, {4, {1, 2, 3, 4}}, {4, {1, 2, 3, 4}}},
+  };
+
+  for (guint i = 0; i < G_N_ELEMENTS (tests); i++) {
+    g_autoptr (PtNetwork) network = NULL;
+    g_autoptr (GError) error = NULL;
+    Made made;
+
+    made_init (&made);
+    made.dims[0].dim_value = 5;
+    made.shape.n_dim = tests[i].rank;
+    network = parse_nodes (&made, tests[i].nodes, &error);
+    g_assert_no_error (error);
+    g_test_message ("%s, rank %d", tests[i].nodes, (gint) tests[i].rank);
+    g_assert_true (pt_shape_equal (pt_network_get_input_shape (network),
+            &tests[i].input));
+    g_assert_true (pt_shape_equal (pt_network_get_output_shape (network),
+            &tests[i].output));
+  }
+}
+
+/* Dimensions that the model leaves open, or has otherwise. */
+static void
+test_input_shape (void)
+{
+  static const struct
+  {
+    const gchar *setting;
+    PtShape input;
+    const gchar *says;
+  } tests[] = {
+    {NULL, {0}, "dimension 2 of the input is open: set network.height"},
+    {"network.height=7", {4, {1, 2, 7, 4}}, NULL},
+    {"network.width=9", {0}, "dimension 2"},
+    {"network.input-shape=1;2;6;8", {4, {1, 2, 6, 8}}, NULL},
+    {"network.input-shape=1;2;6", {0}, "the 4 sizes"},
+    {"network.input-shape=1;2;0;8", {0}, "whole numbers of 1"},
+    {"network.input-shape=1;2;x;8", {0}, "whole numbers of 1"},
+  };
+
+  for (guint i = 0; i < G_N_ELEMENTS (tests); i++) {
+    g_autoptr (PtNetwork) network = NULL;
+    g_autoptr (GError) error = NULL;
+    Made made;
+
+    made_init (&made);
+    made.dims[2].value_case =
+        ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM;
+    made.dims[2].dim_param = "h";
+    made.setting = tests[i].setting;
+    network = parse_nodes (&made, "Relu x > y", &error);
+    g_assert_true ((network == NULL) == (tests[i].says != NULL));
+    if (network == NULL)
+      g_assert_nonnull (strstr (error->message, tests[i].says));
+    else
+      g_assert_true (pt_shape_equal (pt_network_get_input_shape (network),
+              &tests[i].input));
+  }
+}
+
+static void
+add_number (Made *made, const gchar *name, gint64 *value)
+{
+  static gint64 one = 1;
+  Onnx__TensorProto *tensor = made_add_tensor (made, name,
+      ONNX__TENSOR_PROTO__DATA_TYPE__INT64, &one, 1);
+
+  tensor->n_int64_data = 1;
+  tensor->int64_data = value;
+}
+
+/* Sizes worked out from the input's, as exporters write them; a layer of which
+ * only the shape is asked is none. */
+static void
+test_folded (void)
+{
+  g_autoptr (PtNetwork) network = NULL;
+  g_autoptr (GError) error = NULL;
+  gint64 two = 2;
+  Made made;
+
+  made_init (&made);
+  add_number (&made, "two", &two);
+  network = parse_nodes (&made, "Tanh x > t; Shape t > s; ReduceProd s > p; "
+      "Gather s two > h; Div p h > d; Mul d h > q; Relu x > r; Reshape r q > y",
+      &error);
+  g_assert_no_error (error);
+  g_assert_cmpuint (pt_network_get_n_layers (network), ==, 2);
+  g_assert_cmpstr (pt_network_get_layer_name (network, 0), ==, "r");
+  g_assert_true (pt_shape_equal (pt_network_get_output_shape (network),
+          &PT_SHAPE (24)));
+}
+
+typedef struct
+{
+  Onnx__AttributeProto attribute;
+  Onnx__GraphProto graph;
+  Onnx__NodeProto node;
+  Onnx__ValueInfoProto end;
+  gchar *names[2];
+  gpointer nodes[1], ends[1];
+} Branch;
+
+static void
+branch_init (Branch *branch, const gchar *name, const gchar *op)
+{
+  onnx__attribute_proto__init (&branch->attribute);
+  onnx__graph_proto__init (&branch->graph);
+  onnx__node_proto__init (&branch->node);
+  onnx__value_info_proto__init (&branch->end);
+  branch->names[0] = "x";
+  branch->names[1] = branch->end.name = "end";
+  branch->node.op_type = (gchar *) op;
+  branch->node.n_input = branch->node.n_output = 1;
+  branch->node.input = branch->names;
+  branch->node.output = branch->names + 1;
+  branch->nodes[0] = &branch->node;
+  branch->ends[0] = &branch->end;
+  branch->graph.n_node = branch->graph.n_output = 1;
+  branch->graph.node = (gpointer) branch->nodes;
+  branch->graph.output = (gpointer) branch->ends;
+  branch->attribute.name = (gchar *) name;
+  branch->attribute.g = &branch->graph;
+}
+
+/* The branch that a constant condition chooses. */
+static void
+test_if (void)
+{
+  for (gint32 condition = 0; condition < 2; condition++) {
+    g_autoptr (PtNetwork) network = NULL;
+    g_autoptr (GError) error = NULL;
+    Onnx__TensorProto *tensor;
+    Branch then, other;
+    gpointer attributes[] = { &then.attribute, &other.attribute };
+    gchar **words = NULL;
+    Made made;
+
+    made_init (&made);
+    branch_init (&then, "then_branch", "Relu");
+    branch_init (&other, "else_branch", "Tanh");
+    tensor = made_add_tensor (&made, "c", ONNX__TENSOR_PROTO__DATA_TYPE__BOOL,
+        NULL, 0);
+    tensor->n_int32_data = 1;
+    tensor->int32_data = &condition;
+    made_add_node (&made, "If c > y", &words);
+    made.nodes[0].n_attribute = 2;
+    made.nodes[0].attribute = (gpointer) attributes;
+    network = made_parse (&made, "net.onnx", &error);
+    g_assert_no_error (error);
+    g_assert_cmpuint (pt_network_get_n_layers (network), ==, 1);
+    g_assert_cmpstr (network->nodes[0].layer->kind->name, ==,
+        condition ? "relu" : "tanh");
+    g_strfreev (words);
+  }
+}
+
+gint
+main (gint argc, gchar **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+  g_test_add_func ("/onnx/outputs", test_outputs);
+  g_test_add_func ("/onnx/choice", test_choice);
+  g_test_add_func ("/onnx/batch", test_batch);
+  g_test_add_func ("/onnx/input-shape", test_input_shape);
+  g_test_add_func ("/onnx/folded", test_folded);
+  g_test_add_func ("/onnx/if", test_if);
+  return g_test_run ();
+}
