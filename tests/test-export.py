@@ -31,7 +31,6 @@ NETWORKS = os.path.join(HERE, "..", "pipelines", "networks")
 CLI, SAMPLES = sys.argv[1:3]
 TOLERANCE, N_FRAMES = 1e-5, 6
 # opset 20 and its operators
-PACKAGES = ("onnx>=1.16", "onnxruntime>=1.18")
 
 
 def partime(*words, code=0):
@@ -296,7 +295,7 @@ def check_mistakes(tap, folder, net):
 
 def main():
     tap = Tap()
-    python, reason = own_python.find("onnxruntime", *PACKAGES)
+    python, reason = own_python.find("onnxruntime", *own_python.ONNX)
     with tempfile.TemporaryDirectory() as folder:
         if python:
             check_samples(tap, python, folder)

@@ -127,10 +127,11 @@ input_bind (const OnnxImport *self, const Shape *shape, guint axis,
   *size = given;
   if (given > 0)
     return TRUE;
+  /* what is below 1 some exporters mean to be open */
   if (dim->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE
-      && dim->dim_value != 0) {
+      && dim->dim_value > 0) {
     *size = dim->dim_value;
-    if (*size >= 1 && *size <= INPUT_MAX_SIZE)
+    if (*size <= INPUT_MAX_SIZE)
       return TRUE;
     return pt_onnx_fail (self, error, "found %" G_GINT64_FORMAT " as dimension "
         "%u of the input, expected 1 to %d", *size, axis, INPUT_MAX_SIZE);

@@ -12,6 +12,8 @@ import tempfile
 CACHE = os.path.join(os.environ.get("XDG_CACHE_HOME") or
                      os.path.expanduser("~/.cache"), "partimefilter")
 SECONDS = 240
+# what reads, checks and runs ONNX models
+ONNX = ("onnx>=1.16", "onnxruntime>=1.18")
 
 
 def run(*words):
