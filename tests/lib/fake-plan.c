@@ -127,7 +127,7 @@ pt_plan_new_for (PtOp *op, const PtConvGraph *graph, PtPlan **plan,
   *plan = g_new0 (PtPlan, 1);
   (*plan)->graph = *graph;
   (*plan)->workspace = FAKE_WORKSPACE;
-  fake_plan.n_plans++;
+  g_atomic_int_inc (&fake_plan.n_plans);
   return TRUE;
 }
 
@@ -150,7 +150,7 @@ pt_plan_run (PtPlan *self, PtOp *op,
   g_autofree gdouble *x = NULL, *y = NULL, *w = NULL, *b = NULL, *db = NULL;
   g_autofree gdouble *add = NULL;
 
-  fake_plan.n_runs++;
+  g_atomic_int_inc (&fake_plan.n_runs);
   if (!pt_device_wait (op->workspace->device, error))
     return FALSE;
   memset (workspace, 0xff, FAKE_WORKSPACE);
