@@ -183,6 +183,9 @@ pt_plan_run (PtPlan *self, PtOp *op,
 PLANNED (conv);
 PLANNED (conv_data);
 PLANNED (conv_weights);
+PLANNED (conv_transpose);
+PLANNED (conv_transpose_data);
+PLANNED (conv_transpose_weights);
 PLANNED (linear);
 PLANNED (linear_data);
 PLANNED (linear_weights);
@@ -198,6 +201,9 @@ fake_register (void)
   backend.ops[PT_OP_CONV] = &planned_conv;
   backend.ops[PT_OP_CONV_DATA] = &planned_conv_data;
   backend.ops[PT_OP_CONV_WEIGHTS] = &planned_conv_weights;
+  backend.ops[PT_OP_CONV_TRANSPOSE] = &planned_conv_transpose;
+  backend.ops[PT_OP_CONV_TRANSPOSE_DATA] = &planned_conv_transpose_data;
+  backend.ops[PT_OP_CONV_TRANSPOSE_WEIGHTS] = &planned_conv_transpose_weights;
   backend.ops[PT_OP_LINEAR] = &planned_linear;
   backend.ops[PT_OP_LINEAR_DATA] = &planned_linear_data;
   backend.ops[PT_OP_LINEAR_WEIGHTS] = &planned_linear_weights;

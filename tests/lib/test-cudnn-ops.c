@@ -333,11 +333,36 @@ test_scale (gconstpointer data)
 /* The same GPU, whose engine casts no weights. */
 static PtBackend each_time;
 
-static guint64
-learn (const gchar *mode, const gchar *devices, const gchar *precision,
-    guint *launches)
+/* Other products, and one that takes its batch-norm in where nothing learns. */
+#define OTHERS \
+  "[network]\nwidth=12\nheight=10\nchannels=1\n" \
+  "[a]\ntype=conv2d\nfilters=6\nkernel=3\nstride=2\npadding=0;0;1;1\n" \
+  "[b]\ntype=batch-norm\nstatistics=running\nactivation=relu\n" \
+  "[c]\ntype=conv-transpose2d\nfilters=6\nkernel=4\nstride=2\npadding=1\n" \
+  "[d]\ntype=conv2d\nfilters=6\nkernel=3\npadding=1\ninputs=c;c\n" \
+  "activation=relu\n" \
+  "[e]\ntype=conv2d\nfilters=1\nkernel=3\npadding=1\n" \
+  "[learning]\nloss=mse\noptimizer=adam lr=1e-3\nseed=7\nmode=%s\n" \
+  "[pipeline]\nstages=2,2,1\ndevices=%s\n"
+
+static PtNetwork *
+new_network (const gchar *mode, const gchar *devices, gboolean others)
 {
-  g_autoptr (PtNetwork) network = stream_network (mode, devices, "2,3,2");
+  g_autofree gchar *text = g_strdup_printf (OTHERS, mode, devices);
+  g_autoptr (GError) error = NULL;
+  PtNetwork *network = others ?
+      pt_network_new_from_data (text, -1, "others.cfg", &error) :
+      stream_network (mode, devices, "2,3,2");
+
+  g_assert_no_error (error);
+  return network;
+}
+
+static guint64
+learn (const gchar *mode, const gchar *devices, gboolean others,
+    const gchar *precision, guint *launches)
+{
+  g_autoptr (PtNetwork) network = new_network (mode, devices, others);
   g_autoptr (PtPipeline) pipeline = NULL;
   StreamSums sums = { 0 };
 
@@ -360,10 +385,11 @@ test_weights (gconstpointer mode)
 {
   static const gchar *const precisions[] = { "bf16", "fp16" };
 
-  for (guint i = 0; i < G_N_ELEMENTS (precisions); i++) {
+  for (guint i = 0; i < 2 * G_N_ELEMENTS (precisions); i++) {
+    const gchar *precision = precisions[i / 2];
     guint once, often;
-    guint64 kept = learn (mode, "planned:0", precisions[i], &once);
-    guint64 cast = learn (mode, "each-time:0", precisions[i], &often);
+    guint64 kept = learn (mode, "planned:0", i % 2, precision, &once);
+    guint64 cast = learn (mode, "each-time:0", i % 2, precision, &often);
 
     g_assert_cmpuint (kept, ==, cast);
     g_test_message ("%u launches, %u if cast each time", once, often);
