@@ -181,6 +181,7 @@ fold_constant (OnnxImport *self, GError **error)
       self->node->n_attribute == 1 ? self->node->attribute[0] : NULL;
   Onnx__TensorProto tensor;
   gint64 n;
+  guint rank;
 
   if (attribute == NULL || self->node->n_output != 1)
     return pt_onnx_refuse (self, error, "found %" G_GSIZE_FORMAT " attributes "
@@ -191,23 +192,25 @@ fold_constant (OnnxImport *self, GError **error)
         attribute->t->n_dims, error);
   onnx__tensor_proto__init (&tensor);
   tensor.has_data_type = TRUE;
-  tensor.data_type = attribute->n_ints || attribute->has_i ?
-      ONNX__TENSOR_PROTO__DATA_TYPE__INT64 :
-      ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT;
-  tensor.n_int64_data = attribute->n_ints ? attribute->n_ints :
-      (gsize) attribute->has_i;
-  tensor.int64_data = attribute->n_ints ? attribute->ints :
-      (gint64 *) &attribute->i;
-  tensor.n_float_data = attribute->n_floats ? attribute->n_floats :
-      (gsize) attribute->has_f;
-  tensor.float_data = attribute->n_floats ? attribute->floats :
-      (gfloat *) &attribute->f;
-  n = tensor.n_int64_data + tensor.n_float_data;
+  /* of several kinds of value the whole numbers count */
+  if (attribute->n_ints || attribute->has_i) {
+    tensor.data_type = ONNX__TENSOR_PROTO__DATA_TYPE__INT64;
+    rank = attribute->n_ints > 0;
+    n = tensor.n_int64_data = attribute->n_ints ? attribute->n_ints : 1;
+    tensor.int64_data = attribute->n_ints ? attribute->ints :
+        (gint64 *) &attribute->i;
+  } else {
+    tensor.data_type = ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT;
+    rank = attribute->n_floats > 0;
+    n = tensor.n_float_data = attribute->n_floats ? attribute->n_floats :
+        (gsize) attribute->has_f;
+    tensor.float_data = attribute->n_floats ? attribute->floats :
+        (gfloat *) &attribute->f;
+  }
   if (n == 0)
     return pt_onnx_refuse (self, error, "found another kind of value, "
         "expected numbers");
-  return pt_onnx_tensor_name (self, 0, &tensor, &n, attribute->n_ints ||
-      attribute->n_floats, error);
+  return pt_onnx_tensor_name (self, 0, &tensor, &n, rank, error);
 }
 
 /* -- ConstantOfShape: one number, again and again -- */
