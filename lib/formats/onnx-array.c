@@ -149,6 +149,9 @@ made_name (OnnxImport *self, guint i, Made *made, const gint64 *dims,
   if (self->made == NULL)
     self->made = g_ptr_array_new_with_free_func (made_free);
   g_ptr_array_add (self->made, made);
+  if (rank > ONNX_MAX_DIMS)
+    return pt_onnx_refuse (self, error, "found a tensor of %u dimensions, "
+        "expected at most %d", rank, ONNX_MAX_DIMS);
   if (rank > 0)
     memcpy (made->dims, dims, rank * sizeof *dims);
   made->tensor.dims = made->dims;
