@@ -141,11 +141,11 @@ input_bind (const OnnxImport *self, const Shape *shape, guint axis,
     return TRUE;
   if (shape->n_dim > 4)
     return pt_onnx_fail (self, error, "dimension %u of the input is open: set "
-        "network.input-shape, as --set network.input-shape='1;...' or in the "
-        "key file %s.cfg", axis, self->path);
+        "network.input-shape, in the key file %s.cfg, with --set or with the "
+        "element's property settings", axis, self->path);
   return pt_onnx_fail (self, error, "dimension %u of the input is open: set "
-      "network.%s, as --set network.%s=N or in the key file %s.cfg", axis,
-      keys[axis], keys[axis], self->path);
+      "network.%s, in the key file %s.cfg, with --set or with the element's "
+      "property settings", axis, keys[axis], self->path);
 }
 
 /* -- the network's input -- */
