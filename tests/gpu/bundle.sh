@@ -136,9 +136,11 @@ copy_libraries () {
   sort -u -o "$out/packages" "$out/packages"
 }
 
-# The largest are packed; run.sh unpacks them.
+# The largest are packed, and the tests, each of which has the library within;
+# run.sh unpacks them.
 pack () {
-  find "$out/lib" -type f -size +8M | while read -r file; do
+  { find "$out/lib" -maxdepth 1 -type f -size +512k; find "$out/tests" -type f -name 'test-*'
+  } | while read -r file; do
     gzip -9n "$file"
   done
 }

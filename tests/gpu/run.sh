@@ -18,7 +18,7 @@ command -v python3 >/dev/null || {
   echo "error: there is no python3" >&2
   exit 1
 }
-for file in "$here"/lib/*.gz; do
+for file in "$here"/lib/*.gz "$here"/tests/*.gz; do
   [ ! -f "$file" ] || gunzip "$file" || exit 1
 done
 
