@@ -7,18 +7,21 @@
 # build-fuzz/corpus. Prints TAP; an input that crashes is left in
 # build-fuzz/crashes: once fixed it belongs into tests/fuzz/kept.
 #
-# usage: tests/fuzz/run.sh [--seconds N] [NAME...]
+# usage: tests/fuzz/run.sh [--seconds N] [--seed N] [NAME...]
 #   --seconds  for each reader, 60 if not given
+#   --seed     the same inputs each time, from the same corpus
 
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 . pipelines/install-deps.sh
 seconds=60
+seed=0
 while [ $# -gt 0 ]; do
   case "$1" in
     --seconds) seconds=$2; shift ;;
-    --help) sed -n '5,11s/^# \{0,1\}//p' "$0"; exit 0 ;;
-    -*) echo "error: unknown option $1, expected --seconds" >&2
+    --seed) seed=$2; shift ;;
+    --help) sed -n '5,12s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -*) echo "error: unknown option $1, expected --seconds or --seed" >&2
       exit 2 ;;
     *) break ;;
   esac
@@ -84,7 +87,7 @@ for name in "$@"; do
   # between two inputs its threads hold what then looks lost
   leaks=1
   [ "$name" != checkpoint ] || leaks=0
-  "$build/tests/fuzz/fuzz-$name" -max_total_time="$seconds" \
+  "$build/tests/fuzz/fuzz-$name" -max_total_time="$seconds" -seed="$seed" \
     -rss_limit_mb=3000 -malloc_limit_mb=2500 -timeout=20 -max_len=16384 \
     -print_final_stats=1 -detect_leaks=$leaks $([ -f "$words" ] && echo "-dict=$words") \
     -artifact_prefix="$build/crashes/$name-" "$corpus" \
