@@ -18,6 +18,7 @@ import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "reference"))
+import debian  # noqa: E402
 import own_python  # noqa: E402
 from tap import Tap  # noqa: E402
 
@@ -50,14 +51,9 @@ stages=1
 
 
 def find_data():
-    done = subprocess.run(
-        ["sh", "-c", ". ../pipelines/install-deps.sh\n"
-         "root=$partime_cache/libonnx-testdata\n"
-         "[ -d \"$root\" ] || download_package libonnx-testdata >&2\n"
-         "echo \"$root/usr/share/libonnx-testdata/data/node\""],
-        cwd=HERE, capture_output=True, text=True, check=False)
-    return sorted(f for f in glob.glob(done.stdout.strip() + "/test_sce_*")
-                  if "expanded" not in f)
+    folder = debian.find("libonnx-testdata", "libonnx-testdata/data/node")
+    return sorted(f for f in glob.glob(folder + "/test_sce_*")
+                  if "expanded" not in f) if folder else []
 
 
 def run(cli, folder, case, options):

@@ -17,6 +17,7 @@ import warnings
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "reference"))
+import debian  # noqa: E402
 from tap import Tap  # noqa: E402
 
 try:
@@ -83,16 +84,8 @@ class Elementwise(torch.nn.Module):
 
 
 def find_data():
-    """The folder of ONNX's tests, out of Debian's package; "" if neither the
-    cache nor the network has it."""
-    script = ". ../pipelines/install-deps.sh\n" \
-        "root=$partime_cache/libonnx-testdata\n" \
-        "[ -d \"$root\" ] || download_package libonnx-testdata >&2\n" \
-        "echo \"$root/usr/share/libonnx-testdata/data\""
-    done = subprocess.run(["sh", "-c", script], cwd=HERE, capture_output=True,
-                          text=True, check=False)
-    folder = done.stdout.strip()
-    return folder if os.path.isdir(folder) else ""
+    """The folder of ONNX's tests."""
+    return debian.find("libonnx-testdata", "libonnx-testdata/data")
 
 
 def summarise(lines):

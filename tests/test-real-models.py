@@ -18,6 +18,7 @@ import zipfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "reference"))
+import debian  # noqa: E402
 import own_python  # noqa: E402
 from tap import Tap  # noqa: E402
 
@@ -41,15 +42,6 @@ LIGHT = ("resnet50", "squeezenet", "densenet121", "inception_v1",
 STAGES = ("1", "2", "4")
 # the issue's own, of the largest output
 TOLERANCE = 1e-4
-
-
-def find_picture():
-    """A photograph of text, out of Debian's package."""
-    done = subprocess.run(
-        ["sh", "-c", ". ../pipelines/install-deps.sh\n"
-         "package_file opencv-doc imageTextN.png"], cwd=HERE,
-        capture_output=True, text=True, check=False)
-    return done.stdout.strip()
 
 
 def fetch_ocr(python, folder):
@@ -140,7 +132,8 @@ def main():
         return 0
     tap = Tap()
     with tempfile.TemporaryDirectory() as folder:
-        picture = find_picture()
+        # a photograph of text
+        picture = debian.find("opencv-doc", "imageTextN.png")
         reason = fetch_ocr(python, folder) if picture else "no opencv-doc"
         if reason:
             tap.skip("PP-OCR", reason)

@@ -36,6 +36,20 @@ pt_affine_infer (PtLayer *layer, const PtShape *weight, gint64 outputs,
     layer->saved[layer->n_saved++] = (PtSaved) { PT_F32, layer->output };
 }
 
+gboolean
+pt_affine_check_groups (const PtLayer *layer, gint filters, gint groups,
+    GError **error)
+{
+  const gint64 channels = pt_shape_c (&layer->inputs[0]);
+
+  if (channels % groups == 0 && filters % groups == 0)
+    return TRUE;
+  g_set_error (error, PT_ERROR, PT_ERROR_SHAPE,
+      "groups=%d, expected a divisor of both the %" G_GINT64_FORMAT
+      " input channels and filters=%d", groups, channels, filters);
+  return FALSE;
+}
+
 void
 pt_affine_init (const PtLayer *layer, guint i, gfloat *data, guint64 seed)
 {

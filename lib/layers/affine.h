@@ -7,7 +7,7 @@
 
 G_BEGIN_DECLS
 
-/* What conv2d and linear share: a weight, perhaps a bias, perhaps a second
+/* What conv2d, conv-transpose2d and linear share: a weight, perhaps a bias, perhaps a second
  * input of the output's shape that is added, and an activation fused to the
  * output. These are weights 0 and 1 of the layer. */
 
@@ -15,6 +15,9 @@ G_BEGIN_DECLS
  * already there; its bias has @outputs numbers. */
 void pt_affine_infer (PtLayer *layer, const PtShape *weight, gint64 outputs,
     gboolean bias, PtActivation activation);
+/* Whether @groups divides the input's channels and @filters. */
+gboolean pt_affine_check_groups (const PtLayer *layer, gint filters,
+    gint groups, GError **error);
 /* The weight's shape but for its first dimension is the fan-in. */
 void pt_affine_init (const PtLayer *layer, guint i, gfloat *data,
     guint64 seed);

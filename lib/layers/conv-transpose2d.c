@@ -47,14 +47,9 @@ static gboolean
 conv_transpose2d_check (const PtLayer *layer, GError **error)
 {
   const ConvTranspose2dOptions *o = layer->options;
-  gint64 channels = pt_shape_c (&layer->inputs[0]);
 
-  if (channels % o->groups != 0 || o->filters % o->groups != 0) {
-    g_set_error (error, PT_ERROR, PT_ERROR_SHAPE,
-        "groups=%d, expected a divisor of both the %" G_GINT64_FORMAT
-        " input channels and filters=%d", o->groups, channels, o->filters);
+  if (!pt_affine_check_groups (layer, o->filters, o->groups, error))
     return FALSE;
-  }
   if (o->output_padding[0] < o->stride[0] &&
       o->output_padding[1] < o->stride[1])
     return TRUE;

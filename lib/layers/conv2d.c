@@ -41,22 +41,6 @@ static const PtParam conv2d_params[] = {
 
 #undef ROW
 
-static gboolean
-conv2d_check_groups (const PtLayer *layer, GError **error)
-{
-  const Conv2dOptions *options = layer->options;
-  gint64 channels = pt_shape_c (&layer->inputs[0]);
-
-  if (channels % options->groups == 0 &&
-      options->filters % options->groups == 0)
-    return TRUE;
-  g_set_error (error, PT_ERROR, PT_ERROR_SHAPE,
-      "groups=%d, expected a divisor of both the %" G_GINT64_FORMAT
-      " input channels and filters=%d", options->groups, channels,
-      options->filters);
-  return FALSE;
-}
-
 static PtWindow
 conv2d_get_window (const PtLayer *layer)
 {
@@ -96,7 +80,8 @@ conv2d_infer (PtLayer *layer, GError **error)
   gint64 out[2];
 
   if (!pt_layer_check_rank (layer, 4, error) ||
-      !conv2d_check_groups (layer, error) ||
+      !pt_affine_check_groups (layer, options->filters, options->groups,
+          error) ||
       !pt_window_count (&window, x, out, error))
     return FALSE;
   layer->output = PT_SHAPE (1, options->filters, out[0], out[1]);

@@ -57,7 +57,7 @@ struct _PtLayer
 };
 
 /* A layer's operations on one device. packers[i] is the operation whose
- * layout weight i has there; NULL: row-major. */
+ * layout weight i has there; NULL: that of any tensor, core/tensor.h. */
 typedef struct
 {
   PtOp *ops[PT_LAYER_MAX_OPS];  /* indexed by the kind's own enum */

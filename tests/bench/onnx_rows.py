@@ -23,7 +23,8 @@ import own_python  # noqa: E402
 OCR = "rapidocr-onnxruntime==1.4.4"
 # name: shape of the picture; PP-OCRv4's detector, then well-known graphs
 ROWS = {"detector": "1x3x320x640", "resnet50": "1x3x224x224",
-        "squeezenet": "1x3x224x224", "densenet121": "1x3x224x224"}
+        "squeezenet": "1x3x224x224", "densenet121": "1x3x224x224",
+        "shufflenet": "1x3x224x224"}
 
 
 def make_model(python, folder, name):

@@ -34,7 +34,7 @@ if [ ! -f build-bench/build.ninja ]; then
   meson setup build-bench -Dbuildtype=release >/dev/null
 fi
 echo "Building"
-ninja -C build-bench tests/bench/bench tests/bench/element tests/bench/peak \
+ninja -C build-bench lib/cli/partime tests/bench/bench tests/bench/element tests/bench/peak \
   gst-plugin/libgstpartimefilter.so >build-bench/build.log || {
   cat build-bench/build.log
   exit 1

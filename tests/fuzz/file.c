@@ -10,19 +10,20 @@
 #define PREFIX 8                /* bytes of the header's length */
 
 const gchar *
-pt_fuzz_file (const guint8 *data, gsize size)
+pt_fuzz_file (guint which, const guint8 *data, gsize size)
 {
-  static gchar path[64];
-  static gint fd = -1;
+  static gchar paths[PT_FUZZ_FILES][64];
+  static gint fds[PT_FUZZ_FILES];
+  gint *fd = &fds[which];
 
-  if (fd < 0) {
-    fd = memfd_create ("fuzz", 0);
-    g_snprintf (path, sizeof path, "/proc/self/fd/%d", fd);
+  if (*paths[which] == '\0') {
+    *fd = memfd_create ("fuzz", 0);
+    g_snprintf (paths[which], sizeof paths[which], "/proc/self/fd/%d", *fd);
   }
-  if (fd < 0 || ftruncate (fd, 0) != 0 ||
-      pwrite (fd, data, size, 0) != (gssize) size)
+  if (*fd < 0 || ftruncate (*fd, 0) != 0 ||
+      pwrite (*fd, data, size, 0) != (gssize) size)
     g_error ("there is no room for the input");
-  return path;
+  return paths[which];
 }
 
 gsize

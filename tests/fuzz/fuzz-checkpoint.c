@@ -66,7 +66,7 @@ LLVMFuzzerInitialize (gint *argc, gchar ***argv)
 gint
 LLVMFuzzerTestOneInput (const guint8 *data, gsize size)
 {
-  const gchar *path = pt_fuzz_file (data, size);
+  const gchar *path = pt_fuzz_file (0, data, size);
   g_autoptr (GError) error = NULL;
   gboolean done, whole;
 

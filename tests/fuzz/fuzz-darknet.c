@@ -6,30 +6,11 @@
 #include "formats/darknet.h"
 
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 gint
 LLVMFuzzerInitialize (gint *argc, gchar ***argv)
 {
   return 0;
-}
-
-/* The path of a second file. */
-static const gchar *
-fuzz_weights (const guint8 *data, gsize size)
-{
-  static gchar path[64];
-  static gint fd = -1;
-
-  if (fd < 0) {
-    fd = memfd_create ("weights", 0);
-    g_snprintf (path, sizeof path, "/proc/self/fd/%d", fd);
-  }
-  if (fd < 0 || ftruncate (fd, 0) != 0 ||
-      pwrite (fd, data, size, 0) != (gssize) size)
-    g_error ("there is no room for the input");
-  return path;
 }
 
 /* A network of darknet's, and behind a NUL its weights: what comes of them is
@@ -40,11 +21,11 @@ LLVMFuzzerTestOneInput (const guint8 *data, gsize size)
   const guint8 *end = size > 0 ? memchr (data, 0, size) : NULL;
   const gsize length = end != NULL ? (gsize) (end - data) : size;
   const gchar *weights = end == NULL ? NULL :
-      fuzz_weights (end + 1, size - length - 1);
+      pt_fuzz_file (1, end + 1, size - length - 1);
   g_autoptr (GError) error = NULL;
   g_autofree gchar *text = NULL;
   g_autofree gchar *notes = NULL;
-  g_autoptr (PtNetwork) network = pt_darknet_load (pt_fuzz_file (data, length),
+  g_autoptr (PtNetwork) network = pt_darknet_load (pt_fuzz_file (0, data, length),
       weights, &text, &notes, &error);
   g_autoptr (PtNetwork) again = NULL;
 

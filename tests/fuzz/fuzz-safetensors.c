@@ -22,7 +22,7 @@ LLVMFuzzerTestOneInput (const guint8 *data, gsize size)
 {
   g_autoptr (GError) error = NULL;
   g_autoptr (PtTensorFile) file =
-      pt_tensor_file_load (pt_fuzz_file (data, size), &error);
+      pt_tensor_file_load (pt_fuzz_file (0, data, size), &error);
 
   g_assert_true ((file == NULL) == (error != NULL));
   if (file != NULL)

@@ -12,8 +12,10 @@ gsize LLVMFuzzerCustomMutator (guint8 *data, gsize size, gsize max,
     guint seed);
 gsize LLVMFuzzerMutate (guint8 *data, gsize size, gsize max);
 
-/* A name under which @data can be read as a regular file. */
-const gchar *pt_fuzz_file (const guint8 *data, gsize size);
+#define PT_FUZZ_FILES 2
+
+/* A name under which @data can be read as a regular file, number @which. */
+const gchar *pt_fuzz_file (guint which, const guint8 *data, gsize size);
 /* Changes a safetensors file, half of the time its header alone, so that the
  * length before that stays true. */
 gsize pt_fuzz_mutate_safetensors (guint8 *data, gsize size, gsize max,

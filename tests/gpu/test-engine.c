@@ -78,27 +78,6 @@ learned (const gchar *text, const gchar *mode, const gchar *devices,
   return network;
 }
 
-/* ||a - b|| / ||b|| of all the weights. */
-static gdouble
-distance (const PtNetwork *a, const PtNetwork *b)
-{
-  gdouble difference = 0, size = 0;
-
-  for (guint k = 0; k < a->n_nodes; k++) {
-    for (guint i = 0; i < a->nodes[k].layer->n_weights; i++) {
-      const gfloat *x = a->nodes[k].weights[i]->data;
-      const gfloat *y = b->nodes[k].weights[i]->data;
-      gsize n = pt_tensor_get_n_elements (a->nodes[k].weights[i]);
-
-      for (gsize j = 0; j < n; j++) {
-        difference += (x[j] - y[j]) * (gdouble) (x[j] - y[j]);
-        size += y[j] * (gdouble) y[j];
-      }
-    }
-  }
-  return sqrt (difference / size);
-}
-
 static void
 check_as_on_the_cpu (const gchar *text, const gchar *mode, const gchar *cut)
 {
@@ -107,7 +86,7 @@ check_as_on_the_cpu (const gchar *text, const gchar *mode, const gchar *cut)
 
   for (guint l = 0; l < G_N_ELEMENTS (lists); l++) {
     g_autoptr (PtNetwork) gpu = learned (text, mode, lists[l], cut, &found);
-    gdouble apart = distance (gpu, cpu);
+    gdouble apart = stream_weights_distance (gpu, cpu);
 
     g_test_message ("%s on %s, cut %s: weights %.3g apart", mode, lists[l],
         cut, apart);

@@ -161,3 +161,24 @@ stream_hash_weights (PtNetwork *network)
           network->nodes[k].weights[i]->size);
   return hash;
 }
+
+/* ||a - b|| / ||b|| of all the weights. */
+static inline gdouble
+stream_weights_distance (const PtNetwork *a, const PtNetwork *b)
+{
+  gdouble difference = 0, size = 0;
+
+  for (guint k = 0; k < a->n_nodes; k++) {
+    for (guint i = 0; i < a->nodes[k].layer->n_weights; i++) {
+      const gfloat *x = a->nodes[k].weights[i]->data;
+      const gfloat *y = b->nodes[k].weights[i]->data;
+      gsize n = pt_tensor_get_n_elements (a->nodes[k].weights[i]);
+
+      for (gsize j = 0; j < n; j++) {
+        difference += (x[j] - y[j]) * (gdouble) (x[j] - y[j]);
+        size += y[j] * (gdouble) y[j];
+      }
+    }
+  }
+  return sqrt (difference / size);
+}

@@ -84,27 +84,6 @@ run (const gchar *mode, const gchar *devices, const gchar *stages)
   return run_with (mode, devices, stages, NULL);
 }
 
-/* ||a - b|| / ||b|| of all the weights. */
-static gdouble
-distance (const PtNetwork *a, const PtNetwork *b)
-{
-  gdouble difference = 0, size = 0;
-
-  for (guint k = 0; k < a->n_nodes; k++) {
-    for (guint i = 0; i < a->nodes[k].layer->n_weights; i++) {
-      const gfloat *x = a->nodes[k].weights[i]->data;
-      const gfloat *y = b->nodes[k].weights[i]->data;
-      gsize n = pt_tensor_get_n_elements (a->nodes[k].weights[i]);
-
-      for (gsize j = 0; j < n; j++) {
-        difference += (x[j] - y[j]) * (gdouble) (x[j] - y[j]);
-        size += y[j] * (gdouble) y[j];
-      }
-    }
-  }
-  return sqrt (difference / size);
-}
-
 static void
 test_as_on_the_cpu (gconstpointer mode)
 {
@@ -115,7 +94,7 @@ test_as_on_the_cpu (gconstpointer mode)
 
     for (guint l = 0; l < G_N_ELEMENTS (lists); l++) {
       g_auto (Outcome) gpu = run (mode, lists[l], cuts[c]);
-      gdouble apart = distance (gpu.network, cpu.network);
+      gdouble apart = stream_weights_distance (gpu.network, cpu.network);
 
       g_assert_cmpuint (gpu.sums.frames, ==, N_FRAMES);
       g_assert_cmpuint (gpu.sums.learned, ==, cpu.sums.learned);
