@@ -91,6 +91,8 @@ class Models(run.Bench):
     def take_memory(self, row):
         """Peak resident memory of each, in its note."""
         for contender in row.contenders:
+            if contender.error:
+                continue
             status = pathlib.Path(
                 f"/proc/{contender.worker.process.pid}/status")
             for line in status.read_text(encoding="ascii").splitlines():

@@ -72,6 +72,9 @@ OPERATORS = {
     "Gemm": gemm,
     "Reshape": lambda o, x, shape: x.reshape(shape.tolist()),
     "Dropout": lambda o, x, *rest: x,
+    "Transpose": lambda o, x: x.permute(o["perm"]),
+    "Unsqueeze": lambda o, x: x.reshape([1 if i in o["axes"] else -1 for i in
+                                         range(x.dim() + len(o["axes"]))]),
     "Softmax": lambda o, x: x.softmax(o.get("axis", 1)),
 }
 
