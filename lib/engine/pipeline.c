@@ -92,6 +92,7 @@ pt_pipeline_unref (PtPipeline *self)
   g_ptr_array_unref (self->streams);
   pt_network_unref (self->network);
   g_clear_pointer (&self->frame_device, pt_device_unref);
+  g_clear_error (&self->error);
   pt_stats_clear (&self->main.stats);
   pt_measures_clear (&self->main.measures);
   g_cond_clear (&self->marker_changed);

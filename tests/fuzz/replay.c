@@ -19,6 +19,7 @@ replay_file (const gchar *path, guint number)
   g_autoptr (GError) error = NULL;
   g_autofree gchar *name = g_path_get_basename (path);
   g_autofree gchar *data = NULL;
+  g_autofree guint8 *exact = NULL;
   gsize size;
 
   if (!g_file_get_contents (path, &data, &size, &error)) {
@@ -26,7 +27,8 @@ replay_file (const gchar *path, guint number)
     return FALSE;
   }
   /* of just this size, so that a sanitizer sees what is read behind it */
-  LLVMFuzzerTestOneInput (g_memdup2 (data, size), size);
+  exact = g_memdup2 (data, size);
+  LLVMFuzzerTestOneInput (exact, size);
   g_print ("ok %u - %s\n", number, name);
   return TRUE;
 }

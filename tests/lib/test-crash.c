@@ -162,19 +162,22 @@ crash_empty (const gchar *path)
   }
 }
 
-/* Whether the file is not the one that @before tells of. */
+/* Whether the file is not the one that @before tells of, which then tells of
+ * it. */
 static gboolean
 crash_is_new (const gchar *path, GStatBuf *before)
 {
-  GStatBuf now;
+  GStatBuf now, last = *before;
 
-  return g_stat (path, &now) == 0 && (now.st_ino != before->st_ino
-      || now.st_mtim.tv_sec != before->st_mtim.tv_sec
-      || now.st_mtim.tv_nsec != before->st_mtim.tv_nsec);
+  if (g_stat (path, &now) != 0)
+    return FALSE;
+  *before = now;
+  return now.st_ino != last.st_ino || now.st_mtim.tv_sec != last.st_mtim.tv_sec
+      || now.st_mtim.tv_nsec != last.st_mtim.tv_nsec;
 }
 
 /* Every fourth is killed as it starts, the others while they save, over and
- * over. */
+ * over: after the first, second and third time. */
 static void
 test_kill (void)
 {
@@ -190,9 +193,11 @@ test_kill (void)
 
     g_stat (path, &before);
     pid = crash_spawn ("forever", path);
-    while (i % 4 != 3 && !crash_is_new (path, &before)
-        && g_get_monotonic_time () - start < 60 * G_USEC_PER_SEC)
+    for (guint saved = 0; saved < (i + 1) % 4
+        && g_get_monotonic_time () - start < 60 * G_USEC_PER_SEC;) {
+      saved += crash_is_new (path, &before);
       g_usleep (500);
+    }
     g_usleep (g_rand_int_range (rand, 0, 20000));
     kill (pid, SIGKILL);
     g_assert_cmpint (waitpid (pid, &status, 0), ==, pid);
