@@ -92,6 +92,9 @@ OPTIMIZERS = [
     "adam lr=0.01 amsgrad=true",
     "adamw",
     "adamw lr=0.02 betas=0.8;0.95 weight_decay=0.3 amsgrad=true",
+    "adagrad",
+    "adagrad lr=0.1 lr_decay=0.2 weight_decay=0.1 eps=1e-3",
+    "adagrad lr=0.1 initial_accumulator_value=0.5",
 ]
 STEPS = 10
 WEIGHTS = 37
@@ -262,6 +265,7 @@ def make_optimizer(text):
     optimizer = {
         "sgd": torch.optim.SGD, "rmsprop": torch.optim.RMSprop,
         "adam": torch.optim.Adam, "adamw": torch.optim.AdamW,
+        "adagrad": torch.optim.Adagrad,
     }[kind]([w], **options)
     for step in range(STEPS):
         w.grad = gradients[step].clone()
