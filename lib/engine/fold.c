@@ -11,10 +11,13 @@ enum
   BIAS,
 };
 
-static gchar *
-fold_get_option (const PtLayer *layer, const gchar *key)
+static gboolean
+fold_is_activated (const PtLayer *layer)
 {
-  return pt_params_get (layer->kind->params, layer->options, key);
+  g_autofree gchar *activation = pt_params_get (layer->kind->params,
+      layer->options, "activation");
+
+  return activation != NULL && !g_str_equal (activation, "none");
 }
 
 /* Whether nobody but the next layer, on the same stage, reads layer @node. */
@@ -26,13 +29,45 @@ fold_is_alone (const PtWiring *wiring, const PtSpan *span, guint node)
       wiring->wires[1 + node].last_node == (gint) node + 1;
 }
 
+static guint
+fold_get_axis (const PtLayer *layer)
+{
+  const gint axis = layer->kind->channels_axis;
+
+  return axis < 0 ? (gint) layer->output.n_dims + axis : axis;
+}
+
+/* How many layers behind @node it can take in. Of a second input, which is
+ * added, only the product would be scaled. */
+static guint
+fold_count (const PtWiring *wiring, const PtSpan *span, guint node)
+{
+  const PtNode *nodes = wiring->network->nodes;
+  const PtLayer *layer = nodes[node].layer;
+  guint n = 0;
+
+  if (layer->kind->scale_weight == NULL || layer->n_inputs > 1)
+    return 0;
+  while (!fold_is_activated (nodes[node + n].layer) &&
+      fold_is_alone (wiring, span, node + n)) {
+    const PtLayer *next = nodes[node + n + 1].layer;
+
+    if (next->kind->get_scale == NULL || !next->kind->get_scale (next,
+            fold_get_axis (layer), NULL, NULL, NULL))
+      break;
+    n++;
+  }
+  return n;
+}
+
 /* Gives @copy the options that @layer has, of those named or of all. */
 static gboolean
 fold_copy_options (PtLayer *copy, const PtLayer *layer,
     const gchar *const *keys)
 {
   for (const PtParam *p = layer->kind->params; p->key != NULL; p++) {
-    g_autofree gchar *value = fold_get_option (layer, p->key);
+    g_autofree gchar *value = pt_params_get (layer->kind->params,
+        layer->options, p->key);
 
     if ((keys == NULL || g_strv_contains (keys, p->key)) &&
         !pt_params_set (copy->kind->params, copy->options, p->key, value, "",
@@ -42,9 +77,9 @@ fold_copy_options (PtLayer *copy, const PtLayer *layer,
   return TRUE;
 }
 
-/* @layer with a bias, and the activation of @next. */
+/* @layer with a bias, and the activation of @last. */
 static PtLayer *
-fold_copy (const PtLayer *layer, const PtLayer *next)
+fold_copy (const PtLayer *layer, const PtLayer *last)
 {
   static const gchar *const behind[] = {
     "activation", "negative_slope", NULL
@@ -54,7 +89,7 @@ fold_copy (const PtLayer *layer, const PtLayer *next)
   copy->n_inputs = layer->n_inputs;
   memcpy (copy->inputs, layer->inputs, sizeof copy->inputs);
   if (!fold_copy_options (copy, layer, NULL) ||
-      !fold_copy_options (copy, next, behind) ||
+      !fold_copy_options (copy, last, behind) ||
       !pt_params_set (copy->kind->params, copy->options, "bias", "true", "",
           NULL) || !pt_layer_infer (copy, NULL) ||
       copy->n_weights != BIAS + 1)
@@ -62,87 +97,142 @@ fold_copy (const PtLayer *layer, const PtLayer *next)
   return g_steal_pointer (&copy);
 }
 
-static PtLayer *
-fold_make (const PtWiring *wiring, const PtSpan *span, guint node)
+/* A weight of these layers with as many numbers as there are channels, whose
+ * memory the bias can have. */
+static gboolean
+fold_find_bias (PtFold *self, const PtNode *nodes)
 {
-  const PtLayer *layer = wiring->network->nodes[node].layer, *next;
-  g_autofree gchar *activation = NULL;
+  const gint64 channels =
+      nodes->layer->output.dims[fold_get_axis (nodes->layer)];
 
-  /* of a second input, which is added, only the product would be scaled */
-  if (!layer->kind->rows_are_channels || layer->n_inputs > 1 ||
-      !fold_is_alone (wiring, span, node))
-    return NULL;
-  next = wiring->network->nodes[node + 1].layer;
-  if (next->kind->get_scale == NULL ||
-      !next->kind->get_scale (next, NULL, NULL, NULL))
-    return NULL;
-  activation = fold_get_option (layer, "activation");
-  if (g_strcmp0 (activation, "none") != 0)
-    return NULL;
-  return fold_copy (layer, next);
+  for (guint k = 0; k <= self->n; k++)
+    for (guint i = k == 0 ? BIAS : 0; i < nodes[k].layer->n_weights; i++)
+      if (pt_shape_get_n_elements (&nodes[k].layer->weights[i].shape) ==
+          channels) {
+        self->bias_layer = k;
+        self->bias_weight = i;
+        return TRUE;
+      }
+  return FALSE;
 }
 
-PtLayer **
+static void
+fold_find (PtFold *self, const PtWiring *wiring, const PtSpan *span,
+    guint node)
+{
+  const PtNode *nodes = &wiring->network->nodes[node];
+
+  self->n = fold_count (wiring, span, node);
+  if (self->n == 0 || !fold_find_bias (self, nodes))
+    return;
+  self->layer = fold_copy (nodes->layer, nodes[self->n].layer);
+  for (guint k = 1; self->layer != NULL && k <= self->n; k++)
+    self[k].absorbed = TRUE;
+}
+
+PtFold *
 pt_fold_new (const PtWiring *wiring, const PtSpan *span)
 {
-  PtLayer **folds = g_new0 (PtLayer *, span->n);
+  PtFold *folds = g_new0 (PtFold, span->n);
 
   for (guint k = 0; k < span->n; k++)
-    folds[k] = fold_make (wiring, span, span->first + k);
+    fold_find (&folds[k], wiring, span, span->first + k);
   return folds;
 }
 
 void
-pt_fold_free (PtLayer **folds, guint n)
+pt_fold_free (PtFold *folds, guint n)
 {
   for (guint k = 0; folds != NULL && k < n; k++)
-    pt_layer_free (folds[k]);
+    pt_layer_free (folds[k].layer);
   g_free (folds);
+}
+
+PtFold *
+pt_fold_new_whole (PtNetwork *network, PtDevice *device)
+{
+  const PtSpan span = { 0, network->n_nodes, device };
+  const PtLearning off = { .mode = PT_MODE_OFF };
+  PtWiring wiring;
+  PtFold *folds;
+
+  pt_wiring_init (&wiring, network, &off, &span, 1);
+  folds = pt_fold_new (&wiring, &span);
+  pt_wiring_clear (&wiring);
+  return folds;
 }
 
 /* -- weights -- */
 
-/* Two numbers for each channel of @next, scales first. */
+/* What the layers behind @nodes do to its channels, one after the other: y =
+ * scale x + shift, and so s' scale, s' shift + t'. */
 static gfloat *
-fold_get_scale (const PtNode *next)
+fold_get_scale (const PtFold *self, const PtNode *nodes)
 {
-  const gint64 n =
-      pt_shape_get_n_elements (&next->layer->weights[WEIGHT].shape);
-  gfloat *scale = g_new (gfloat, 2 * n);
+  const guint axis = fold_get_axis (nodes->layer);
+  const gint64 n = nodes->layer->output.dims[axis];
+  g_autofree gfloat *next = g_new (gfloat, 2 * n);
+  gfloat *scale = g_new0 (gfloat, 2 * n);
 
-  next->layer->kind->get_scale (next->layer, next->weights, scale, scale + n);
+  for (gint64 i = 0; i < n; i++)
+    scale[i] = 1;
+  for (guint k = 1; k <= self->n; k++) {
+    nodes[k].layer->kind->get_scale (nodes[k].layer, axis, nodes[k].weights,
+        next, next + n);
+    for (gint64 i = 0; i < n; i++) {
+      scale[i] *= next[i];
+      scale[n + i] = next[i] * scale[n + i] + next[n + i];
+    }
+  }
   return scale;
 }
 
-PtTensor *
-pt_fold_new_weight (const PtNode *node, const PtNode *next, GError **error)
+static PtTensor *
+fold_new_weight (const PtFold *self, const PtNode *nodes, GError **error)
 {
-  const PtTensor *weight = node->weights[WEIGHT];
-  const gint64 rows = weight->shape.dims[0];
-  const gint64 columns = pt_shape_get_n_elements (&weight->shape) / rows;
+  const PtTensor *weight = nodes->weights[WEIGHT];
   PtTensor *folded = pt_tensor_new_shaped (PT_F32, &weight->shape, error);
-  g_autofree gfloat *scale = fold_get_scale (next);
-  const gfloat *from = weight->data;
-  gfloat *to = folded ? folded->data : NULL;
+  g_autofree gfloat *scale = fold_get_scale (self, nodes);
 
-  for (gint64 i = 0; i < rows && to != NULL; i++)
-    for (gint64 j = 0; j < columns; j++)
-      to[i * columns + j] = scale[i] * from[i * columns + j];
+  if (folded == NULL)
+    return NULL;
+  memcpy (folded->data, weight->data, weight->size);
+  nodes->layer->kind->scale_weight (nodes->layer, scale, folded->data);
   return folded;
 }
 
-PtTensor *
-pt_fold_new_bias (const PtNode *node, const PtNode *next, GError **error)
+static PtTensor *
+fold_new_bias (const PtFold *self, const PtNode *nodes, GError **error)
 {
   const gfloat *bias =
-      node->layer->n_weights > BIAS ? node->weights[BIAS]->data : NULL;
-  const PtShape *shape = &next->layer->weights[BIAS].shape;
+      nodes->layer->n_weights > BIAS ? nodes->weights[BIAS]->data : NULL;
+  const PtShape *shape =
+      &nodes[self->bias_layer].layer->weights[self->bias_weight].shape;
   const gint64 n = pt_shape_get_n_elements (shape);
   PtTensor *folded = pt_tensor_new_shaped (PT_F32, shape, error);
-  g_autofree gfloat *scale = fold_get_scale (next);
+  g_autofree gfloat *scale = fold_get_scale (self, nodes);
   gfloat *to = folded ? folded->data : NULL;
 
   for (gint64 i = 0; i < n && to != NULL; i++)
     to[i] = scale[n + i] + (bias ? scale[i] * bias[i] : 0);
   return folded;
+}
+
+PtTensor *
+pt_fold_new_value (const PtFold *folds, const PtNode *nodes, guint k,
+    guint weight, GError **error)
+{
+  guint first = k;
+
+  while (pt_fold_is_absorbed (folds, first))
+    first--;
+  if (folds != NULL && folds[first].layer != NULL) {
+    const PtFold *fold = &folds[first];
+
+    if (k == first && weight == WEIGHT)
+      return fold_new_weight (fold, &nodes[first], error);
+    if (k == first + fold->bias_layer && weight == fold->bias_weight)
+      return fold_new_bias (fold, &nodes[first], error);
+  }
+  return pt_tensor_ref (nodes[k].weights[weight]);
 }

@@ -59,6 +59,18 @@ pt_affine_init (const PtLayer *layer, guint i, gfloat *data, guint64 seed)
       pt_shape_get_n_elements (weight) / weight->dims[0], data, seed);
 }
 
+void
+pt_affine_scale_rows (const PtLayer *layer, const gfloat *scale,
+    gfloat *weight)
+{
+  const PtShape *shape = &layer->weights[WEIGHT].shape;
+  const gint64 columns = pt_shape_get_n_elements (shape) / shape->dims[0];
+
+  for (gint64 i = 0; i < shape->dims[0]; i++)
+    for (gint64 k = 0; k < columns; k++)
+      weight[i * columns + k] *= scale[i];
+}
+
 static gboolean
 affine_plan_activation (const PtLayer *layer, PtWorkspace *workspace,
     PtLayerPlan *plan, const PtActivationDesc *activation, GError **error)

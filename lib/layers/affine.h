@@ -21,6 +21,9 @@ gboolean pt_affine_check_groups (const PtLayer *layer, gint filters,
 /* The weight's shape but for its first dimension is the fan-in. */
 void pt_affine_init (const PtLayer *layer, guint i, gfloat *data,
     guint64 seed);
+/* The weight's first dimension is the output's channels. */
+void pt_affine_scale_rows (const PtLayer *layer, const gfloat *scale,
+    gfloat *weight);
 /* @desc is the forward operation without its activation, which @fused points
  * at; its backward operations are the two types after it. */
 gboolean pt_affine_plan (const PtLayer *layer, PtWorkspace *workspace,

@@ -122,6 +122,23 @@ conv_transpose2d_plan (const PtLayer *layer, PtWorkspace *workspace,
       &activation, error);
 }
 
+/* The weight has a row for each channel of the input, and in that a plane for
+ * each channel of the output's part that belongs to it. */
+static void
+conv_transpose2d_scale_weight (const PtLayer *layer, const gfloat *scale,
+    gfloat *weight)
+{
+  const ConvTranspose2dOptions *o = layer->options;
+  const PtShape *shape = &layer->weights[0].shape;
+  const gint64 rows = shape->dims[0] / o->groups, filters = shape->dims[1];
+  const gint64 plane = shape->dims[2] * shape->dims[3];
+
+  for (gint64 i = 0; i < shape->dims[0]; i++)
+    for (gint64 j = 0; j < filters; j++, weight += plane)
+      for (gint64 k = 0; k < plane; k++)
+        weight[k] *= scale[i / rows * filters + j];
+}
+
 /* A multiplication and an addition per weight and input pixel. */
 static gdouble
 conv_transpose2d_flops (const PtLayer *layer)
@@ -162,5 +179,7 @@ const PtLayerKind pt_layer_conv_transpose2d = {
   .plan = conv_transpose2d_plan,
   .forward = pt_affine_forward,
   .backward = pt_affine_backward,
+  .scale_weight = conv_transpose2d_scale_weight,
+  .channels_axis = 1,
   .flops = conv_transpose2d_flops,
 };

@@ -163,6 +163,7 @@ const PtLayerKind pt_layer_conv2d = {
   .plan = conv2d_plan,
   .forward = pt_affine_forward,
   .backward = pt_affine_backward,
-  .rows_are_channels = TRUE,
+  .scale_weight = pt_affine_scale_rows,
+  .channels_axis = 1,
   .flops = conv2d_flops,
 };

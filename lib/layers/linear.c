@@ -103,5 +103,7 @@ const PtLayerKind pt_layer_linear = {
   .plan = linear_plan,
   .forward = pt_affine_forward,
   .backward = pt_affine_backward,
+  .scale_weight = pt_affine_scale_rows,
+  .channels_axis = -1,
   .flops = linear_flops,
 };

@@ -168,8 +168,9 @@ def linear(xs, o, weights):
 def batch_norm(xs, o, weights):
     c = xs[0].shape[1]
     running = o.get("statistics") == "running"
-    norm = torch.nn.BatchNorm2d(
-        c, float(o.get("eps", 1e-5)), float(o.get("momentum", 0.1))).double()
+    kind = torch.nn.BatchNorm1d if xs[0].dim() == 2 else torch.nn.BatchNorm2d
+    norm = kind(c, float(o.get("eps", 1e-5)),
+                float(o.get("momentum", 0.1))).double()
     norm.train(not running)
     weights["weight"] = normal(c)
     weights["bias"] = normal(c)

@@ -97,6 +97,7 @@ grid-sample in=1x3x5x5,1x2x3x2 mode=bicubic padding_mode=border
 grid-sample in=1x2x4x6,1x4x2x2 mode=bicubic padding_mode=reflection align_corners=true
 grid-sample in=1x2x4x6 height=3 width=5
 lrn in=1x9x3x2 size=4 longer=after alpha=1
+batch-norm in=1x6 statistics=running activation=relu
 """
 
 
