@@ -37,27 +37,51 @@ fold_get_axis (const PtLayer *layer)
   return axis < 0 ? (gint) layer->output.n_dims + axis : axis;
 }
 
-/* How many layers behind @node it can take in. Of a second input, which is
- * added, only the product would be scaled. */
-static guint
-fold_count (const PtWiring *wiring, const PtSpan *span, guint node)
+static const gchar *
+fold_get_activation (const PtLayer *layer)
 {
-  const PtNode *nodes = wiring->network->nodes;
-  const PtLayer *layer = nodes[node].layer;
-  guint n = 0;
+  return layer->kind->get_activation != NULL ?
+      layer->kind->get_activation (layer) : NULL;
+}
 
-  if (layer->kind->scale_weight == NULL || layer->n_inputs > 1)
-    return 0;
-  while (!fold_is_activated (nodes[node + n].layer) &&
-      fold_is_alone (wiring, span, node + n)) {
-    const PtLayer *next = nodes[node + n + 1].layer;
+/* Whether @layer can take @next in as something that scales. Of a second input,
+ * which is added, only the product would be scaled. */
+static gboolean
+fold_is_scale (const PtLayer *layer, const PtLayer *next)
+{
+  return layer->n_inputs == 1 && next->kind->get_scale != NULL &&
+      next->kind->get_scale (next, fold_get_axis (layer), NULL, NULL, NULL);
+}
 
-    if (next->kind->get_scale == NULL || !next->kind->get_scale (next,
-            fold_get_axis (layer), NULL, NULL, NULL))
-      break;
-    n++;
+/* How many layers behind @node it can take in. */
+static void
+fold_count (PtFold *self, const PtWiring *wiring, const PtSpan *span,
+    guint node)
+{
+  const PtNode *nodes = &wiring->network->nodes[node];
+
+  for (self->n = 0; nodes->layer->kind->scale_weight != NULL; self->n++) {
+    const PtLayer *next;
+
+    if (fold_is_activated (nodes[self->n].layer) ||
+        !fold_is_alone (wiring, span, node + self->n))
+      return;
+    next = nodes[self->n + 1].layer;
+    if (fold_get_activation (next) != NULL) {
+      self->n++;
+      return;
+    }
+    if (!fold_is_scale (nodes->layer, next))
+      return;
+    self->n_scales++;
   }
-  return n;
+}
+
+static gboolean
+fold_set (PtLayer *copy, const gchar *key, const gchar *value)
+{
+  return pt_params_set (copy->kind->params, copy->options, key, value, "",
+      NULL);
 }
 
 /* Gives @copy the options that @layer has, of those named or of all. */
@@ -70,17 +94,18 @@ fold_copy_options (PtLayer *copy, const PtLayer *layer,
         layer->options, p->key);
 
     if ((keys == NULL || g_strv_contains (keys, p->key)) &&
-        !pt_params_set (copy->kind->params, copy->options, p->key, value, "",
-            NULL))
+        !fold_set (copy, p->key, value))
       return FALSE;
   }
   return TRUE;
 }
 
-/* @layer with a bias, and the activation of @last. */
+/* The first of @nodes with what it needs to do the work of all. */
 static PtLayer *
-fold_copy (const PtLayer *layer, const PtLayer *last)
+fold_copy (const PtFold *self, const PtNode *nodes)
 {
+  const PtLayer *layer = nodes->layer, *last = nodes[self->n].layer;
+  const gchar *activation = fold_get_activation (last);
   static const gchar *const behind[] = {
     "activation", "negative_slope", NULL
   };
@@ -90,22 +115,23 @@ fold_copy (const PtLayer *layer, const PtLayer *last)
   memcpy (copy->inputs, layer->inputs, sizeof copy->inputs);
   if (!fold_copy_options (copy, layer, NULL) ||
       !fold_copy_options (copy, last, behind) ||
-      !pt_params_set (copy->kind->params, copy->options, "bias", "true", "",
-          NULL) || !pt_layer_infer (copy, NULL) ||
-      copy->n_weights != BIAS + 1)
+      (activation != NULL && !fold_set (copy, "activation", activation)) ||
+      (self->n_scales > 0 && !fold_set (copy, "bias", "true")) ||
+      !pt_layer_infer (copy, NULL))
     return NULL;
   return g_steal_pointer (&copy);
 }
 
 /* A weight of these layers with as many numbers as there are channels, whose
- * memory the bias can have. */
+ * memory the bias can have; its own if nothing is scaled. */
 static gboolean
 fold_find_bias (PtFold *self, const PtNode *nodes)
 {
   const gint64 channels =
       nodes->layer->output.dims[fold_get_axis (nodes->layer)];
 
-  for (guint k = 0; k <= self->n; k++)
+  self->bias_weight = BIAS;
+  for (guint k = 0; k <= self->n_scales; k++)
     for (guint i = k == 0 ? BIAS : 0; i < nodes[k].layer->n_weights; i++)
       if (pt_shape_get_n_elements (&nodes[k].layer->weights[i].shape) ==
           channels) {
@@ -113,7 +139,7 @@ fold_find_bias (PtFold *self, const PtNode *nodes)
         self->bias_weight = i;
         return TRUE;
       }
-  return FALSE;
+  return self->n_scales == 0;
 }
 
 static void
@@ -122,10 +148,10 @@ fold_find (PtFold *self, const PtWiring *wiring, const PtSpan *span,
 {
   const PtNode *nodes = &wiring->network->nodes[node];
 
-  self->n = fold_count (wiring, span, node);
+  fold_count (self, wiring, span, node);
   if (self->n == 0 || !fold_find_bias (self, nodes))
     return;
-  self->layer = fold_copy (nodes->layer, nodes[self->n].layer);
+  self->layer = fold_copy (self, nodes);
   for (guint k = 1; self->layer != NULL && k <= self->n; k++)
     self[k].absorbed = TRUE;
 }
@@ -176,7 +202,7 @@ fold_get_scale (const PtFold *self, const PtNode *nodes)
 
   for (gint64 i = 0; i < n; i++)
     scale[i] = 1;
-  for (guint k = 1; k <= self->n; k++) {
+  for (guint k = 1; k <= self->n_scales; k++) {
     nodes[k].layer->kind->get_scale (nodes[k].layer, axis, nodes[k].weights,
         next, next + n);
     for (gint64 i = 0; i < n; i++) {
@@ -226,7 +252,8 @@ pt_fold_new_value (const PtFold *folds, const PtNode *nodes, guint k,
 
   while (pt_fold_is_absorbed (folds, first))
     first--;
-  if (folds != NULL && folds[first].layer != NULL) {
+  if (folds != NULL && folds[first].layer != NULL
+      && folds[first].n_scales > 0) {
     const PtFold *fold = &folds[first];
 
     if (k == first && weight == WEIGHT)

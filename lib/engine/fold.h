@@ -9,16 +9,16 @@ G_BEGIN_DECLS
 
 /* When nothing learns, a convolution and what follows it to scale and shift its
  * channels, such as a batch-norm with running statistics, are one convolution:
- * w' = scale w, b' = scale b + shift. So are linear layers and transposed
- * convolutions. The network keeps the weights it has; only what a stage
- * computes with is folded. */
+ * w' = scale w, b' = scale b + shift; and so is an activation behind that. The
+ * same holds of linear layers and transposed convolutions. The network keeps
+ * the weights it has; only what a stage computes with is folded. */
 
 /* Of one layer of a span. */
 typedef struct
 {
   PtLayer *layer;               /* does the work of the next @n too; NULL: it
                                  * does its own */
-  guint n;
+  guint n, n_scales;            /* the last one may be an activation */
   guint bias_layer, bias_weight;        /* in whose place the bias lies, layers
                                          * counted from this one */
   gboolean absorbed;            /* by one before it */

@@ -115,6 +115,9 @@ struct _PtLayerKind
   void (*scale_weight) (const PtLayer *layer, const gfloat *scale,
       gfloat *weight);
   gint channels_axis;           /* of the output; -1: its last */
+  /* Which of pt_activation_names the layer is, with their options; or NULL,
+   * always if this is. */
+  const gchar *(*get_activation) (const PtLayer *layer);
   /* Rough cost of the forward pass in floating-point operations; NULL: the
    * number of output elements. */
   gdouble (*flops) (const PtLayer *layer);

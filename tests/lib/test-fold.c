@@ -74,6 +74,15 @@ static const struct
             "1;1;4;1;1"), 0},
   {"other operations", CONV ("c", "") SCALE ("m", "max", "4;1;1")
         CONV ("d", "") SCALE ("n", "div", "4;1;1\nreverse=true"), 0},
+  {"an activation", CONV ("c", "bias=false\n") "[r]\ntype=relu6\n"
+        CONV ("d", "") NORM ("n", "") "[s]\ntype=silu\n", 3},
+  {"one with options", UP ("c", "") SCALE ("m", "mul", "6;1;1")
+        "[r]\ntype=leaky-relu\nnegative_slope=0.3\n" FLAT LINEAR ("l", "")
+        "[g]\ntype=gelu\napproximate=tanh\n", 3},
+  {"one behind what is added", CONV ("a", "") CONV ("c", "inputs=a;a\n")
+        "[t]\ntype=tanh\n" NORM ("n", ""), 1},
+  {"one that cannot end others", CONV ("c", "") NORM ("n", "")
+        "[e]\ntype=elu\n", 1},
   {"of two layers", CONV ("c", "") "[m]\ntype=mul\ninputs=c;c\n", 0},
 };
 
