@@ -318,7 +318,7 @@ arena_plan (PtArena *self, PtWorkspace *workspace, GError **error)
  * @plans ask for, with @n_stash further copies of the weights. */
 gboolean
 pt_arena_init (PtArena *self, PtNetwork *network, const PtSpan *span,
-    const PtLearning *learning, PtLayer *const *folds, guint n_stash,
+    const PtLearning *learning, const PtFold *folds, guint n_stash,
     PtLayerPlan *plans, PtWorkspace *workspace, GError **error)
 {
   gboolean learns = learning->mode != PT_MODE_OFF;
@@ -435,7 +435,7 @@ arena_new_value (PtArena *self, const PtParameter *p, GError **error)
 {
   const PtNode *node = &self->network->nodes[self->span->first + p->layer];
 
-  if (p->weight == 0 && self->folds != NULL && self->folds[p->layer] != NULL)
+  if (p->weight == 0 && self->folds != NULL && self->folds[p->layer].more > 0)
     return pt_fold_new_weight (node, node + 1, error);
   if (p->weight == 1 && pt_fold_is_absorbed (self->folds, p->layer))
     return pt_fold_new_bias (node - 1, node, error);

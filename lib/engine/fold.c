@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include "layers/chain.h"
+
 enum
 {
   WEIGHT,
@@ -82,21 +84,45 @@ fold_make (const PtWiring *wiring, const PtSpan *span, guint node)
   return fold_copy (layer, next);
 }
 
-PtLayer **
+/* The layers from @node on that only move elements, if there are several. */
+static PtFold
+fold_make_chain (const PtWiring *wiring, const PtSpan *span, guint node)
+{
+  const PtLayer *layers[PT_CHAIN_MAX];
+  guint n = 0;
+
+  do
+    layers[n] = wiring->network->nodes[node + n].layer;
+  while (pt_chain_takes (layers[n]) && ++n < PT_CHAIN_MAX
+      && fold_is_alone (wiring, span, node + n - 1));
+  if (n < 2)
+    return (PtFold) { NULL };
+  return (PtFold) { pt_chain_new (layers, n), n - 1 };
+}
+
+PtFold *
 pt_fold_new (const PtWiring *wiring, const PtSpan *span)
 {
-  PtLayer **folds = g_new0 (PtLayer *, span->n);
+  PtFold *folds = g_new0 (PtFold, span->n);
 
-  for (guint k = 0; k < span->n; k++)
-    folds[k] = fold_make (wiring, span, span->first + k);
+  for (guint k = 0; k < span->n; k += 1 + folds[k].more) {
+    folds[k].layer = fold_make (wiring, span, span->first + k);
+    folds[k].more = folds[k].layer != NULL;
+    if (folds[k].layer == NULL)
+      folds[k] = fold_make_chain (wiring, span, span->first + k);
+    for (guint i = 0; i < folds[k].more; i++) {
+      folds[k + i].hidden = TRUE;
+      folds[k + i + 1].absorbed = TRUE;
+    }
+  }
   return folds;
 }
 
 void
-pt_fold_free (PtLayer **folds, guint n)
+pt_fold_free (PtFold *folds, guint n)
 {
   for (guint k = 0; folds != NULL && k < n; k++)
-    pt_layer_free (folds[k]);
+    pt_layer_free (folds[k].layer);
   g_free (folds);
 }
 

@@ -10,12 +10,19 @@ G_BEGIN_DECLS
 /* When nothing learns, a convolution and the batch-norm with running
  * statistics behind it are one convolution: w' = scale w, b' = scale b +
  * shift. The network keeps the weights it has; only what a stage computes
- * with is folded. */
+ * with is folded. Layers in a row that only move elements are one, too. */
 
-/* For each layer of @span, one that does its work and the next one's, or
- * NULL. */
-PtLayer **pt_fold_new (const PtWiring *wiring, const PtSpan *span);
-void pt_fold_free (PtLayer **folds, guint n);
+/* Of one layer of a span. */
+typedef struct
+{
+  PtLayer *layer;               /* does its work and the next ones'; NULL */
+  guint more;                   /* of those */
+  gboolean absorbed;            /* one before does its work */
+  gboolean hidden;              /* its output is not made */
+} PtFold;
+
+PtFold *pt_fold_new (const PtWiring *wiring, const PtSpan *span);
+void pt_fold_free (PtFold *folds, guint n);
 /* The weight of @node, folded with @next. */
 PtTensor *pt_fold_new_weight (const PtNode *node, const PtNode *next,
     GError **error);
@@ -23,11 +30,18 @@ PtTensor *pt_fold_new_weight (const PtNode *node, const PtNode *next,
 PtTensor *pt_fold_new_bias (const PtNode *node, const PtNode *next,
     GError **error);
 
-/* Whether the layer before does the work of layer @k. */
+/* Whether a layer before does the work of layer @k. */
 static inline gboolean
-pt_fold_is_absorbed (PtLayer *const *folds, guint k)
+pt_fold_is_absorbed (const PtFold *folds, guint k)
 {
-  return folds != NULL && k > 0 && folds[k - 1] != NULL;
+  return folds != NULL && folds[k].absorbed;
+}
+
+/* Whether layer @k's output is not made. */
+static inline gboolean
+pt_fold_is_hidden (const PtFold *folds, guint k)
+{
+  return folds != NULL && folds[k].hidden;
 }
 
 G_END_DECLS

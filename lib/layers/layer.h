@@ -23,6 +23,7 @@ G_BEGIN_DECLS
 
 typedef struct _PtLayer PtLayer;
 typedef struct _PtLayerKind PtLayerKind;
+typedef struct _PtMap PtMap;
 
 /* A parameter, or with learned FALSE a buffer in PyTorch's sense. */
 typedef struct
@@ -109,6 +110,9 @@ struct _PtLayerKind
    * number per channel each. NULL: never. */
   gboolean (*get_scale) (const PtLayer *layer, PtTensor *const *weights,
       gfloat *scale, gfloat *shift);
+  /* What only moves elements: from where to where, layers/combine.h. NULL: it
+   * does more. */
+  gboolean (*get_map) (const PtLayer *layer, PtMap *map, GError **error);
   gboolean rows_are_channels;   /* weight 0 has a row for each output channel;
                                  * options bias and activation */
   /* Rough cost of the forward pass in floating-point operations; NULL: the
