@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include "layers/chain.h"
+
 enum
 {
   WEIGHT,
@@ -60,15 +62,15 @@ fold_count (PtFold *self, const PtWiring *wiring, const PtSpan *span,
 {
   const PtNode *nodes = &wiring->network->nodes[node];
 
-  for (self->n = 0; nodes->layer->kind->scale_weight != NULL; self->n++) {
+  for (; nodes->layer->kind->scale_weight != NULL; self->more++) {
     const PtLayer *next;
 
-    if (fold_is_activated (nodes[self->n].layer) ||
-        !fold_is_alone (wiring, span, node + self->n))
+    if (fold_is_activated (nodes[self->more].layer) ||
+        !fold_is_alone (wiring, span, node + self->more))
       return;
-    next = nodes[self->n + 1].layer;
+    next = nodes[self->more + 1].layer;
     if (fold_get_activation (next) != NULL) {
-      self->n++;
+      self->more++;
       return;
     }
     if (!fold_is_scale (nodes->layer, next))
@@ -104,7 +106,7 @@ fold_copy_options (PtLayer *copy, const PtLayer *layer,
 static PtLayer *
 fold_copy (const PtFold *self, const PtNode *nodes)
 {
-  const PtLayer *layer = nodes->layer, *last = nodes[self->n].layer;
+  const PtLayer *layer = nodes->layer, *last = nodes[self->more].layer;
   const gchar *activation = fold_get_activation (last);
   static const gchar *const behind[] = {
     "activation", "negative_slope", NULL
@@ -142,18 +144,33 @@ fold_find_bias (PtFold *self, const PtNode *nodes)
   return self->n_scales == 0;
 }
 
-static void
-fold_find (PtFold *self, const PtWiring *wiring, const PtSpan *span,
-    guint node)
+/* Layer @node, that does the work of those behind it that it can take in. */
+static PtFold
+fold_make (const PtWiring *wiring, const PtSpan *span, guint node)
 {
   const PtNode *nodes = &wiring->network->nodes[node];
+  PtFold fold = { NULL };
 
-  fold_count (self, wiring, span, node);
-  if (self->n == 0 || !fold_find_bias (self, nodes))
-    return;
-  self->layer = fold_copy (self, nodes);
-  for (guint k = 1; self->layer != NULL && k <= self->n; k++)
-    self[k].absorbed = TRUE;
+  fold_count (&fold, wiring, span, node);
+  if (fold.more > 0 && fold_find_bias (&fold, nodes))
+    fold.layer = fold_copy (&fold, nodes);
+  return fold.layer != NULL ? fold : (PtFold) { NULL };
+}
+
+/* The layers from @node on that only move elements, if there are several. */
+static PtFold
+fold_make_chain (const PtWiring *wiring, const PtSpan *span, guint node)
+{
+  const PtLayer *layers[PT_CHAIN_MAX];
+  guint n = 0;
+
+  do
+    layers[n] = wiring->network->nodes[node + n].layer;
+  while (pt_chain_takes (layers[n]) && ++n < PT_CHAIN_MAX
+      && fold_is_alone (wiring, span, node + n - 1));
+  if (n < 2)
+    return (PtFold) { NULL };
+  return (PtFold) { pt_chain_new (layers, n), n - 1 };
 }
 
 PtFold *
@@ -161,8 +178,15 @@ pt_fold_new (const PtWiring *wiring, const PtSpan *span)
 {
   PtFold *folds = g_new0 (PtFold, span->n);
 
-  for (guint k = 0; k < span->n; k++)
-    fold_find (&folds[k], wiring, span, span->first + k);
+  for (guint k = 0; k < span->n; k += 1 + folds[k].more) {
+    folds[k] = fold_make (wiring, span, span->first + k);
+    if (folds[k].layer == NULL)
+      folds[k] = fold_make_chain (wiring, span, span->first + k);
+    for (guint i = 0; i < folds[k].more; i++) {
+      folds[k + i].hidden = TRUE;
+      folds[k + i + 1].absorbed = TRUE;
+    }
+  }
   return folds;
 }
 
@@ -252,8 +276,7 @@ pt_fold_new_value (const PtFold *folds, const PtNode *nodes, guint k,
 
   while (pt_fold_is_absorbed (folds, first))
     first--;
-  if (folds != NULL && folds[first].layer != NULL
-      && folds[first].n_scales > 0) {
+  if (folds != NULL && folds[first].n_scales > 0) {
     const PtFold *fold = &folds[first];
 
     if (k == first && weight == WEIGHT)

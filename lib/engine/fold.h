@@ -10,18 +10,19 @@ G_BEGIN_DECLS
 /* When nothing learns, a convolution and what follows it to scale and shift its
  * channels, such as a batch-norm with running statistics, are one convolution:
  * w' = scale w, b' = scale b + shift; and so is an activation behind that. The
- * same holds of linear layers and transposed convolutions. The network keeps
- * the weights it has; only what a stage computes with is folded. */
+ * same holds of linear layers and transposed convolutions. Layers in a row that
+ * only move elements are one, too. The network keeps the weights it has; only
+ * what a stage computes with is folded. */
 
 /* Of one layer of a span. */
 typedef struct
 {
-  PtLayer *layer;               /* does the work of the next @n too; NULL: it
-                                 * does its own */
-  guint n, n_scales;            /* the last one may be an activation */
+  PtLayer *layer;               /* does its work and the next ones'; NULL */
+  guint more, n_scales;         /* of those; and of these, first, that scale */
   guint bias_layer, bias_weight;        /* in whose place the bias lies, layers
                                          * counted from this one */
-  gboolean absorbed;            /* by one before it */
+  gboolean absorbed;            /* one before does its work */
+  gboolean hidden;              /* its output is not made */
 } PtFold;
 
 PtFold *pt_fold_new (const PtWiring *wiring, const PtSpan *span);
@@ -38,6 +39,13 @@ static inline gboolean
 pt_fold_is_absorbed (const PtFold *folds, guint k)
 {
   return folds != NULL && folds[k].absorbed;
+}
+
+/* Whether layer @k's output is not made. */
+static inline gboolean
+pt_fold_is_hidden (const PtFold *folds, guint k)
+{
+  return folds != NULL && folds[k].hidden;
 }
 
 G_END_DECLS

@@ -162,7 +162,7 @@ pt_stage_forward (PtStage *self, const PtMessage *message, const PtLive *seeds,
       args.w[i] = w[i];
       args.half[i] = half != NULL ? half[i] : NULL;
     }
-    if (pt_stage_folds (self, k) > 0)
+    if (self->folds != NULL && self->folds[k].n_scales > 0)
       args.w[1] = w[self->folds[k].bias_layer * PT_LAYER_MAX_WEIGHTS
           + self->folds[k].bias_weight];
     if (!pt_layer_forward (layer, &self->plans[k], &args, error)) {

@@ -155,20 +155,11 @@ gboolean pt_stage_step_async (PtStage *self, const PtMessage *message,
     GError **error);
 gboolean pt_stage_settle_async (PtStage *self, GError **error);
 
-/* How many layers behind it layer @k of the span does the work of, too. */
+/* How many of the next ones' work layer @k of the span does too. */
 static inline guint
 pt_stage_folds (const PtStage *self, guint k)
 {
-  return self->folds != NULL && self->folds[k].layer != NULL ?
-      self->folds[k].n : 0;
-}
-
-/* Whether what layer @k makes is made by no one: it is part of what another
- * does at once. */
-static inline gboolean
-pt_stage_skips (const PtStage *self, guint k)
-{
-  return k + 1 < self->span->n && pt_fold_is_absorbed (self->folds, k + 1);
+  return self->folds != NULL ? self->folds[k].more : 0;
 }
 
 /* What stands at @k of the span. */

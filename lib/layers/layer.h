@@ -23,6 +23,7 @@ G_BEGIN_DECLS
 
 typedef struct _PtLayer PtLayer;
 typedef struct _PtLayerKind PtLayerKind;
+typedef struct _PtMap PtMap;
 
 /* A parameter, or with learned FALSE a buffer in PyTorch's sense. */
 typedef struct
@@ -118,6 +119,9 @@ struct _PtLayerKind
   /* Which of pt_activation_names the layer is, with their options; or NULL,
    * always if this is. */
   const gchar *(*get_activation) (const PtLayer *layer);
+  /* What only moves elements: from where to where, layers/combine.h. NULL: it
+   * does more. */
+  gboolean (*get_map) (const PtLayer *layer, PtMap *map, GError **error);
   /* Rough cost of the forward pass in floating-point operations; NULL: the
    * number of output elements. */
   gdouble (*flops) (const PtLayer *layer);

@@ -8,8 +8,8 @@
 #include <string.h>
 
 /* Where nothing learns, a convolution takes in what scales and shifts its
- * channels behind it: the same results as layer by layer, in fewer steps, and
- * the weights stay. */
+ * channels behind it, and layers that move elements those behind them: the
+ * same results as layer by layer, in fewer steps, and the weights stay. */
 
 #define SIZE 9
 #define FRAMES 4
@@ -31,6 +31,7 @@ static const gchar head[] = "[network]\nwidth=9\nheight=9\nchannels=3\n"
   "[" name "]\ntype=linear\nunits=6\n" more
 #define SCALE(name, type, other) \
   "[" name "]\ntype=" type "\nother=" other "\n"
+#define LAYER(name, more) "[" name "]\ntype=" more "\n"
 
 /* Layers, and how many are taken in. */
 static const struct
@@ -84,6 +85,36 @@ static const struct
   {"one that cannot end others", CONV ("c", "") NORM ("n", "")
         "[e]\ntype=elu\n", 1},
   {"of two layers", CONV ("c", "") "[m]\ntype=mul\ninputs=c;c\n", 0},
+  {"shuffled channels", CONV ("a", "") LAYER ("r", "reshape\nshape=1;2;2;9;9")
+        LAYER ("t", "transpose\nperm=0;2;1;3;4")
+        LAYER ("u", "reshape\nshape=1;4;9;9") CONV ("d", ""), 2},
+  {"there and back", CONV ("a", "") LAYER ("t", "transpose\nperm=0;2;3;1")
+        LAYER ("u", "transpose\nperm=0;3;1;2") CONV ("d", ""), 1},
+  {"chosen", CONV ("a", "") LAYER ("p", "pixel-unshuffle\ndownscale_factor=3")
+        LAYER ("s", "slice\nstart=31\nlength=14\nstep=-2")
+        LAYER ("i", "index-select\nindex=3;1;1;0;-1")
+        LAYER ("t", "transpose\nperm=0;3;1;2")
+        LAYER ("f", "flatten") LAYER ("l", "linear\nunits=5"), 4},
+  {"no axes in common", CONV ("a", "") LAYER ("r", "reshape\nshape=1;6;54")
+        LAYER ("t", "transpose\nperm=0;2;1") LAYER ("e", "relu"), 1},
+  {"moved and read twice", CONV ("a", "")
+        LAYER ("t", "transpose\nperm=0;1;3;2")
+        LAYER ("u", "transpose\nperm=0;1;3;2")
+        "[s]\ntype=add\ninputs=t;u\n", 0},
+  {"the last ones", CONV ("a", "bias=false\n") NORM ("n", "")
+        LAYER ("t", "transpose\nperm=0;3;2;1")
+        LAYER ("r", "reshape\nshape=1;18;18"), 2},
+  {"more than one chain holds", CONV ("a", "")
+        LAYER ("b", "transpose\nperm=0;2;3;1")
+        LAYER ("c", "transpose\nperm=0;2;3;1")
+        LAYER ("d", "transpose\nperm=0;2;3;1")
+        LAYER ("e", "transpose\nperm=0;2;3;1")
+        LAYER ("f", "transpose\nperm=0;2;3;1")
+        LAYER ("g", "transpose\nperm=0;2;3;1")
+        LAYER ("h", "transpose\nperm=0;2;3;1")
+        LAYER ("i", "transpose\nperm=0;2;3;1")
+        LAYER ("j", "transpose\nperm=0;2;3;1")
+        LAYER ("k", "transpose\nperm=0;2;3;1"), 8},
 };
 
 /* One device, or one for each of two stages; those of the environment. */
