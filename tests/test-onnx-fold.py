@@ -17,14 +17,11 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 REFERENCE = os.path.join(HERE, "reference")
 sys.path.insert(0, REFERENCE)
 import own_python  # noqa: E402
-from tap import Tap  # noqa: E402
+from tap import Tap, needed  # noqa: E402
 
-try:
+with needed():
     import numpy as np
-except ImportError as missing:
-    print(f"1..0 # SKIP {missing}")
-    sys.exit(0)
-import safetensors_io  # noqa: E402
+    import safetensors_io
 
 TOLERANCE = 1e-5
 FRAMES = 3
