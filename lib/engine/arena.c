@@ -318,7 +318,7 @@ arena_plan (PtArena *self, PtWorkspace *workspace, GError **error)
  * @plans ask for, with @n_stash further copies of the weights. */
 gboolean
 pt_arena_init (PtArena *self, PtNetwork *network, const PtSpan *span,
-    const PtLearning *learning, PtLayer *const *folds, guint n_stash,
+    const PtLearning *learning, const PtFold *folds, guint n_stash,
     PtLayerPlan *plans, PtWorkspace *workspace, GError **error)
 {
   gboolean learns = learning->mode != PT_MODE_OFF;
@@ -429,26 +429,14 @@ arena_unpack (PtArena *self, const PtParameter *p, PtTensor *base,
   return pt_device_download (self->span->device, host, view, error);
 }
 
-/* What the stage computes with: folded if that is asked for. */
-static PtTensor *
-arena_new_value (PtArena *self, const PtParameter *p, GError **error)
-{
-  const PtNode *node = &self->network->nodes[self->span->first + p->layer];
-
-  if (p->weight == 0 && self->folds != NULL && self->folds[p->layer] != NULL)
-    return pt_fold_new_weight (node, node + 1, error);
-  if (p->weight == 1 && pt_fold_is_absorbed (self->folds, p->layer))
-    return pt_fold_new_bias (node - 1, node, error);
-  return pt_tensor_ref (arena_get_host (self, p));
-}
-
-/* The network's weights into the arena. */
+/* The network's weights into the arena, folded if that is asked for. */
 gboolean
 pt_arena_import (PtArena *self, GError **error)
 {
   for (guint i = 0; i < self->n_parameters; i++) {
     const PtParameter *p = &self->parameters[i];
-    g_autoptr (PtTensor) value = arena_new_value (self, p, error);
+    g_autoptr (PtTensor) value = pt_fold_new_value (self->folds,
+        &self->network->nodes[self->span->first], p->layer, p->weight, error);
 
     if (value == NULL || !arena_pack (self, p, self->values, value, error))
       return FALSE;

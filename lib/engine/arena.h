@@ -52,7 +52,7 @@ typedef struct
   const PtSpan *span;           /* lent */
   PtNetwork *network;           /* lent */
   const PtLearning *learning;   /* lent */
-  PtLayer *const *folds;        /* lent; NULL: weights are used as they are */
+  const PtFold *folds;          /* lent; NULL: weights are used as they are */
   guint n_parameters;
   PtParameter *parameters;
   gsize bytes, learned_bytes;
@@ -90,7 +90,7 @@ typedef struct
 guint pt_arena_name_slots (const PtLearning *learning,
     const gchar *names[PT_ARENA_MAX_SLOTS + 1]);
 gboolean pt_arena_init (PtArena *self, PtNetwork *network, const PtSpan *span,
-    const PtLearning *learning, PtLayer *const *folds, guint n_stash,
+    const PtLearning *learning, const PtFold *folds, guint n_stash,
     PtLayerPlan *plans, PtWorkspace *workspace, GError **error);
 void pt_arena_clear (PtArena *self);
 gsize pt_arena_get_memory (const PtArena *self);

@@ -48,7 +48,7 @@ plan_blocks (PtStage *self, guint *block_of)
     guint made = k + pt_stage_folds (self, k);
     const PtWire *wire = &wiring->wires[1 + self->span->first + made];
 
-    /* of two layers in one, the first makes the second's output */
+    /* of several layers in one, the first makes the last one's output */
     if (pt_wiring_is_local (wiring, 1 + self->span->first + made)
         && !pt_fold_is_absorbed (self->folds, k))
       block_of[made] = pt_reuse_ask (blocks, plan_get_bytes (wire)
@@ -57,7 +57,8 @@ plan_blocks (PtStage *self, guint *block_of)
       guint other = self->span->first + i;
 
       if (pt_wiring_is_local (wiring, 1 + other)
-          && !pt_stage_folds (self, i) && wiring->wires[1 + other].last_node == (gint) node)
+          && !pt_fold_is_hidden (self->folds, i)
+          && wiring->wires[1 + other].last_node == (gint) node)
         pt_reuse_give_back (blocks, block_of[i]);
     }
   }
@@ -85,7 +86,7 @@ plan_activations (PtStage *self, GError **error)
     gsize bytes = plan_get_bytes (wire);
 
     if (!pt_wiring_is_local (self->wiring, 1 + self->span->first + k)
-        || pt_stage_folds (self, k))
+        || pt_fold_is_hidden (self->folds, k))
       continue;
     wire->slots = g_new0 (PtTensor *, wire->n_slots);
     for (guint i = 0; i < wire->n_slots; i++)

@@ -89,7 +89,7 @@ struct _PtStage
 
   PtWorkspace workspace;
   PtLayerPlan *plans;           /* span->n */
-  PtLayer **folds;              /* pt_fold_new(); NULL while it learns */
+  PtFold *folds;                /* pt_fold_new(); NULL while it learns */
   PtArena arena;
   PtGradients gradients;
   PtTensor **blocks;            /* of activations only this stage sees */
@@ -155,18 +155,18 @@ gboolean pt_stage_step_async (PtStage *self, const PtMessage *message,
     GError **error);
 gboolean pt_stage_settle_async (PtStage *self, GError **error);
 
-/* Whether layer @k of the span does the next one's work too. */
-static inline gboolean
+/* How many of the next ones' work layer @k of the span does too. */
+static inline guint
 pt_stage_folds (const PtStage *self, guint k)
 {
-  return self->folds != NULL && self->folds[k] != NULL;
+  return self->folds != NULL ? self->folds[k].more : 0;
 }
 
 /* What stands at @k of the span. */
 static inline const PtLayer *
 pt_stage_get_layer (const PtStage *self, guint k)
 {
-  return pt_stage_folds (self, k) ? self->folds[k] :
+  return pt_stage_folds (self, k) > 0 ? self->folds[k].layer :
       self->wiring->network->nodes[self->span->first + k].layer;
 }
 

@@ -155,6 +155,18 @@ add_backward (const PtLayer *layer, PtLayerPlan *plan,
   return TRUE;
 }
 
+static gboolean
+add_get_scale (const PtLayer *layer, guint axis, PtTensor *const *weights,
+    gfloat *scale, gfloat *shift)
+{
+  const AddOptions *options = layer->options;
+  PtBinaryPair pair;
+
+  return layer->n_inputs == 1 && pt_binary_get_pair (layer, PT_BINARY_ADD,
+      &options->binary, &pair, NULL) && pt_binary_get_scale (layer, &pair,
+      axis, weights, scale, shift);
+}
+
 static gdouble
 add_flops (const PtLayer *layer)
 {
@@ -187,5 +199,6 @@ const PtLayerKind pt_layer_add = {
   .plan = add_plan,
   .forward = add_forward,
   .backward = add_backward,
+  .get_scale = add_get_scale,
   .flops = add_flops,
 };

@@ -66,6 +66,10 @@ gboolean pt_binary_forward (const PtLayer *layer, PtLayerPlan *plan,
     const PtLayerArgs *args, gint weight, GError **error);
 gboolean pt_binary_backward (const PtLayer *layer, PtLayerPlan *plan,
     const PtLayerArgs *args, gint weight, GError **error);
+/* PtLayerKind.get_scale for sums, differences, products and quotients. */
+gboolean pt_binary_get_scale (const PtLayer *layer,
+    const PtBinaryPair *pair, guint axis, PtTensor *const *weights,
+    gfloat *scale, gfloat *shift);
 void pt_binary_init (const PtLayer *layer, gdouble value, gfloat *data);
 
 G_END_DECLS

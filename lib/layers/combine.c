@@ -146,6 +146,13 @@ pt_map_init (PtMap *self, const PtLayer *layer)
     pt_map_add (self, x->dims[i], in[i], out[i])->n_out = y->dims[i];
 }
 
+gint64
+pt_map_get_place (const PtMapAxis *axis, gint64 row)
+{
+  return axis->taps == NULL ? axis->first + row * axis->step :
+      TAPS_PLACE (axis->taps, TAPS_ROW (axis->taps, row));
+}
+
 gboolean
 pt_map_check (gint64 n, GError **error)
 {
@@ -322,6 +329,16 @@ pt_layer_plan_map (const PtLayer *layer, PtWorkspace *workspace,
     return FALSE;
   return !workspace->training || (map_transpose (map, &back, error) &&
       pt_map_plan (plan, BACKWARD, workspace, &back, y, x, error));
+}
+
+gboolean
+pt_layer_plan_moves (const PtLayer *layer, PtWorkspace *workspace,
+    PtLayerPlan *plan, GError **error)
+{
+  g_auto (PtMap) map = {.n = 0 };
+
+  return layer->kind->get_map (layer, &map, error) &&
+      pt_layer_plan_map (layer, workspace, plan, &map, error);
 }
 
 gboolean

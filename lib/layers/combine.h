@@ -36,14 +36,16 @@ typedef struct
   PtTaps *taps;                 /* owned; NULL */
 } PtMapAxis;
 
-typedef struct
+struct _PtMap
 {
   PtMapAxis axes[PT_COMBINE_MAX_AXES];  /* in any order */
   guint n;
   gfloat fill;                  /* where there are no taps */
-} PtMap;
+};
 
 void pt_map_clear (PtMap *self);
+/* Which place of the input row @row of an axis reads: its only tap. */
+gint64 pt_map_get_place (const PtMapAxis *axis, gint64 row);
 /* One more axis: @n_in elements as they are. */
 PtMapAxis *pt_map_add (PtMap *self, gint64 n, gint64 in_stride,
     gint64 out_stride);
@@ -62,9 +64,11 @@ gboolean pt_map_check (gint64 n, GError **error);
 gboolean pt_map_plan (PtLayerPlan *plan, guint slot, PtWorkspace *workspace,
     const PtMap *map, const PtShape *x, const PtShape *y, GError **error);
 
-/* plan(), forward() and backward() of such layers. */
+/* plan(), forward() and backward() of such layers; of those with get_map(). */
 gboolean pt_layer_plan_map (const PtLayer *layer, PtWorkspace *workspace,
     PtLayerPlan *plan, const PtMap *map, GError **error);
+gboolean pt_layer_plan_moves (const PtLayer *layer, PtWorkspace *workspace,
+    PtLayerPlan *plan, GError **error);
 gboolean pt_layer_forward_map (const PtLayer *layer, PtLayerPlan *plan,
     const PtLayerArgs *args, GError **error);
 gboolean pt_layer_backward_map (const PtLayer *layer, PtLayerPlan *plan,

@@ -23,6 +23,7 @@ G_BEGIN_DECLS
 
 typedef struct _PtLayer PtLayer;
 typedef struct _PtLayerKind PtLayerKind;
+typedef struct _PtMap PtMap;
 
 /* A parameter, or with learned FALSE a buffer in PyTorch's sense. */
 typedef struct
@@ -104,13 +105,23 @@ struct _PtLayerKind
       const PtLayerArgs *args, GError **error);
   gboolean (*backward) (const PtLayer *layer, PtLayerPlan *plan,
       const PtLayerArgs *args, GError **error);
-  /* For inference: whether y = scale x + shift for each channel, and both from
-   * the weights' values, unless @scale is NULL. Weights 0 and 1 then have a
-   * number per channel each. NULL: never. */
-  gboolean (*get_scale) (const PtLayer *layer, PtTensor *const *weights,
-      gfloat *scale, gfloat *shift);
-  gboolean rows_are_channels;   /* weight 0 has a row for each output channel;
-                                 * options bias and activation */
+  /* For inference: whether y = scale x + shift with two numbers for each index
+   * of @axis, and these from the weights' values, unless @scale is NULL. NULL:
+   * never. */
+  gboolean (*get_scale) (const PtLayer *layer, guint axis,
+      PtTensor *const *weights, gfloat *scale, gfloat *shift);
+  /* For inference: scales the output along channels_axis by changing the
+   * elements of weight 0. NULL: the layer is none that has a weight, a bias and
+   * an activation, and options of these names. */
+  void (*scale_weight) (const PtLayer *layer, const gfloat *scale,
+      gfloat *weight);
+  gint channels_axis;           /* of the output; -1: its last */
+  /* Which of pt_activation_names the layer is, with their options; or NULL,
+   * always if this is. */
+  const gchar *(*get_activation) (const PtLayer *layer);
+  /* What only moves elements: from where to where, layers/combine.h. NULL: it
+   * does more. */
+  gboolean (*get_map) (const PtLayer *layer, PtMap *map, GError **error);
   /* Rough cost of the forward pass in floating-point operations; NULL: the
    * number of output elements. */
   gdouble (*flops) (const PtLayer *layer);

@@ -111,23 +111,17 @@ shuffle_map (PtMap *map, const PtLayer *layer, gboolean back)
 }
 
 static gboolean
-shuffle_plan (const PtLayer *layer, PtWorkspace *workspace, PtLayerPlan *plan,
-    GError **error)
+shuffle_get_map (const PtLayer *layer, PtMap *map, GError **error)
 {
-  g_auto (PtMap) map = {.n = 0 };
-
-  shuffle_map (&map, layer, FALSE);
-  return pt_layer_plan_map (layer, workspace, plan, &map, error);
+  shuffle_map (map, layer, FALSE);
+  return TRUE;
 }
 
 static gboolean
-unshuffle_plan (const PtLayer *layer, PtWorkspace *workspace,
-    PtLayerPlan *plan, GError **error)
+unshuffle_get_map (const PtLayer *layer, PtMap *map, GError **error)
 {
-  g_auto (PtMap) map = {.n = 0 };
-
-  shuffle_map (&map, layer, TRUE);
-  return pt_layer_plan_map (layer, workspace, plan, &map, error);
+  shuffle_map (map, layer, TRUE);
+  return TRUE;
 }
 
 static const gchar *const shuffle_samples[] = {
@@ -154,9 +148,10 @@ const PtLayerKind pt_layer_pixel_shuffle = {
   .any_shape = TRUE,
   .samples = shuffle_samples,
   .infer = shuffle_infer,
-  .plan = shuffle_plan,
+  .plan = pt_layer_plan_moves,
   .forward = pt_layer_forward_map,
   .backward = pt_layer_backward_map,
+  .get_map = shuffle_get_map,
 };
 
 const PtLayerKind pt_layer_pixel_unshuffle = {
@@ -169,7 +164,8 @@ const PtLayerKind pt_layer_pixel_unshuffle = {
   .any_shape = TRUE,
   .samples = unshuffle_samples,
   .infer = unshuffle_infer,
-  .plan = unshuffle_plan,
+  .plan = pt_layer_plan_moves,
   .forward = pt_layer_forward_map,
   .backward = pt_layer_backward_map,
+  .get_map = unshuffle_get_map,
 };

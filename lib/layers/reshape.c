@@ -153,21 +153,17 @@ reshape_tabulate (PtMap *map, const Places *x, const Places *y, gint64 n,
 }
 
 static gboolean
-reshape_plan (const PtLayer *layer, PtWorkspace *workspace, PtLayerPlan *plan,
-    GError **error)
+reshape_get_map (const PtLayer *layer, PtMap *map, GError **error)
 {
-  g_auto (PtMap) map = {.n = 0 };
   Places x, y;
 
   reshape_list (&layer->inputs[0], &x);
   reshape_list (&layer->output, &y);
-  if (!reshape_factor (&map, x, y)) {
-    pt_map_clear (&map);
-    if (!reshape_tabulate (&map, &x, &y,
-            pt_shape_get_n_elements (&layer->output), error))
-      return FALSE;
-  }
-  return pt_layer_plan_map (layer, workspace, plan, &map, error);
+  if (reshape_factor (map, x, y))
+    return TRUE;
+  pt_map_clear (map);
+  return reshape_tabulate (map, &x, &y,
+      pt_shape_get_n_elements (&layer->output), error);
 }
 
 static const gchar *const reshape_samples[] = {
@@ -192,9 +188,10 @@ const PtLayerKind pt_layer_reshape = {
   .any_shape = TRUE,
   .samples = reshape_samples,
   .infer = reshape_infer,
-  .plan = reshape_plan,
+  .plan = pt_layer_plan_moves,
   .forward = pt_layer_forward_map,
   .backward = pt_layer_backward_map,
+  .get_map = reshape_get_map,
 };
 
 /* -- flatten -- */
@@ -225,9 +222,10 @@ const PtLayerKind pt_layer_flatten = {
   .max_inputs = 1,
   .samples = flatten_samples,
   .infer = flatten_infer,
-  .plan = reshape_plan,
+  .plan = pt_layer_plan_moves,
   .forward = pt_layer_forward_map,
   .backward = pt_layer_backward_map,
+  .get_map = reshape_get_map,
 };
 
 /* -- transpose -- */
@@ -285,10 +283,8 @@ transpose_infer (PtLayer *layer, GError **error)
 }
 
 static gboolean
-transpose_plan (const PtLayer *layer, PtWorkspace *workspace,
-    PtLayerPlan *plan, GError **error)
+transpose_get_map (const PtLayer *layer, PtMap *map, GError **error)
 {
-  g_auto (PtMap) map = {.n = 0 };
   gint64 in[PT_MAX_DIMS], out[PT_MAX_DIMS];
   gint perm[PT_MAX_DIMS];
 
@@ -297,8 +293,8 @@ transpose_plan (const PtLayer *layer, PtWorkspace *workspace,
   pt_shape_get_strides (&layer->inputs[0], TRUE, in);
   pt_shape_get_strides (&layer->output, TRUE, out);
   for (guint i = 0; i < layer->output.n_dims; i++)
-    pt_map_add (&map, layer->output.dims[i], in[perm[i]], out[i]);
-  return pt_layer_plan_map (layer, workspace, plan, &map, error);
+    pt_map_add (map, layer->output.dims[i], in[perm[i]], out[i]);
+  return TRUE;
 }
 
 static const gchar *const transpose_samples[] = {
@@ -322,7 +318,8 @@ const PtLayerKind pt_layer_transpose = {
   .any_shape = TRUE,
   .samples = transpose_samples,
   .infer = transpose_infer,
-  .plan = transpose_plan,
+  .plan = pt_layer_plan_moves,
   .forward = pt_layer_forward_map,
   .backward = pt_layer_backward_map,
+  .get_map = transpose_get_map,
 };

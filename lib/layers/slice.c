@@ -105,20 +105,18 @@ slice_infer (PtLayer *layer, GError **error)
 }
 
 static gboolean
-slice_plan (const PtLayer *layer, PtWorkspace *workspace, PtLayerPlan *plan,
-    GError **error)
+slice_get_map (const PtLayer *layer, PtMap *map, GError **error)
 {
-  g_auto (PtMap) map = {.n = 0 };
   Slice slices[PT_MAX_DIMS];
 
   if (!slice_get (layer, slices, error))
     return FALSE;
-  pt_map_init (&map, layer);
-  for (guint i = 0; i < map.n; i++) {
-    map.axes[i].first = slices[i].first;
-    map.axes[i].step = slices[i].step;
+  pt_map_init (map, layer);
+  for (guint i = 0; i < map->n; i++) {
+    map->axes[i].first = slices[i].first;
+    map->axes[i].step = slices[i].step;
   }
-  return pt_layer_plan_map (layer, workspace, plan, &map, error);
+  return TRUE;
 }
 
 static const gchar *const slice_samples[] = {
@@ -143,9 +141,10 @@ const PtLayerKind pt_layer_slice = {
   .any_shape = TRUE,
   .samples = slice_samples,
   .infer = slice_infer,
-  .plan = slice_plan,
+  .plan = pt_layer_plan_moves,
   .forward = pt_layer_forward_map,
   .backward = pt_layer_backward_map,
+  .get_map = slice_get_map,
 };
 
 /* -- index-select -- */
@@ -194,15 +193,13 @@ index_select_infer (PtLayer *layer, GError **error)
 }
 
 static gboolean
-index_select_plan (const PtLayer *layer, PtWorkspace *workspace,
-    PtLayerPlan *plan, GError **error)
+index_select_get_map (const PtLayer *layer, PtMap *map, GError **error)
 {
   const IndexSelectOptions *options = layer->options;
-  g_auto (PtMap) map = {.n = 0 };
   PtMapAxis *axis;
 
-  pt_map_init (&map, layer);
-  axis = &map.axes[pt_layer_get_axis (&layer->inputs[0], options->axis, NULL)];
+  pt_map_init (map, layer);
+  axis = &map->axes[pt_layer_get_axis (&layer->inputs[0], options->axis, NULL)];
   axis->taps = pt_taps_new ();
   for (guint i = 0; i < options->index.n; i++) {
     const gint64 at = options->index.values[i];
@@ -210,7 +207,7 @@ index_select_plan (const PtLayer *layer, PtWorkspace *workspace,
     pt_taps_add (axis->taps, at < 0 ? at + axis->n_in : at, 1);
     pt_taps_end (axis->taps);
   }
-  return pt_layer_plan_map (layer, workspace, plan, &map, error);
+  return TRUE;
 }
 
 static const gchar *const index_select_samples[] = {
@@ -231,7 +228,8 @@ const PtLayerKind pt_layer_index_select = {
   .any_shape = TRUE,
   .samples = index_select_samples,
   .infer = index_select_infer,
-  .plan = index_select_plan,
+  .plan = pt_layer_plan_moves,
   .forward = pt_layer_forward_map,
   .backward = pt_layer_backward_map,
+  .get_map = index_select_get_map,
 };

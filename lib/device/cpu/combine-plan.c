@@ -168,6 +168,23 @@ combine_find_across (const PtCombineDesc *desc)
   return 0;
 }
 
+/* A few rows of x, side by side in y or the other way round: as many as there
+ * are kernels for. 0: neither. */
+static guint
+combine_find_weave (const PtCombineDesc *desc)
+{
+  const PtCombineAxis *inner = &desc->axes[desc->n_axes - 1];
+  const PtCombineAxis *outer = &desc->axes[MAX (desc->n_axes, 2) - 2];
+  const gint64 rows = MIN (inner->n, outer->n);
+
+  if (desc->n_axes < 2 || inner->offsets != NULL || outer->offsets != NULL ||
+      outer->stride != 1 || (outer->n < inner->n ? inner->stride != rows :
+          inner->stride < 0) || MAX (inner->n, outer->n) < PT_COMBINE_TILE)
+    return 0;
+  return rows == 2 || rows == 3 || rows == 4 || rows == PT_COMBINE_WEAVE ?
+      rows : 0;
+}
+
 /* Whether the sum of the outer axes can be had first, for a whole line of x:
  * one that is not much longer than the line of y. */
 static void
@@ -249,8 +266,9 @@ combine_choose (PtCombinePlan *plan, PtOp *op)
     if (desc->block > 1)
       desc->axes[desc->n_axes++] = (PtCombineAxis) { desc->block, 1 };
     desc->block = 1;
+    plan->weave = combine_find_weave (desc);
     plan->across = combine_find_across (desc);
-    while (plan->across == 0 && desc->n_axes > 1 &&
+    while (plan->weave == 0 && plan->across == 0 && desc->n_axes > 1 &&
         pt_combine_inner (plan)->n < PT_COMBINE_FOLD / 4 &&
         combine_fold (plan));
   }

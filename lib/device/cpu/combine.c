@@ -161,6 +161,63 @@ combine_transpose (gconstpointer data, gint64 begin, gint64 end)
   }
 }
 
+/* y[i rows + r] = x[r step + i], or with @apart y[r step + i] = x[i rows + r] */
+PT_INLINE void
+combine_weave_rows (const gfloat *x, gfloat *y, gint64 step, gint64 n,
+    const gint64 rows, const gboolean apart)
+{
+#pragma omp simd
+  for (gint64 i = 0; i < n; i++)
+#pragma GCC unroll 8
+    for (gint64 r = 0; r < rows; r++)
+      if (apart)
+        y[r * step + i] = x[i * rows + r];
+      else
+        y[i * rows + r] = x[r * step + i];
+}
+
+PT_INLINE void
+combine_weave_some (const gfloat *x, gfloat *y, gint64 step, gint64 n,
+    guint rows, const gboolean apart)
+{
+  switch (rows) {
+    case 2:
+      combine_weave_rows (x, y, step, n, 2, apart);
+      break;
+    case 3:
+      combine_weave_rows (x, y, step, n, 3, apart);
+      break;
+    case 4:
+      combine_weave_rows (x, y, step, n, 4, apart);
+      break;
+    default:
+      combine_weave_rows (x, y, step, n, PT_COMBINE_WEAVE, apart);
+  }
+}
+
+/* Items are what the two innermost axes span. */
+static PT_CLONES void
+combine_weave (gconstpointer data, gint64 begin, gint64 end)
+{
+  const CombineJob *job = data;
+  const PtCombineDesc *desc = &job->plan->desc;
+  const PtCombineAxis *inner = pt_combine_inner (job->plan), *outer = inner - 1;
+  const guint rows = job->plan->weave;
+
+  for (gint64 i = begin; i < end; i++) {
+    const gint64 offset = combine_find_line (desc, i * outer->n);
+    gfloat *y = job->y + i * outer->n * inner->n;
+
+    if (offset < 0)
+      combine_fill (y, outer->n * inner->n, desc->fill);
+    else if (outer->n < inner->n)
+      combine_weave_some (job->x + offset, y, inner->n, inner->n, rows, TRUE);
+    else
+      combine_weave_some (job->x + offset, y, inner->stride, outer->n, rows,
+          FALSE);
+  }
+}
+
 /* -- sums -- */
 
 /* Some of what is added, up to TAPS. */
@@ -397,7 +454,11 @@ combine_run (PtOp *op, const PtOpArgs *args, GError **error)
   else if (plan->taps > 0)
     pt_cpu_for (op, lines * n, plan->desc.block * plan->taps,
         plan->extent > 0 ? combine_sum : combine_sum_apart, &job);
-  else if (plan->across > 0) {
+  else if (plan->weave > 0) {
+    const gint64 height = plan->desc.axes[plan->desc.n_axes - 2].n;
+
+    pt_cpu_for (op, lines / height, length * height, combine_weave, &job);
+  } else if (plan->across > 0) {
     const gint64 height = plan->desc.axes[plan->across - 1].n;
     const gint64 tiles = (height + PT_COMBINE_TILE - 1) / PT_COMBINE_TILE;
 

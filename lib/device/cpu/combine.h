@@ -7,11 +7,12 @@
 
 G_BEGIN_DECLS
 
-/* PT_OP_COMBINE has three kernels: copies of runs of elements; single elements
- * from here and there; and sums. */
+/* PT_OP_COMBINE has three kinds of kernels: copies of runs of elements; single
+ * elements from here and there; and sums. */
 
 #define PT_COMBINE_TAPS 16      /* that a sum takes at a time */
 #define PT_COMBINE_TILE 16      /* elements of a line of the cache */
+#define PT_COMBINE_WEAVE 8     /* rows that are woven, at most */
 #define PT_COMBINE_MAX_RUN 16384  /* a longer one is cut, for the threads */
 #define PT_COMBINE_MIN_RUN 16   /* shorter on the average: single elements */
 #define PT_COMBINE_FOLD 4096    /* single elements of a line, if it can be */
@@ -41,6 +42,7 @@ typedef struct
   gfloat *even_weights;
   GArray *runs;                 /* NULL: single elements or sums */
   guint across;                 /* an axis + 1: combine_find_across() */
+  guint weave;                  /* combine_find_weave() */
 } PtCombinePlan;
 
 static inline const PtCombineAxis *
