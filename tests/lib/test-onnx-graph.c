@@ -44,7 +44,8 @@ test_outputs (void)
   }
 }
 
-/* It is chosen while the model is read, and never later. */
+/* It is chosen while the model is read, and never later; layers of a network
+ * file can be. */
 static void
 test_choice (void)
 {
@@ -58,7 +59,7 @@ test_choice (void)
   g_assert_error (error, PT_ERROR, PT_ERROR_CONFIG);
   g_clear_error (&error);
   g_assert_null (pt_network_new_from_data ("[network]\nwidth=4\nheight=4\n"
-          "output=r\n[r]\ntype=relu\n", -1, "net.cfg", &error));
+          "input-shape=1;3;4;4\n[r]\ntype=relu\n", -1, "net.cfg", &error));
   g_assert_error (error, PT_ERROR, PT_ERROR_CONFIG);
   g_assert_nonnull (strstr (error->message, "net.cfg"));
 }
