@@ -48,27 +48,14 @@ describe_print_cost (GString *text, const Cost *cost)
   g_string_append_c (text, '\n');
 }
 
-static void
-describe_print_outputs (const PtNetwork *self, GString *text)
-{
-  gchar shape[PT_SHAPE_TEXT_SIZE];
-
-  g_string_append_printf (text, "\n%-33s %-20s shape\n", "output", "layer");
-  for (guint i = 0; i < self->n_outputs; i++) {
-    const PtLayer *layer = self->nodes[self->outputs[i].node].layer;
-
-    g_string_append_printf (text, "%-33s %-20s %s\n", self->outputs[i].name,
-        layer->name, pt_shape_print (&layer->output, shape));
-  }
-}
-
 /**
  * pt_network_describe:
  * @self: a network
  *
  * Returns: (transfer full): a table of the layers with inputs, shapes,
  *   parameters, the cost of a frame, and MB of weights, output, and of what is
- *   kept besides for the backward pass, and one of the outputs, as text
+ *   kept besides for the backward pass, and the outputs with their names, as
+ *   text
  */
 gchar *
 pt_network_describe (PtNetwork *self)
@@ -102,6 +89,12 @@ pt_network_describe (PtNetwork *self)
   }
   g_string_append_printf (text, row, "total", "", "", "");
   describe_print_cost (text, &total);
-  describe_print_outputs (self, text);
+  for (guint i = 0; i < self->n_outputs; i++) {
+    const PtLayer *layer = self->nodes[self->outputs[i].node].layer;
+
+    g_string_append_printf (text, row, "output", self->outputs[i].name,
+        layer->name, pt_shape_print (&layer->output, shape));
+    g_string_append_c (text, '\n');
+  }
   return g_string_free (text, FALSE);
 }
