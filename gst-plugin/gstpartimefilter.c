@@ -44,7 +44,7 @@
  * next frame.
  *
  * With target=teacher the output of the partimefilter upstream, on the frame
- * as GstPartimeMeta, is the label: its tensor, or its best class.
+ * as GstPartimeMeta, is the label: its first tensor, or its best class.
  *
  * ## Models that change
  *

@@ -7,6 +7,8 @@
 #include "engine/pipeline.h"
 #include "stream.h"
 
+#include <glib/gstdio.h>
+
 #define N_LEARNED 30
 #define N_FRAMES 36             /* the last ones only look */
 #define MAX_OUTPUTS 5
@@ -30,7 +32,7 @@
 static const gchar *const modes[] = { "off", "exact", "partime", "delayed" };
 
 /* All of the outputs, and networks that end with each of them. */
-static const gchar whole[] = HEAD "output=g;c;s;u;t\n" TAIL
+static const gchar whole_text[] = HEAD "output=g;c;s;u;t\n" TAIL
     A S B C D E U F G T;
 static const gchar *const ends[MAX_OUTPUTS] = {
   HEAD TAIL A B C D E F G, HEAD TAIL A B C, HEAD TAIL A S,
@@ -212,7 +214,7 @@ test_main (gconstpointer mode)
 {
   for (guint i = 0; i < G_N_ELEMENTS (cuts); i++) {
     g_auto (Run) alone = run (cuts[i].text, mode, cuts[i].cut);
-    g_auto (Run) all = run (whole, mode, cuts[i].whole_cut);
+    g_auto (Run) all = run (whole_text, mode, cuts[i].whole_cut);
 
     g_test_message ("cut %s", cuts[i].whole_cut);
     assert_same_weights (all.network, alone.network);
@@ -228,10 +230,10 @@ test_main (gconstpointer mode)
 static void
 test_others (gconstpointer mode)
 {
-  g_auto (Run) first = run (whole, mode, cuts[0].whole_cut);
+  g_auto (Run) first = run (whole_text, mode, cuts[0].whole_cut);
 
   for (guint i = 0; i < G_N_ELEMENTS (cuts); i++) {
-    g_auto (Run) all = run (whole, mode, cuts[i].whole_cut);
+    g_auto (Run) all = run (whole_text, mode, cuts[i].whole_cut);
     g_autoptr (PtNetwork) fresh = new_network (HEAD TAIL A S, mode, "1");
     g_autoptr (PtNetwork) learned = new_network (ends[0], mode, "1");
 
@@ -270,7 +272,7 @@ test_not_finite (void)
   static const gchar *const layers[] = { "t1", "g" };
 
   for (guint i = 0; i < G_N_ELEMENTS (layers); i++) {
-    g_autoptr (PtNetwork) network = new_network (whole, "off", "8,6");
+    g_autoptr (PtNetwork) network = new_network (whole_text, "off", "8,6");
     g_autofree gchar *name = g_strconcat (layers[i], ".bias", NULL);
     PtTensor *bias = pt_network_get_weight (network, name);
     g_autoptr (PtTensor) frame = stream_frame (0);
@@ -288,11 +290,48 @@ test_not_finite (void)
   }
 }
 
+/* Frames at once are some, save, another pipeline, resume, the rest. */
+static void
+test_resumed (gconstpointer mode)
+{
+  g_autofree gchar *folder = g_dir_make_tmp ("outputs-XXXXXX", NULL);
+  g_autofree gchar *path = g_build_filename (folder, "o.safetensors", NULL);
+
+  for (guint i = 1; i < G_N_ELEMENTS (cuts); i++) {
+    PtNetwork *networks[3];
+    PtPipeline *pipelines[3];
+    StreamSums whole = { 0 }, first = { 0 }, second = { .frames = 11 };
+    gboolean stream = FALSE;
+
+    for (guint j = 0; j < 3; j++) {
+      networks[j] = new_network (whole_text, mode, cuts[i].whole_cut);
+      pipelines[j] = stream_start (networks[j]);
+    }
+    stream_feed (pipelines[0], &whole, 0, 11);
+    whole.hash = 0;
+    stream_feed (pipelines[0], &whole, 11, N_LEARNED);
+    stream_feed (pipelines[1], &first, 0, 11);
+    g_assert_true (pt_pipeline_save (pipelines[1], path, NULL));
+    g_assert_true (pt_pipeline_resume (pipelines[2], path, &stream, NULL));
+    g_assert_true (stream);
+    stream_feed (pipelines[2], &second, 11, N_LEARNED);
+    g_assert_cmpuint (second.hash, ==, whole.hash);
+    for (guint j = 0; j < 3; j++)
+      pt_pipeline_unref (pipelines[j]);
+    g_assert_cmpuint (stream_hash_weights (networks[0]), ==,
+        stream_hash_weights (networks[2]));
+    for (guint j = 0; j < 3; j++)
+      pt_network_unref (networks[j]);
+  }
+  g_remove (path);
+  g_rmdir (folder);
+}
+
 /* A network with other outputs in the place of one that runs. */
 static void
 test_replaced (void)
 {
-  g_autoptr (PtNetwork) a = new_network (whole, "partime", "8,6");
+  g_autoptr (PtNetwork) a = new_network (whole_text, "partime", "8,6");
   g_autoptr (PtNetwork) b = new_network (ends[0], "partime", "3,4");
   g_autoptr (PtPipeline) old = stream_start (a);
   g_autoptr (PtPipeline) next = pt_pipeline_new (b, NULL);
@@ -314,7 +353,7 @@ test_replaced (void)
 static void
 test_names (void)
 {
-  g_autoptr (PtNetwork) network = new_network (whole, "off", "1");
+  g_autoptr (PtNetwork) network = new_network (whole_text, "off", "1");
   g_autoptr (GError) error = NULL;
   static const gchar *const sides[] = { "s1", "s2", "s", "u1", "u", "t1", "t" };
 
@@ -340,7 +379,7 @@ test_bad_names (void)
     {"g;c;s;u", "[t]"}, {"g;c;s;u;t;v", "v"}, {"g;c;s;u;t;g", "once"},
     {"", "[u]"}, {";g;c;s;u;t", "\"\""}, {";", "\"\""}, {"input", "input"},
   };
-  g_autoptr (PtNetwork) network = new_network (whole, "off", "1");
+  g_autoptr (PtNetwork) network = new_network (whole_text, "off", "1");
 
   for (guint i = 0; i < G_N_ELEMENTS (bad); i++) {
     g_autoptr (GError) error = NULL;
@@ -380,9 +419,13 @@ main (gint argc, gchar **argv)
         NULL);
     g_autofree gchar *others = g_strconcat ("/outputs/others/", modes[i],
         NULL);
+    g_autofree gchar *resumed = g_strconcat ("/outputs/resumed/", modes[i],
+        NULL);
 
     g_test_add_data_func (main_branch, modes[i], test_main);
     g_test_add_data_func (others, modes[i], test_others);
+    if (i > 0)
+      g_test_add_data_func (resumed, modes[i], test_resumed);
   }
   g_test_add_func ("/outputs/not-finite", test_not_finite);
   g_test_add_func ("/outputs/replaced", test_replaced);
