@@ -5,8 +5,8 @@
  * properties.c: settings; session.c: from open to close; model.c: a network and
  * its pipeline; update.c: another one in its place; instance.c: one for several
  * elements;
- * source.c: the source task and what it sends on; score.c: frames compared
- * with their results; queries.c: what pads answer; labels.c: what frames learn
+ * source.c: the source task and what it sends on; tensors.c: outputs as tensors;
+ * score.c: frames compared with their results; queries.c: what pads answer; labels.c: what frames learn
  * from; classes.c: classes found; cuda/filter.c: frames in CUDA memory;
  * stats.c: what is measured. */
 
@@ -32,6 +32,7 @@ typedef enum
 {
   GST_PARTIME_OUTPUT_FRAMES,
   GST_PARTIME_OUTPUT_NETWORK,
+  GST_PARTIME_OUTPUT_TENSORS,
 } GstPartimeOutput;
 
 typedef enum
@@ -87,7 +88,7 @@ typedef struct
   gboolean learns;
   GstPartimeDrawing *drawing;   /* NULL: nothing can be drawn */
   guint n_classes;              /* 0: the output is not classes */
-  GstStructure *tensor_info;
+  GPtrArray *tensor_infos;      /* of GstStructure, for each output */
   GstPartimeFormat *score_format;       /* [output] kind=error; source side */
   GstPartimeCudaPainter *painter;       /* of @painted, in CUDA memory; source
                                          * side */
@@ -329,9 +330,17 @@ GstFlowReturn gst_partime_source_queue (GstPartimeFilter *self,
 GstFlowReturn gst_partime_source_deliver (GstPartimeFilter *self,
     GstPartimeModel *model, GstBuffer *buffer, GstPartimeFormat *format,
     PtResult *result, guint64 number, guint64 result_number);
-GstCaps *gst_partime_source_make_caps (GstPartimeModel *model,
-    const GstVideoInfo *info);
+GstCaps *gst_partime_source_make_caps (GstPartimeFilter *self,
+    GstPartimeModel *model, const GstVideoInfo *info);
 void gst_partime_source_note_caps (GstPartimeFilter *self, GstEvent *event);
+
+/* tensors.c */
+gboolean gst_partime_tensors_check (GstPartimeFilter *self,
+    PtNetwork *network, GError **error);
+GstCaps *gst_partime_tensors_make_caps (PtNetwork *network,
+    const GstVideoInfo *info);
+GstBuffer *gst_partime_tensors_replace (GstPartimeModel *model,
+    PtResult *result, GstBuffer *frame);
 
 /* score.c */
 gboolean gst_partime_score_frame (GstPartimeFilter *self,

@@ -11,7 +11,11 @@
  *
  * What the network is, and what it learns, is in a network file. The result
  * travels on its frame as #GstCustomMeta "GstPartimeMeta", with the fields
- * frame, pts, age, loss, weights-version and tensors, and is drawn on it.
+ * frame, pts, age, loss, weights-version and tensors (one for each output of the
+ * network, the main one first), and is drawn on it. With
+ * #GstPartimeFilter:output=tensors the outputs themselves go on, as NNStreamer
+ * has them: other/tensors,format=static with a memory for each; where there is no
+ * result that is finite, they are zeros in a buffer marked as a gap.
  *
  * ## Labels
  *
@@ -40,7 +44,7 @@
  * next frame.
  *
  * With target=teacher the output of the partimefilter upstream, on the frame
- * as GstPartimeMeta, is the label: its tensor, or its best class.
+ * as GstPartimeMeta, is the label: its first tensor, or its best class.
  *
  * ## Models that change
  *
@@ -313,7 +317,7 @@ gst_partime_filter_forward (GstPartimeFilter *self, GstEvent *event)
 static gboolean
 filter_handle_caps (GstPartimeFilter *self, GstEvent *event)
 {
-  g_autoptr (GstCaps) picture = NULL;
+  g_autoptr (GstCaps) made = NULL;
   GstCaps *caps;
 
   gst_event_parse_caps (event, &caps);
@@ -321,10 +325,11 @@ filter_handle_caps (GstPartimeFilter *self, GstEvent *event)
     gst_event_unref (event);
     return FALSE;
   }
-  if (self->output == GST_PARTIME_OUTPUT_NETWORK) {
-    picture = gst_partime_source_make_caps (self->model, &self->format->info);
+  if (self->output != GST_PARTIME_OUTPUT_FRAMES) {
+    made = gst_partime_source_make_caps (self, self->model,
+        &self->format->info);
     gst_event_unref (event);
-    event = gst_event_new_caps (picture);
+    event = gst_event_new_caps (made);
   }
   return gst_partime_filter_forward (self, event);
 }

@@ -6,8 +6,8 @@
  * (guint64, frames between the result and the frame it is on), loss (gdouble,
  * only where one was computed), score (gdouble, only with [output]
  * kind=error), weights-version (guint64), tensors
- * (GstValueArray of GstSample: float32 row-major data, and an info structure
- * "tensor" with name and dims). */
+ * (GstValueArray of GstSample, one for each output, the main one first: float32
+ * row-major data, and an info structure "tensor" with name and dims). */
 
 #include "meta.h"
 
@@ -20,9 +20,9 @@ gst_partime_meta_register (void)
     gst_meta_register_custom (GST_PARTIME_META_NAME, tags, NULL, NULL, NULL);
 }
 
-/* What every tensor's sample says of itself: name, and <N, C, H, W>. */
-GstStructure *
-gst_partime_meta_new_info (const gchar *name, const PtShape *shape)
+/* What a tensor's sample says of itself: name, and <N, C, H, W>. */
+static GstStructure *
+meta_new_info (const gchar *name, const PtShape *shape)
 {
   GstStructure *info = gst_structure_new ("tensor", "name", G_TYPE_STRING,
       name, NULL);
@@ -39,29 +39,50 @@ gst_partime_meta_new_info (const gchar *name, const PtShape *shape)
   return info;
 }
 
-/* The memory of @result, not a copy of it; it lives as long as the sample. */
-static GstSample *
-meta_new_sample (PtResult *result, GstCaps *caps, const GstStructure *info)
+/* Returns: (transfer full): a GstStructure for each output of @network */
+GPtrArray *
+gst_partime_meta_new_infos (PtNetwork *network)
 {
-  gsize size = pt_tensor_get_n_elements (result->output) * sizeof (gfloat);
-  g_autoptr (GstBuffer) data =
-      gst_buffer_new_wrapped_full (GST_MEMORY_FLAG_READONLY,
-      pt_tensor_get_data (result->output), size, 0, size,
-      pt_result_ref (result), (GDestroyNotify) pt_result_unref);
+  GPtrArray *infos = g_ptr_array_new_with_free_func ((GDestroyNotify)
+      gst_structure_free);
 
+  for (guint i = 0; i < pt_network_get_n_outputs (network); i++)
+    g_ptr_array_add (infos, meta_new_info (pt_network_get_output_name (network,
+                i), pt_network_get_output_shape_at (network, i)));
+  return infos;
+}
+
+/* The memory of an output of @result, not a copy of it, which lives as long. */
+GstMemory *
+gst_partime_meta_new_memory (PtResult *result, guint index)
+{
+  PtTensor *output = result->outputs[index];
+  gsize size = pt_tensor_get_n_elements (output) * sizeof (gfloat);
+
+  return gst_memory_new_wrapped (GST_MEMORY_FLAG_READONLY,
+      pt_tensor_get_data (output), size, 0, size, pt_result_ref (result),
+      (GDestroyNotify) pt_result_unref);
+}
+
+static GstSample *
+meta_new_sample (PtResult *result, guint index, GstCaps *caps,
+    const GstStructure *info)
+{
+  g_autoptr (GstBuffer) data = gst_buffer_new ();
+
+  gst_buffer_append_memory (data, gst_partime_meta_new_memory (result, index));
   return gst_sample_new (data, caps, NULL, gst_structure_copy (info));
 }
 
 /* Puts @result on @buffer, which must be writable. */
 void
 gst_partime_meta_attach (GstBuffer *buffer, PtResult *result, guint64 frame,
-    guint64 age, GstClockTime pts, GstCaps *caps, const GstStructure *info)
+    guint64 age, GstClockTime pts, GstCaps *caps, const GPtrArray *infos)
 {
   GstCustomMeta *meta =
       gst_buffer_add_custom_meta (buffer, GST_PARTIME_META_NAME);
   GstStructure *fields = gst_custom_meta_get_structure (meta);
   GValue tensors = G_VALUE_INIT;
-  GValue sample = G_VALUE_INIT;
 
   gst_structure_set (fields, "frame", G_TYPE_UINT64, frame,
       "pts", G_TYPE_UINT64, pts, "age", G_TYPE_UINT64, age,
@@ -70,10 +91,15 @@ gst_partime_meta_attach (GstBuffer *buffer, PtResult *result, guint64 frame,
   if (result->loss == result->loss)
     gst_structure_set (fields, "loss", G_TYPE_DOUBLE, result->loss, NULL);
 
-  gst_value_array_init (&tensors, 1);
-  g_value_init (&sample, GST_TYPE_SAMPLE);
-  g_value_take_boxed (&sample, meta_new_sample (result, caps, info));
-  gst_value_array_append_and_take_value (&tensors, &sample);
+  gst_value_array_init (&tensors, infos->len);
+  for (guint i = 0; i < infos->len; i++) {
+    GValue sample = G_VALUE_INIT;
+
+    g_value_init (&sample, GST_TYPE_SAMPLE);
+    g_value_take_boxed (&sample, meta_new_sample (result, i, caps,
+            infos->pdata[i]));
+    gst_value_array_append_and_take_value (&tensors, &sample);
+  }
   gst_structure_take_value (fields, "tensors", &tensors);
 }
 

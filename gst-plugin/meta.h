@@ -14,8 +14,8 @@ void gst_partime_meta_register (void);
 void gst_partime_meta_set_score (GstBuffer *buffer, gdouble score);
 void gst_partime_meta_attach (GstBuffer *buffer, PtResult *result,
     guint64 frame, guint64 age, GstClockTime pts, GstCaps *caps,
-    const GstStructure *info);
-GstStructure *gst_partime_meta_new_info (const gchar *name,
-    const PtShape *shape);
+    const GPtrArray *infos);
+GPtrArray *gst_partime_meta_new_infos (PtNetwork *network);
+GstMemory *gst_partime_meta_new_memory (PtResult *result, guint index);
 
 G_END_DECLS

@@ -33,7 +33,7 @@ model_clear (gpointer data)
   g_clear_pointer (&self->drawing, gst_partime_drawing_free);
   g_clear_pointer (&self->score_format, gst_partime_format_unref);
   gst_partime_model_clear_painter (self);
-  gst_clear_structure (&self->tensor_info);
+  g_clear_pointer (&self->tensor_infos, g_ptr_array_unref);
   g_free (self->path);
   g_free (self->weights);
 }
@@ -130,7 +130,7 @@ model_make_drawing (GstPartimeModel *self, GstPartimeFilter *filter,
   if (!gst_partime_classes_count (self->network, &self->n_classes, error))
     return FALSE;
   if (!gst_partime_annotator_known (kind)) {
-    if (filter->output == GST_PARTIME_OUTPUT_FRAMES) {
+    if (filter->output != GST_PARTIME_OUTPUT_NETWORK) {
       GST_INFO_OBJECT (filter, "output of kind %s is not drawn", kind);
       return TRUE;
     }
@@ -144,6 +144,16 @@ model_make_drawing (GstPartimeModel *self, GstPartimeFilter *filter,
     return model_check_timing (self, filter, error);
   g_prefix_error (error, "%s: ", self->path);
   return FALSE;
+}
+
+/* What becomes of the network's outputs. */
+static gboolean
+model_make_output (GstPartimeModel *self, GstPartimeFilter *filter,
+    GError **error)
+{
+  self->tensor_infos = gst_partime_meta_new_infos (self->network);
+  return gst_partime_tensors_check (filter, self->network, error)
+      && model_make_drawing (self, filter, error);
 }
 
 static gboolean
@@ -179,11 +189,9 @@ gst_partime_model_new (GstPartimeFilter *self, GstPartimeFilter *decider,
   loaded = model_load (model, decider, &file, error);
   *culprit = loaded ? NULL : file == model->path ? path : weights;
   if (!loaded || !model_check_input (model, error)
-      || !model_make_drawing (model, self, error)
+      || !model_make_output (model, self, error)
       || !model_make_pipeline (model, self, error))
     return NULL;
-  model->tensor_info = gst_partime_meta_new_info ("output",
-      pt_network_get_output_shape (model->network));
   return g_steal_pointer (&model);
 }
 
@@ -197,10 +205,8 @@ gst_partime_model_new_shared (GstPartimeFilter *self, const gchar *path,
   model->path = g_strdup (path);
   model->network = pt_network_ref (network);
   model->pipeline = pt_pipeline_ref (pipeline);
-  if (!model_make_drawing (model, self, error))
+  if (!model_make_output (model, self, error))
     return NULL;
-  model->tensor_info = gst_partime_meta_new_info ("output",
-      pt_network_get_output_shape (network));
   return g_steal_pointer (&model);
 }
 

@@ -79,6 +79,8 @@ static const GEnumValue outputs[] = {
         "GstPartimeMeta and drawn on them", "frames"},
   {GST_PARTIME_OUTPUT_NETWORK, "The network's output as a picture, in place "
         "of the frame", "network"},
+  {GST_PARTIME_OUTPUT_TENSORS, "All outputs of the network as other/tensors, "
+        "in place of the frame", "tensors"},
   {0, NULL, NULL},
 };
 

@@ -32,7 +32,7 @@ queries_answer_allocation (GstPartimeFilter *self, GstQuery *query)
 {
   GstPartimeItem item = {.kind = GST_PARTIME_QUERY,.object = query };
 
-  if (self->output == GST_PARTIME_OUTPUT_NETWORK) {
+  if (self->output != GST_PARTIME_OUTPUT_FRAMES) {
     gst_query_add_allocation_meta (query, GST_VIDEO_META_API_TYPE, NULL);
     return TRUE;
   }
@@ -46,14 +46,18 @@ queries_answer_allocation (GstPartimeFilter *self, GstQuery *query)
 }
 
 /* Any frames, where the network's picture goes on, which is in the host's
- * memory: what the template has first. */
+ * memory, or tensors: what the template has first, or last. */
 static gboolean
-queries_answer_any_caps (GstPad *pad, GstQuery *query)
+queries_answer_any_caps (GstPad *pad, GstPartimeOutput output,
+    GstQuery *query)
 {
   GstCaps *caps = gst_pad_get_pad_template_caps (pad);
   GstCaps *filter;
 
-  if (GST_PAD_IS_SRC (pad))
+  if (GST_PAD_IS_SRC (pad) && output == GST_PARTIME_OUTPUT_TENSORS)
+    gst_caps_take (&caps, gst_caps_copy_nth (caps,
+            gst_caps_get_size (caps) - 1));
+  else if (GST_PAD_IS_SRC (pad))
     caps = gst_caps_truncate (caps);
   gst_query_parse_caps (query, &filter);
   if (filter) {
@@ -75,8 +79,8 @@ queries_answer_caps (GstPartimeFilter *self, GstPad *pad, GstQuery *query)
   GST_OBJECT_LOCK (self);
   output = self->settings.output;
   GST_OBJECT_UNLOCK (self);
-  if (output == GST_PARTIME_OUTPUT_NETWORK)
-    return queries_answer_any_caps (pad, query);
+  if (output != GST_PARTIME_OUTPUT_FRAMES)
+    return queries_answer_any_caps (pad, output, query);
   return gst_pad_proxy_query_caps (pad, query);
 }
 

@@ -137,10 +137,8 @@ source_set_par (GstVideoInfo *picture, const GstVideoInfo *info,
   }
 }
 
-/* Returns: (transfer full): the caps for frames of @info */
-GstCaps *
-gst_partime_source_make_caps (GstPartimeModel *model,
-    const GstVideoInfo *info)
+static GstCaps *
+source_make_picture_caps (GstPartimeModel *model, const GstVideoInfo *info)
 {
   const GstPartimeDrawing *drawing = model->drawing;
   gboolean grey = drawing->channels == 1
@@ -154,6 +152,16 @@ gst_partime_source_make_caps (GstPartimeModel *model,
   picture.fps_d = info->fps_d;
   source_set_par (&picture, info, model->network);
   return gst_video_info_to_caps (&picture);
+}
+
+/* Returns: (transfer full): the caps of what replaces frames of @info */
+GstCaps *
+gst_partime_source_make_caps (GstPartimeFilter *self, GstPartimeModel *model,
+    const GstVideoInfo *info)
+{
+  return self->output == GST_PARTIME_OUTPUT_TENSORS ?
+      gst_partime_tensors_make_caps (model->network, info) :
+      source_make_picture_caps (model, info);
 }
 
 /* Downstream's pool, or one of our own. */
@@ -298,6 +306,8 @@ gst_partime_source_deliver (GstPartimeFilter *self, GstPartimeModel *model,
     flow = GST_FLOW_ERROR;
   else if (self->output == GST_PARTIME_OUTPUT_NETWORK)
     flow = source_replace (self, model, result, &buffer);
+  else if (self->output == GST_PARTIME_OUTPUT_TENSORS)
+    buffer = gst_partime_tensors_replace (model, result, buffer);
   else if (valid) {
     buffer = gst_buffer_make_writable (buffer);
     if (!source_annotate (self, model, format, result, &buffer))
@@ -305,7 +315,7 @@ gst_partime_source_deliver (GstPartimeFilter *self, GstPartimeModel *model,
   }
   if (flow == GST_FLOW_OK && valid) {
     gst_partime_meta_attach (buffer, result, number, number - result_number,
-        GST_BUFFER_PTS (buffer), self->tensor_caps, model->tensor_info);
+        GST_BUFFER_PTS (buffer), self->tensor_caps, model->tensor_infos);
     if (!isnan (score))
       gst_partime_meta_set_score (buffer, score);
     gst_partime_classes_attach (self, model, buffer, &format->info, result);
@@ -381,7 +391,7 @@ source_keep_newest (GstPartimeFilter *self, GstPartimeModel *model,
     PtResult *result, guint64 number)
 {
   g_mutex_lock (&self->lock);
-  /* a picture of a model before may have another size */
+  /* what a model before gives may have another size */
   if (result->valid && (model == self->model
           || self->output == GST_PARTIME_OUTPUT_FRAMES)) {
     g_clear_pointer (&self->newest, pt_result_unref);

@@ -93,14 +93,14 @@ update_check_caps (GstPartimeFilter *self, GstPartimeModel *model,
   g_autofree gchar *text = NULL;
   GstVideoInfo info;
 
-  if (self->output != GST_PARTIME_OUTPUT_NETWORK || !now
+  if (self->output == GST_PARTIME_OUTPUT_FRAMES || !now
       || !gst_video_info_from_caps (&info, now))
     return TRUE;
-  picture = gst_partime_source_make_caps (model, &info);
+  picture = gst_partime_source_make_caps (self, model, &info);
   if (gst_pad_peer_query_accept_caps (self->srcpad, picture))
     return TRUE;
   text = gst_caps_to_string (picture);
-  g_set_error (error, PT_ERROR, PT_ERROR_SHAPE, "%s: its pictures (%s) are "
+  g_set_error (error, PT_ERROR, PT_ERROR_SHAPE, "%s: what it makes (%s) is "
       "not what comes after this element takes", model->path, text);
   return FALSE;
 }
@@ -380,10 +380,10 @@ change_prepare (Change *change, GstPartimeFilter *self, GError **error)
     if (!change->format)
       return FALSE;
   }
-  if (self->output != GST_PARTIME_OUTPUT_NETWORK)
+  if (self->output == GST_PARTIME_OUTPUT_FRAMES)
     return TRUE;
-  before = gst_partime_source_make_caps (self->model, info);
-  after = gst_partime_source_make_caps (change->model, info);
+  before = gst_partime_source_make_caps (self, self->model, info);
+  after = gst_partime_source_make_caps (self, change->model, info);
   if (!gst_caps_is_equal (before, after))
     change->caps = gst_event_new_caps (after);
   return TRUE;

@@ -104,6 +104,13 @@ def get_setting(path, key, missing):
     return missing
 
 
+def get_last_layer(path):
+    with open(path, encoding="utf-8") as file:
+        groups = [line.strip()[1:-1] for line in file if line[0] == "["]
+    return [group for group in groups if group not in (
+        "network", "learning", "pipeline", "output")][-1]
+
+
 def run_here(model, frames, out, *words):
     partime("learn", model, "-f", frames, "-O", out, "-s", "learning.mode=off",
             "-s", "pipeline.devices=cpu:0", "-s", "pipeline.stages=1", *words)
@@ -168,7 +175,7 @@ def check_networks(tap, python, folder):
                 if value not in (None, "1", "0") and key not in kept]
         tap.check(not lost and "mean=" in answer["doc"]
                   and answer["inputs"] == ["input"]
-                  and answer["outputs"] == ["output"],
+                  and answer["outputs"] == [get_last_layer(path)],
                   f"{name}: {len(kept)} settings, without {lost}; "
                   + answer["doc"][-60:])
 
@@ -182,6 +189,55 @@ type=conv2d
 filters=2
 kernel=3
 """
+
+
+BRANCHES = NETWORK.replace("[network]", "[network]\noutput=c;b;a") + """[b]
+type=global-avg-pool
+[c]
+type=conv2d
+filters=1
+kernel=1
+inputs=a
+"""
+
+
+def check_outputs(tap, python, folder):
+    """Several outputs: of the file, of the model read again, elsewhere."""
+    net = os.path.join(folder, "branches.cfg")
+    with open(net, "w", encoding="utf-8") as file:
+        file.write(BRANCHES)
+    rng = np.random.default_rng(5)
+    frames = rng.standard_normal((N_FRAMES, 1, 4, 4)).astype(np.float32)
+    base, said = export_branches(net, folder, frames)
+    tap.check([line.split() for line in said.splitlines()[-3:]] == [
+        ["output", name, name, shape] for name, shape in (
+            ("c", "1x1x2x2"), ("b", "1x2x1x1"), ("a", "1x2x2x2"))],
+        f"info of several outputs: {said.splitlines()[-3:]}")
+    first, again = (safetensors_io.load(f"{base}-{name}.safetensors")
+                    for name in ("out", "again"))
+    tap.check(first.keys() == again.keys() == {
+        "outputs", "outputs.a", "outputs.b", "losses"} and all(
+            np.abs(first[k] - again[k]).max() < 1e-6
+            for k in first if k != "losses"),
+        f"several outputs read again: {' '.join(again)}")
+    if python:
+        answer = run_elsewhere(python, [base + ".onnx"])[0]
+        judge(tap, answer, "several outputs")
+        tap.check(answer.get("outputs") == ["c", "b", "a"],
+                  f"they are called {answer.get('outputs')}")
+
+
+def export_branches(net, folder, frames):
+    base = os.path.join(folder, "branches")
+    safetensors_io.save(base + "-in.safetensors", {"frames": frames})
+    partime("export", net, base + ".onnx")
+    for model, name in (net, "out"), (base + ".onnx", "again"):
+        run_here(model, base + "-in.safetensors", f"{base}-{name}.safetensors")
+    here = safetensors_io.load(base + "-out.safetensors")
+    safetensors_io.save(base + ".safetensors", {
+        "frames": frames, "y": here["outputs"], "y.a": here["outputs.a"],
+        "y.b": here["outputs.b"]})
+    return base, partime("info", "--no-measure", base + ".onnx")
 
 
 def check_checkpoint(tap, folder):
@@ -303,6 +359,7 @@ def main():
             tap.skip("models in ONNX Runtime", reason)
         check_samples_again(tap, folder)
         check_networks(tap, python, folder)
+        check_outputs(tap, python, folder)
         net = check_checkpoint(tap, folder)
         check_info(tap, folder)
         check_mistakes(tap, folder, net)

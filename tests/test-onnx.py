@@ -83,6 +83,28 @@ class Elementwise(torch.nn.Module):
         return self.conv2(torch.sqrt(b + 0.5) - x)
 
 
+class Heads(torch.nn.Module):
+    """Outputs from within, also of what would be one layer without, and a
+    branch that only one of them needs."""
+
+    NAMES = "y", "normed", "branch", "plain", "active"
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = torch.nn.Conv2d(1, 4, 3, padding=1)
+        self.bn = torch.nn.BatchNorm2d(4)
+        self.conv2 = torch.nn.Conv2d(4, 4, 3, padding=1)
+        self.conv3 = torch.nn.Conv2d(4, 1, 1)
+        self.head = torch.nn.Linear(4, 3)
+
+    def forward(self, x):
+        a = self.bn(self.conv1(x))
+        b = self.conv2(torch.relu(a))
+        c = b * torch.sigmoid(b)
+        head = self.head(c.mean((2, 3)))
+        return self.conv3(c), a, torch.softmax(head, 1), b, c
+
+
 def find_data():
     """The folder of ONNX's tests."""
     return debian.find("libonnx-testdata", "libonnx-testdata/data")
@@ -122,33 +144,36 @@ def check_damaged(tap, program, data):
               (done.stdout.splitlines() or [""])[-1])
 
 
-def make_model(folder, name, kind=Net, **options):
+def make_model(folder, name, kind=Net, names=("y",), **options):
     torch.manual_seed(3)
     net = kind().eval()
-    if kind is Net:
+    if kind in (Net, Heads):
         net.bn.running_mean.uniform_(-0.5, 0.5)
         net.bn.running_var.uniform_(0.5, 2)
     path = os.path.join(folder, name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(net, torch.zeros(1, 1, *SIZE), path,
-                          input_names=["x"], output_names=["y"],
+                          input_names=["x"], output_names=list(names),
                           opset_version=13,
                           training=torch.onnx.TrainingMode.PRESERVE, **options)
     return net, path
 
 
 def learn_in_torch(net, frames, targets):
+    """All outputs; the first learns."""
     outputs = []
     optimizer = torch.optim.SGD(net.parameters(), lr=0.05)
     for x, target in zip(frames, targets):
-        y = net(torch.from_numpy(x[None]))
-        outputs.append(y.detach().numpy()[0].copy())
-        loss = torch.nn.functional.mse_loss(y, torch.from_numpy(target[None]))
+        ys = net(torch.from_numpy(x[None]))
+        ys = ys if isinstance(ys, tuple) else (ys,)
+        outputs.append([y.detach().numpy()[0].copy() for y in ys])
+        loss = torch.nn.functional.mse_loss(ys[0],
+                                            torch.from_numpy(target[None]))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return np.stack(outputs)
+    return [np.stack(of_one) for of_one in zip(*outputs)]
 
 
 def run(cli, folder, model, *words):
@@ -157,13 +182,17 @@ def run(cli, folder, model, *words):
         [cli, "learn", model, "-f", folder + "/frames.safetensors", "-O", out,
          "-s", "pipeline.devices=cpu:0", *words],
         capture_output=True, text=True, check=False, timeout=60)
-    outputs = safetensors_io.load(out)["outputs"] if done.returncode == 0 \
-        else None
+    outputs = safetensors_io.load(out) if done.returncode == 0 else {}
     return outputs, done.stderr.strip().replace(folder, "")
 
 
-def distance(found, expected):
-    return np.inf if found is None else np.abs(found - expected).max()
+def distance(found, expected, names):
+    """The largest of all outputs."""
+    found = [found.get("outputs." + name if i else "outputs")
+             for i, name in enumerate(names)]
+    if len(expected) != len(names) or any(y is None for y in found):
+        return np.inf
+    return max(np.abs(a - b).max() for a, b in zip(found, expected))
 
 
 def check_learning(tap, cli, folder, kind):
@@ -172,12 +201,15 @@ def check_learning(tap, cli, folder, kind):
     targets = rng.standard_normal((FRAMES, 1, *SIZE)).astype(np.float32)
     safetensors_io.save(folder + "/frames.safetensors", {"frames": frames})
     safetensors_io.save(folder + "/targets.safetensors", {"frames": targets})
-    net, model = make_model(folder, kind.__name__ + ".onnx", kind)
+    names = getattr(kind, "NAMES", ("y",))
+    net, model = make_model(folder, kind.__name__ + ".onnx", kind, names)
     with torch.no_grad():
-        expected = net(torch.from_numpy(frames)).numpy()
+        expected = net(torch.from_numpy(frames))
+    expected = [y.numpy() for y in (
+        expected if isinstance(expected, tuple) else (expected,))]
     for stages in "1", "2":
         found, said = run(cli, folder, model, "-s", f"pipeline.stages={stages}")
-        error = distance(found, expected)
+        error = distance(found, expected, names)
         tap.check(error < 1e-4, f"{kind.__name__}: inference in {stages} "
                   f"stages: off by {error:.1e} {said}")
     with open(model + ".cfg", "w", encoding="utf-8") as file:
@@ -187,7 +219,7 @@ def check_learning(tap, cli, folder, kind):
     for stages in "1", "2":
         found, said = run(cli, folder, model, "-s", f"pipeline.stages={stages}",
                           "-t", folder + "/targets.safetensors")
-        error = distance(found, expected)
+        error = distance(found, expected, names)
         tap.check(error < 1e-4, f"{kind.__name__}: learning in {stages} "
                   f"stages: off by {error:.1e} {said}")
 
@@ -219,6 +251,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         check_learning(tap, cli, folder, Net)
         check_learning(tap, cli, folder, Elementwise)
+        check_learning(tap, cli, folder, Heads)
         check_open_sizes(tap, cli, folder)
     tap.end()
 

@@ -72,6 +72,10 @@ filter_add_template (GstElementClass *klass, const gchar *name,
   g_autoptr (GstCaps) caps = gst_partime_cuda_add_caps (gst_caps_from_string
       (GST_VIDEO_CAPS_MAKE (GST_VIDEO_FORMATS_ALL)));
 
+  if (direction == GST_PAD_SRC)
+    gst_caps_append (caps, gst_caps_from_string ("other/tensors, "
+            "format = static, num_tensors = [ 1, 16 ], framerate = "
+            GST_VIDEO_FPS_RANGE));
   gst_element_class_add_pad_template (klass, gst_pad_template_new (name,
           direction, GST_PAD_ALWAYS, caps));
 }

@@ -39,7 +39,9 @@ typedef struct
 /* What comes out of it, one for each frame. */
 typedef struct
 {
-  PtTensor *outputs, *losses;
+  guint n_outputs;
+  PtTensor **outputs;           /* each of all frames along the first axis */
+  PtTensor *losses;
   PtTensor *measures[PT_MAX_MEASURES];
   PtPipelineStats stats;        /* at the end */
 } LearnRecord;
@@ -47,7 +49,9 @@ typedef struct
 static void
 learn_record_clear (LearnRecord *self)
 {
-  g_clear_pointer (&self->outputs, pt_tensor_unref);
+  for (guint i = 0; i < self->n_outputs; i++)
+    g_clear_pointer (&self->outputs[i], pt_tensor_unref);
+  g_free (self->outputs);
   g_clear_pointer (&self->losses, pt_tensor_unref);
   for (guint i = 0; i < PT_MAX_MEASURES; i++)
     g_clear_pointer (&self->measures[i], pt_tensor_unref);
@@ -59,12 +63,18 @@ static gboolean
 learn_record_init (LearnRecord *self, PtNetwork *network, gint64 n,
     GError **error)
 {
-  PtShape shape = *pt_network_get_output_shape (network);
+  self->n_outputs = pt_network_get_n_outputs (network);
+  self->outputs = g_new0 (PtTensor *, self->n_outputs);
+  for (guint i = 0; i < self->n_outputs; i++) {
+    PtShape shape = *pt_network_get_output_shape_at (network, i);
 
-  shape.dims[0] = n;
-  self->outputs = pt_tensor_new_shaped (PT_F32, &shape, error);
+    shape.dims[0] *= n;
+    self->outputs[i] = pt_tensor_new_shaped (PT_F32, &shape, error);
+    if (self->outputs[i] == NULL)
+      return FALSE;
+  }
   self->losses = pt_tensor_new (PT_F32, &n, 1, error);
-  if (self->outputs == NULL || self->losses == NULL)
+  if (self->losses == NULL)
     return FALSE;
   for (guint i = 0; i < PT_MAX_MEASURES; i++) {
     self->measures[i] = pt_tensor_new (PT_F32, &n, 1, error);
@@ -77,10 +87,12 @@ learn_record_init (LearnRecord *self, PtNetwork *network, gint64 n,
 static void
 learn_record_add (LearnRecord *self, gint64 t, const PtResult *result)
 {
-  gsize size = self->outputs->size / self->losses->shape.dims[0];
+  for (guint i = 0; i < self->n_outputs; i++) {
+    const gsize size = self->outputs[i]->size / self->losses->shape.dims[0];
 
-  memcpy ((guint8 *) self->outputs->data + t * size,
-      pt_tensor_get_data (result->output), size);
+    memcpy ((guint8 *) self->outputs[i]->data + t * size,
+        pt_tensor_get_data (result->outputs[i]), size);
+  }
   ((gfloat *) self->losses->data)[t] = result->loss;
   for (guint i = 0; i < PT_MAX_MEASURES; i++)
     ((gfloat *) self->measures[i]->data)[t] = result->measures[i];
@@ -259,13 +271,20 @@ learn_report (const LearnRecord *record)
   }
 }
 
+/* The main output is "outputs", another "outputs.NAME". */
 static gboolean
 learn_write_outputs (const gchar *path, const LearnRecord *record,
-    GError **error)
+    PtNetwork *network, GError **error)
 {
   g_autoptr (PtTensorFile) file = pt_tensor_file_new ();
 
-  pt_tensor_file_add (file, "outputs", record->outputs);
+  pt_tensor_file_add (file, "outputs", record->outputs[0]);
+  for (guint i = 1; i < record->n_outputs; i++) {
+    g_autofree gchar *name = g_strconcat ("outputs.",
+        pt_network_get_output_name (network, i), NULL);
+
+    pt_tensor_file_add (file, name, record->outputs[i]);
+  }
   pt_tensor_file_add (file, "losses", record->losses);
   for (guint i = 1; i < record->stats.n_measures; i++) {
     g_autofree gchar *name = g_strconcat ("measures.",
@@ -281,7 +300,7 @@ learn_run (const LearnOptions *options, PtNetwork *network, GError **error)
 {
   g_autoptr (PtTensor) frames = NULL, targets = NULL;
   g_autoptr (PtPipeline) pipeline = NULL;
-  g_auto (LearnRecord) record = { NULL };
+  g_auto (LearnRecord) record = { 0 };
   LearnStream stream = { NULL };
   gboolean done;
 
@@ -310,7 +329,7 @@ learn_run (const LearnOptions *options, PtNetwork *network, GError **error)
   return (options->out == NULL ||
       pt_network_save_weights (network, options->out, error)) &&
       (options->outputs == NULL ||
-      learn_write_outputs (options->outputs, &record, error));
+      learn_write_outputs (options->outputs, &record, network, error));
 }
 
 gboolean
@@ -329,7 +348,8 @@ cli_learn (gint argc, gchar **argv, GError **error)
     {"out", 'o', 0, G_OPTION_ARG_FILENAME, &options.out,
         "where the weights go at the end", "FILE.safetensors"},
     {"outputs", 'O', 0, G_OPTION_ARG_FILENAME, &options.outputs,
-        "where outputs, losses and measures of all frames go", "FILE.safetensors"},
+        "where outputs, losses and measures of all frames go: outputs, and "
+        "outputs.NAME of those beside the main one", "FILE.safetensors"},
     {NULL}
   };
   g_autoptr (PtNetwork) network = NULL;

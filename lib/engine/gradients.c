@@ -26,12 +26,12 @@ gradients_classify (PtGradients *self)
 
     g->block = GRADIENTS_NO_BLOCK;
     if (!wire->wants_gradient || wire->producer > stage
-        || wire->last_reader < stage)
+        || wire->last_back < stage)
       continue;
     g->touched = TRUE;
     g->outgoing = wire->producer < stage;
-    g->from_token = wire->last_reader > stage;
-    g->adds = g->from_token && pt_wiring_reads (wiring, i, stage);
+    g->from_token = wire->last_back > stage;
+    g->adds = g->from_token && pt_wiring_goes_back (wiring, i, stage);
   }
 }
 
@@ -58,6 +58,8 @@ gradients_plan_blocks (PtGradients *self)
     const PtNode *node = &self->wiring->network->nodes[span->first + k];
     PtGradient *g = &self->wires[out];
 
+    if (!g->touched)
+      continue;
     if (gradients_needs_own (g) && g->block == GRADIENTS_NO_BLOCK)
       g->block = pt_reuse_ask (blocks, gradients_get_bytes (self, out));
     for (guint j = 0; j < node->layer->n_inputs; j++) {
@@ -106,6 +108,8 @@ gradients_plan_sums (PtGradients *self, PtWorkspace *workspace, GError **error)
   for (guint k = span->n; k-- > 0;) {
     const PtNode *node = &self->wiring->network->nodes[span->first + k];
 
+    if (!self->wires[1 + span->first + k].touched)
+      continue;
     for (guint j = 0; j < node->layer->n_inputs; j++) {
       guint in = PT_WIRE_OF_INPUT (node->inputs[j]);
       PtGradient *g = &self->wires[in];

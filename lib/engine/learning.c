@@ -167,7 +167,8 @@ learning_parse_scales (PtLearning *self, PtNetwork *network, GError **error)
 
   self->scales = g_new0 (gdouble, network->n_nodes);
   for (guint k = 0; k < network->n_nodes; k++)
-    self->scales[k] = network->nodes[k].layer->lr_scale;
+    self->scales[k] = network->nodes[k].is_side ? 0 :
+        network->nodes[k].layer->lr_scale;
   for (guint i = 0; patterns[i] != NULL; i++)
     if (*g_strstrip (patterns[i]) != '\0'
         && !learning_freeze (self, network, patterns[i], error))
@@ -177,8 +178,9 @@ learning_parse_scales (PtLearning *self, PtNetwork *network, GError **error)
       return TRUE;
   g_set_error (error, PT_ERROR, PT_ERROR_CONFIG,
       "%s: group [learning], key freeze: found '%s', which with lr_scale=0 "
-      "leaves no layer with weights to learn, expected some, or mode=off",
-      network->origin, network->settings.freeze);
+      "leaves no layer with weights to learn that output [%s] needs, expected "
+      "some, or mode=off", network->origin, network->settings.freeze,
+      network->outputs[0].name);
   return FALSE;
 }
 

@@ -313,8 +313,8 @@ pipeline_prepare (PtPipeline *self, GError **error)
   self->rate = isnan (self->asked_rate) ? self->learning.rate :
       self->asked_rate;
   g_mutex_unlock (&self->settings_lock);
-  self->results = pt_result_pool_new (pt_network_get_output_shape
-      (self->network), self->n_stages + PIPELINE_RESULTS + 2, error);
+  self->results = pt_result_pool_new (self->network,
+      self->n_stages + PIPELINE_RESULTS + 2, error);
   if (self->results == NULL)
     return FALSE;
   if (!pipeline_make_replay (self, error))

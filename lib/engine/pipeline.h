@@ -113,7 +113,7 @@ void pt_stream_deliver (const PtMessage *message);
 void pt_stream_fail_all (PtPipeline *self);
 void pt_stream_clear_all (PtPipeline *self);
 gboolean pt_pipeline_result (gpointer data, const PtMessage *message,
-    PtTensor *output, gboolean valid, gdouble loss, guint64 version,
+    PtTensor *const *outputs, gboolean valid, gdouble loss, guint64 version,
     GError **error);
 
 PtMarker *pt_marker_new (PtPipeline *pipeline, PtMarkerFunc run,

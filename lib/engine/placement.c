@@ -256,7 +256,7 @@ placement_get_crossing_bytes (PtNetwork *network, guint first)
   gsize bytes = 0;
 
   for (guint k = 0; k < first; k++) {
-    gboolean read = FALSE;
+    gboolean read = pt_network_is_output (network, k);
 
     for (guint l = first; l < network->n_nodes && !read; l++)
       for (guint j = 0; j < network->nodes[l].layer->n_inputs; j++)

@@ -16,7 +16,9 @@ struct _PooledResult
 struct _PtResultPool
 {
   gatomicrefcount refs;
-  PtShape output;
+  guint n_outputs;
+  PtShape *shapes;              /* of the outputs */
+  gchar **names;
   GMutex lock;
   PooledResult *idle;
 };
@@ -26,7 +28,9 @@ G_DEFINE_BOXED_TYPE (PtResult, pt_result, pt_result_ref, pt_result_unref)
 static void
 result_free (PooledResult *self)
 {
-  g_clear_pointer (&self->result.output, pt_tensor_unref);
+  for (guint i = 0; i < self->result.n_outputs; i++)
+    g_clear_pointer (&self->result.outputs[i], pt_tensor_unref);
+  g_free (self->result.outputs);
   g_free (self);
 }
 
@@ -42,31 +46,46 @@ pt_result_pool_unref (PtResultPool *self)
     result_free (result);
   }
   g_mutex_clear (&self->lock);
+  g_strfreev (self->names);
+  g_free (self->shapes);
   g_free (self);
 }
 
 static PooledResult *
 result_new (PtResultPool *pool, GError **error)
 {
-  PtTensor *output = pt_tensor_new_shaped (PT_F32, &pool->output, error);
-  PooledResult *self;
+  PooledResult *self = g_new0 (PooledResult, 1);
 
-  if (output == NULL)
-    return NULL;
-  self = g_new0 (PooledResult, 1);
-  self->result.output = output;
+  self->result.n_outputs = pool->n_outputs;
+  self->result.outputs = g_new0 (PtTensor *, pool->n_outputs);
+  self->result.output_names = (const gchar *const *) pool->names;
+  for (guint i = 0; i < pool->n_outputs; i++) {
+    self->result.outputs[i] = pt_tensor_new_shaped (PT_F32, &pool->shapes[i],
+        error);
+    if (self->result.outputs[i] == NULL) {
+      result_free (self);
+      return NULL;
+    }
+  }
+  self->result.output = self->result.outputs[0];
   return self;
 }
 
-/* A pool that already has @n results. */
+/* A pool that already has @n results of @network. */
 PtResultPool *
-pt_result_pool_new (const PtShape *output, guint n, GError **error)
+pt_result_pool_new (PtNetwork *network, guint n, GError **error)
 {
   PtResultPool *self = g_new0 (PtResultPool, 1);
 
   g_atomic_ref_count_init (&self->refs);
   g_mutex_init (&self->lock);
-  self->output = *output;
+  self->n_outputs = network->n_outputs;
+  self->shapes = g_new (PtShape, network->n_outputs);
+  self->names = g_new0 (gchar *, network->n_outputs + 1);
+  for (guint i = 0; i < network->n_outputs; i++) {
+    self->shapes[i] = *pt_network_get_output_shape_at (network, i);
+    self->names[i] = g_strdup (network->outputs[i].name);
+  }
   for (guint i = 0; i < n; i++) {
     PooledResult *result = result_new (self, error);
 
@@ -80,7 +99,7 @@ pt_result_pool_new (const PtShape *output, guint n, GError **error)
   return self;
 }
 
-/* A result with one reference, its output of unknown content. Thread-safe. */
+/* A result with one reference, its outputs of unknown content. Thread-safe. */
 PtResult *
 pt_result_pool_get (PtResultPool *self, GError **error)
 {

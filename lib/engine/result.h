@@ -3,7 +3,7 @@
 
 #pragma once
 
-#include "core/tensor.h"
+#include "network/network.h"
 #include "partime/pipeline.h"
 
 G_BEGIN_DECLS
@@ -13,7 +13,7 @@ G_BEGIN_DECLS
  * largest number that was ever out at once. */
 typedef struct _PtResultPool PtResultPool;
 
-PtResultPool *pt_result_pool_new (const PtShape *output, guint n,
+PtResultPool *pt_result_pool_new (PtNetwork *network, guint n,
     GError **error);
 void pt_result_pool_unref (PtResultPool *self);
 PtResult *pt_result_pool_get (PtResultPool *self, GError **error);

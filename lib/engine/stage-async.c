@@ -320,17 +320,29 @@ async_begin (PtStage *self, const PtMessage *message, GError **error)
 }
 
 static gboolean
+async_record_copies (PtStage *self, guint64 sequence, GError **error)
+{
+  for (guint i = 0; i < self->wiring->network->n_outputs; i++) {
+    const PtTensor *output = pt_stage_get_output (self, i, sequence);
+
+    if (!async_copy (self, self->outputs[i]->data, output->data, output->size,
+            error))
+      return FALSE;
+  }
+  return TRUE;
+}
+
+static gboolean
 async_record_output (PtStage *self, const PtMessage *message, GError **error)
 {
   PtStageAsync *async = self->async;
-  PtTensor *output = pt_stage_get_output (self, message->sequence);
+  PtTensor *output = pt_stage_get_output (self, 0, message->sequence);
   AsyncReport *report = async_get_report (self,
       async_get_phase (self, message->sequence));
 
   if (!pt_op_run (self->check, &(PtOpArgs) { .x = output,
           .y = async->valid }, error)
-      || !async_copy (self, self->output_host->data, output->data,
-          output->size, error)
+      || !async_record_copies (self, message->sequence, error)
       || !async_copy (self, &report->valid, async->valid->data, 4, error))
     return FALSE;
   if (!message->has_target || self->learning->mode == PT_MODE_OFF)
@@ -495,7 +507,7 @@ async_finish (PtStage *self, const PtMessage *message, GError **error)
     loss = report->loss;
   if (learns)
     pt_stage_judge (self, message, report->valid, loss, &token);
-  return self->hooks.result (self->hooks.data, message, self->output_host,
+  return self->hooks.result (self->hooks.data, message, self->outputs,
       report->valid, loss, self->arena.updates, error)
       && (!learns || async_learn (self, message, &token, error));
 }

@@ -124,21 +124,35 @@ plan_saved (PtStage *self, GError **error)
   return TRUE;
 }
 
-/* The last stage looks at the output and compares it with the target. */
+/* Where the host reads outputs, if it cannot where they are. */
+static gboolean
+plan_copies (PtStage *self, GError **error)
+{
+  PtNetwork *network = self->wiring->network;
+
+  self->outputs = g_new0 (PtTensor *, network->n_outputs);
+  self->copies_outputs = !self->span->device->backend->host_memory;
+  for (guint i = 0; self->copies_outputs && i < network->n_outputs; i++)
+    if (!(self->outputs[i] = pt_device_host_tensor_new (self->span->device,
+                PT_F32, pt_network_get_output_shape_at (network, i), error)))
+      return FALSE;
+  return TRUE;
+}
+
+/* The last stage looks at the main output and compares it with the target. */
 static gboolean
 plan_output (PtStage *self, GError **error)
 {
   const PtWiring *wiring = self->wiring;
-  const PtShape *output = &wiring->wires[pt_wiring_get_output (wiring)].shape;
+  const PtShape *output =
+      &wiring->wires[pt_wiring_get_output (wiring, 0)].shape;
   PtOpDesc check = { .type = PT_OP_CHECK_FINITE, .x = *output };
   PtShape one = PT_SHAPE (1);
 
   self->check = pt_op_new (&self->workspace, &check, error);
   if (self->check == NULL)
     return FALSE;
-  if (!self->span->device->backend->host_memory && !(self->output_host =
-          pt_device_host_tensor_new (self->span->device, PT_F32, output,
-              error)))
+  if (!plan_copies (self, error))
     return FALSE;
   if (self->learning->mode == PT_MODE_OFF)
     return TRUE;
@@ -220,7 +234,10 @@ pt_stage_clear_plan (PtStage *self)
   g_clear_pointer (&self->check, pt_op_free);
   g_clear_pointer (&self->loss_value, pt_tensor_unref);
   g_clear_pointer (&self->loss_host, pt_tensor_unref);
-  g_clear_pointer (&self->output_host, pt_tensor_unref);
+  for (guint i = 0; self->outputs != NULL && self->copies_outputs
+      && i < self->wiring->network->n_outputs; i++)
+    g_clear_pointer (&self->outputs[i], pt_tensor_unref);
+  g_clear_pointer (&self->outputs, g_free);
   pt_gradients_clear (&self->gradients);
   pt_arena_clear (&self->arena);
   for (guint k = 0; self->plans != NULL && k < self->span->n; k++)

@@ -150,7 +150,8 @@ pt_stage_forward (PtStage *self, const PtMessage *message, const PtLive *seeds,
     const PtLayer *layer = pt_stage_get_layer (self, k);
     PtTensor **w = pt_arena_get_w (&self->arena, 0, k);
     PtTensor **half = pt_arena_get_half (&self->arena, 0, k);
-    PtLayerArgs args = { .learning = message->learn };
+    PtLayerArgs args = { .learning = message->learn
+          && !self->wiring->network->nodes[self->span->first + k].is_side };
     gint64 start = stage_start_layer (self, self->layer_forward);
 
     if (pt_fold_is_absorbed (self->folds, k))
@@ -352,15 +353,16 @@ stage_learn (PtStage *self, const PtMessage *message, const PtMessage *token,
   return !token->keep || pt_arena_copy_aside (&self->arena, error);
 }
 
+/* Of the last stage, where its device can use it. */
 PtTensor *
-pt_stage_get_output (const PtStage *self, guint64 sequence)
+pt_stage_get_output (const PtStage *self, guint index, guint64 sequence)
 {
-  return pt_wire_get (&self->wiring->wires[pt_wiring_get_output
-          (self->wiring)], sequence);
+  return pt_wire_get_at (&self->wiring->wires[pt_wiring_get_output
+          (self->wiring, index)], self->index, sequence);
 }
 
 /* The loss of the frame, into loss_value, and its gradient with respect to the
- * output. */
+ * main output. */
 gboolean
 pt_stage_compare (PtStage *self, guint64 sequence, GError **error)
 {
@@ -368,11 +370,11 @@ pt_stage_compare (PtStage *self, guint64 sequence, GError **error)
   const PtWire *target = &wiring->wires[pt_wiring_get_target (wiring)];
 
   return pt_op_run (self->loss, &(PtOpArgs) {
-        .x = pt_stage_get_output (self, sequence),
+        .x = pt_stage_get_output (self, 0, sequence),
         .target = pt_wire_get_at (target, self->index, sequence),
         .loss = self->loss_value,
         .dx = pt_gradients_get (&self->gradients,
-            pt_wiring_get_output (wiring), sequence) }, error);
+            pt_wiring_get_output (wiring, 0), sequence) }, error);
 }
 
 static gboolean
@@ -428,13 +430,29 @@ pt_stage_judge (PtStage *self, const PtMessage *message, gboolean valid,
     self->was_valid = valid;
 }
 
+/* The outputs of the frame, where the host can read them. */
+static gboolean
+stage_fetch_outputs (PtStage *self, guint64 sequence, GError **error)
+{
+  for (guint i = 0; i < self->wiring->network->n_outputs; i++) {
+    PtTensor *output = pt_stage_get_output (self, i, sequence);
+
+    if (!self->copies_outputs)
+      self->outputs[i] = output;
+    else if (!pt_device_transfer (NULL, self->outputs[i], self->span->device,
+            output, error))
+      return FALSE;
+  }
+  return TRUE;
+}
+
 /* The last stage: looks at the output, sends the result out, and finds the
  * token that it would have got from a stage after it. */
 static gboolean
 stage_finish (PtStage *self, const PtMessage *message, PtMessage *token,
     GError **error)
 {
-  PtTensor *output = pt_stage_get_output (self, message->sequence);
+  PtTensor *output = pt_stage_get_output (self, 0, message->sequence);
   gboolean learns = self->learning->mode != PT_MODE_OFF;
   gboolean valid = TRUE;
   gdouble loss = NAN;
@@ -447,12 +465,9 @@ stage_finish (PtStage *self, const PtMessage *message, PtMessage *token,
     return FALSE;
   if (learns)
     pt_stage_judge (self, message, valid, loss, token);
-  if (self->output_host != NULL && !pt_device_transfer (NULL,
-          self->output_host, self->span->device, output, error))
-    return FALSE;
-  return self->hooks.result (self->hooks.data, message,
-      self->output_host != NULL ? self->output_host : output, valid, loss,
-      self->arena.updates, error);
+  return stage_fetch_outputs (self, message->sequence, error)
+      && self->hooks.result (self->hooks.data, message, self->outputs, valid,
+      loss, self->arena.updates, error);
 }
 
 gboolean

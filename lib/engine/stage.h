@@ -45,10 +45,11 @@ struct _PtMarker
 
 typedef struct
 {
-  /* On the last stage's thread, the first two. @output is lent, in the host's
-   * memory; @loss is NaN if there is none. */
+  /* On the last stage's thread, the first two. @outputs are lent, in the host's
+   * memory, the main one first; @valid is about that one; @loss is NaN if there
+   * is none. */
   gboolean (*result) (gpointer data, const PtMessage *message,
-      PtTensor *output, gboolean valid, gdouble loss, guint64 version,
+      PtTensor *const *outputs, gboolean valid, gdouble loss, guint64 version,
       GError **error);
   /* The last stage is through with a frame, backward pass and all. */
   void (*finished) (gpointer data);
@@ -98,9 +99,11 @@ struct _PtStage
   guint n_saved_slots;
   gsize memory;
   PtOp *loss;                   /* last stage, as the next three */
-  PtOp *check;                  /* of the output */
+  PtOp *check;                  /* of the main output */
   PtTensor *loss_value, *loss_host;
-  PtTensor *output_host;        /* NULL: the host can read the output */
+  PtTensor **outputs;           /* of the frame at hand, where the host can read
+                                 * them */
+  gboolean copies_outputs;      /* so they are the stage's own */
 
   PtStageAsync *async;          /* NULL: each step is done when it returns */
 
@@ -132,7 +135,8 @@ gboolean pt_stage_forward (PtStage *self, const PtMessage *message,
     const PtLive *seeds, GError **error);
 guint64 pt_stage_get_seed (const PtStage *self, guint k,
     const PtMessage *message);
-PtTensor *pt_stage_get_output (const PtStage *self, guint64 sequence);
+PtTensor *pt_stage_get_output (const PtStage *self, guint index,
+    guint64 sequence);
 gboolean pt_stage_compare (PtStage *self, guint64 sequence, GError **error);
 void pt_stage_judge (PtStage *self, const PtMessage *message, gboolean valid,
     gdouble loss, PtMessage *token);

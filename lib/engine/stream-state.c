@@ -79,7 +79,7 @@ state_move_gradients (State *self, GError **error)
   for (guint i = 0; cut > 0 && i < wiring->n_wires; i++) {
     const PtWire *wire = &wiring->wires[i];
 
-    if (!wire->wants_gradient || !pt_wiring_crosses (wiring, i, cut))
+    if (!pt_wiring_sends_back (wiring, i, cut))
       continue;
     for (guint k = 1; k <= state_count (self, self->stage->token_delay); k++) {
       g_autofree gchar *name = g_strdup_printf (PT_WEIGHTS_STREAM

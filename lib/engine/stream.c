@@ -330,10 +330,11 @@ stream_measure (PtPipeline *self, const PtMessage *message,
   pt_measures_add (&message->stream->measures, &frame, result->measures);
 }
 
-/* On the last stage's thread: copies the output out and sends it off. */
+/* On the last stage's thread: copies the outputs out and sends them off. */
 gboolean
-pt_pipeline_result (gpointer data, const PtMessage *message, PtTensor *output,
-    gboolean valid, gdouble loss, guint64 version, GError **error)
+pt_pipeline_result (gpointer data, const PtMessage *message,
+    PtTensor *const *outputs, gboolean valid, gdouble loss, guint64 version,
+    GError **error)
 {
   PtPipeline *self = data;
   PtMessage out = *message;
@@ -344,16 +345,17 @@ pt_pipeline_result (gpointer data, const PtMessage *message, PtTensor *output,
   result = pt_result_pool_get (self->results, error);
   if (result == NULL)
     return FALSE;
-  if (valid)
-    pt_tensor_to_row_major (output, result->output);
-  else
-    memset (result->output->data, 0, result->output->size);
+  for (guint i = 0; i < result->n_outputs; i++)
+    if (valid)
+      pt_tensor_to_row_major (outputs[i], result->outputs[i]);
+    else
+      memset (result->outputs[i]->data, 0, result->outputs[i]->size);
   result->frame = message->frame;
   result->valid = valid;
   result->learned = message->learn;
   result->loss = loss;
   result->weights_version = version;
-  stream_measure (self, message, output, result);
+  stream_measure (self, message, outputs[0], result);
   result->latency = pt_clock_now () - message->entered;
   pt_stats_add_result (&self->main.stats, result);
   out.result = result;

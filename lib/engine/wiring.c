@@ -10,9 +10,9 @@ pt_wiring_get_target (const PtWiring *self)
 }
 
 guint
-pt_wiring_get_output (const PtWiring *self)
+pt_wiring_get_output (const PtWiring *self, guint index)
 {
-  return self->n_wires - 2;
+  return 1 + self->network->outputs[index].node;
 }
 
 /* Whether @wire has been made before stage @cut, and it or a later one reads
@@ -23,6 +23,16 @@ pt_wiring_crosses (const PtWiring *self, guint wire, guint cut)
   const PtWire *w = &self->wires[wire];
 
   return w->producer < (gint) cut && w->last_reader >= (gint) cut;
+}
+
+/* Whether gradients of @wire come back over @cut. */
+gboolean
+pt_wiring_sends_back (const PtWiring *self, guint wire, guint cut)
+{
+  const PtWire *w = &self->wires[wire];
+
+  return w->wants_gradient && w->producer < (gint) cut
+      && w->last_back >= (gint) cut;
 }
 
 /* Whether one stage alone sees @wire. */
@@ -50,14 +60,31 @@ wiring_add_node (PtWiring *self, guint node)
 
   *out = (PtWire) { .shape = n->layer->output, .dtype = PT_F32,
     .producer = stage, .last_reader = stage, .first_node = node,
-    .last_node = node, .wants_gradient =
+    .last_node = node, .last_back = stage, .wants_gradient =
         pt_learning_learns (self->learning, self->network, node) };
   for (guint i = 0; i < n->layer->n_inputs; i++) {
     PtWire *in = &self->wires[PT_WIRE_OF_INPUT (n->inputs[i])];
 
     in->last_reader = stage;
     in->last_node = node;
+    if (n->is_side)
+      continue;
+    in->last_back = stage;
     out->wants_gradient |= in->wants_gradient;
+  }
+}
+
+/* They live to the end. */
+static void
+wiring_add_outputs (PtWiring *self)
+{
+  for (guint i = 0; i < self->network->n_outputs; i++) {
+    PtWire *wire = &self->wires[pt_wiring_get_output (self, i)];
+
+    wire->last_reader = self->n_stages - 1;
+    wire->last_node = self->network->n_nodes;
+    if (i == 0)
+      wire->last_back = self->n_stages - 1;
   }
 }
 
@@ -98,10 +125,10 @@ pt_wiring_init (PtWiring *self, PtNetwork *network, const PtLearning *learning,
   self->wires = g_new0 (PtWire, self->n_wires);
   self->wires[0] = (PtWire) { .shape = network->input, .dtype = PT_F32,
     .producer = PT_PRODUCER_PUSH, .last_reader = PT_PRODUCER_PUSH,
-    .first_node = -1, .last_node = -1 };
+    .last_back = PT_PRODUCER_PUSH, .first_node = -1, .last_node = -1 };
   for (guint k = 0; k < network->n_nodes; k++)
     wiring_add_node (self, k);
-  self->wires[pt_wiring_get_output (self)].last_node = network->n_nodes;
+  wiring_add_outputs (self);
   self->wires[self->n_wires - 1] = (PtWire) { .producer = PT_PRODUCER_PUSH,
     .last_reader = learns ? last : PT_PRODUCER_PUSH, .first_node = -1,
     .last_node = network->n_nodes, .dtype = learning->target_dtype,
@@ -115,19 +142,40 @@ pt_wiring_init (PtWiring *self, PtNetwork *network, const PtLearning *learning,
     self->wires[i].n_slots = pt_wiring_round (self, self->wires[i].n_slots);
 }
 
-/* Whether @stage uses @wire, made before it. The last one gets the target. */
-gboolean
-pt_wiring_reads (const PtWiring *self, guint wire, guint stage)
+/* Whether a layer of @stage has @wire as input; @back: one that goes
+ * backward. */
+static gboolean
+wiring_find_reader (const PtWiring *self, guint wire, guint stage,
+    gboolean back)
 {
   const PtSpan *span = &self->spans[stage];
 
-  if (wire == pt_wiring_get_target (self))
-    return (gint) stage == self->wires[wire].last_reader;
   for (guint k = span->first; k < span->first + span->n; k++)
     for (guint i = 0; i < self->network->nodes[k].layer->n_inputs; i++)
-      if (PT_WIRE_OF_INPUT (self->network->nodes[k].inputs[i]) == wire)
+      if (PT_WIRE_OF_INPUT (self->network->nodes[k].inputs[i]) == wire
+          && (!back || self->wires[1 + k].wants_gradient))
         return TRUE;
   return FALSE;
+}
+
+/* Whether @stage uses @wire, made before it. The last one gets the target and
+ * the outputs. */
+gboolean
+pt_wiring_reads (const PtWiring *self, guint wire, guint stage)
+{
+  if (wire == pt_wiring_get_target (self))
+    return (gint) stage == self->wires[wire].last_reader;
+  if (stage + 1 == self->n_stages && wire > 0
+      && pt_network_is_output (self->network, wire - 1))
+    return TRUE;
+  return wiring_find_reader (self, wire, stage, FALSE);
+}
+
+/* Whether a layer of @stage finds a gradient for @wire. */
+gboolean
+pt_wiring_goes_back (const PtWiring *self, guint wire, guint stage)
+{
+  return wiring_find_reader (self, wire, stage, TRUE);
 }
 
 /* Memory of @owner that @user uses too, as fast as can be. */
@@ -147,7 +195,7 @@ wiring_allocate_gradients (PtWiring *self, PtWire *wire, GError **error)
 
   wire->gradients = g_new0 (PtTensor *, self->n_stages * n);
   wire->gradient_copies = g_new0 (PtTensor *, self->n_stages * n);
-  for (gint cut = wire->producer + 1; cut <= wire->last_reader; cut++) {
+  for (gint cut = wire->producer + 1; cut <= wire->last_back; cut++) {
     PtDevice *device = self->spans[cut].device;
     PtDevice *before = self->spans[MAX (cut - 1, 0)].device;
 

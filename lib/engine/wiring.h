@@ -47,9 +47,13 @@ typedef struct
   PtShape shape;
   PtDType dtype;
   gint producer;                /* stage, or PT_PRODUCER_PUSH */
-  gint last_reader;             /* stage; producer if nobody reads it */
+  gint last_reader;             /* stage; producer if nobody reads it; of an
+                                 * output the last one */
   gint first_node, last_node;   /* who makes it, who reads it last */
-  gboolean wants_gradient;      /* depends on something that learns */
+  gboolean wants_gradient;      /* depends on something that learns, and the
+                                 * main output depends on it */
+  gint last_back;               /* the last stage that sends a gradient for it;
+                                 * producer if none does */
   PtDevice *pusher;             /* lent: in whose memory it is pushed */
   guint n_slots;
   PtTensor **slots;
@@ -78,7 +82,8 @@ typedef struct
 } PtProgress;
 
 /* Wire 0 is the network's input, wire 1 + k the output of node k, the last
- * one the target. */
+ * one the target. The last stage reads the network's outputs, wherever they are
+ * made, and finds the gradient of the main one. */
 typedef struct
 {
   PtNetwork *network;           /* lent */
@@ -109,10 +114,12 @@ void pt_wiring_init (PtWiring *self, PtNetwork *network,
 gboolean pt_wiring_allocate (PtWiring *self, GError **error);
 void pt_wiring_clear (PtWiring *self);
 guint pt_wiring_get_target (const PtWiring *self);
-guint pt_wiring_get_output (const PtWiring *self);
+guint pt_wiring_get_output (const PtWiring *self, guint index);
 gboolean pt_wiring_is_local (const PtWiring *self, guint wire);
 gboolean pt_wiring_crosses (const PtWiring *self, guint wire, guint cut);
 gboolean pt_wiring_reads (const PtWiring *self, guint wire, guint stage);
+gboolean pt_wiring_goes_back (const PtWiring *self, guint wire, guint stage);
+gboolean pt_wiring_sends_back (const PtWiring *self, guint wire, guint cut);
 gboolean pt_wiring_wait_uploads (const PtWiring *self, guint64 sequence,
     GError **error);
 gboolean pt_wiring_upload (PtWiring *self, guint64 sequence,

@@ -116,7 +116,9 @@ network_apply (PtNetwork *self, const gchar *setting, GError **error)
  * if there is one; dimensions that the model leaves open are those of
  * "network.width", "network.height" and "network.channels", or all of them
  * "network.input-shape", such as "1;3;224;224"; of several outputs
- * "network.output" names one.
+ * "network.output" names those that are wanted, separated by ";". Without it
+ * they are all that are the result of layers, or, if one of them needs an
+ * operator that is not there, the first alone.
  *
  * Returns: (transfer full): the network, or %NULL with %PT_ERROR_FILE for a
  *   file that cannot be read, %PT_ERROR_UNSUPPORTED for a model with operators
@@ -165,7 +167,8 @@ pt_network_new_from_file (const gchar *path, GError **error)
  *
  * Writes the network as an ONNX model that computes the same, with its weights
  * (initialising them first if that was not done), an input "input" of
- * pt_network_get_input_shape() and an output "output". Settings of [network],
+ * pt_network_get_input_shape() and outputs as pt_network_get_output_name()
+ * calls them. Settings of [network],
  * [learning] and [output] are kept in its metadata, for
  * pt_network_new_from_file(). A kill at any moment leaves the old file or the
  * new one. Waits for the disk.

@@ -322,19 +322,47 @@ export_check_size (PtNetwork *network, const gchar *path, GError **error)
   return FALSE;
 }
 
+/* What @node is called as output, if it is one. */
+static const gchar *
+export_find_output (const PtNetwork *network, guint node,
+    const gchar *const *outputs)
+{
+  for (guint i = 0; i < network->n_outputs; i++)
+    if (network->outputs[i].node == node)
+      return outputs[i];
+  return NULL;
+}
+
+/* @value as output @name; one with a second name is copied. */
+static void
+export_add_named (OnnxExport *self, const gchar *name, const gchar *value,
+    const PtShape *shape)
+{
+  Onnx__NodeProto *copy;
+
+  if (name != value) {
+    copy = pt_onnx_write (self, "Identity", value, NULL);
+    copy->name = copy->output[0] = (gchar *) name;
+  }
+  pt_onnx_export_add_output (self, name, shape);
+}
+
 GBytes *
 pt_onnx_export_network (PtNetwork *network, const gchar *path, GError **error)
 {
   g_autoptr (OnnxExport) self = pt_onnx_export_new (path);
   g_autofree const gchar **values = g_new0 (const gchar *, network->n_nodes);
+  g_autofree const gchar **outputs =
+      g_new0 (const gchar *, network->n_outputs);
   const gchar *inputs[PT_OP_MAX_INPUTS];
-  const gchar *input, *output;
+  const gchar *input;
 
   if (!export_check_size (network, path, error) ||
       !pt_network_need_weights (network, error))
     return NULL;
   input = pt_onnx_export_add_input (self, "input", &network->input);
-  output = pt_onnx_make_name (self, "output");
+  for (guint i = 0; i < network->n_outputs; i++)
+    outputs[i] = pt_onnx_make_name (self, network->outputs[i].name);
   for (guint i = 0; i < network->n_nodes; i++) {
     const PtNode *node = &network->nodes[i];
 
@@ -342,12 +370,13 @@ pt_onnx_export_network (PtNetwork *network, const gchar *path, GError **error)
       inputs[j] = node->inputs[j] == PT_NETWORK_INPUT ? input :
           values[node->inputs[j]];
     values[i] = pt_onnx_export_layer (self, node->layer, inputs,
-        node->weights, i + 1 == network->n_nodes ? output : NULL, error);
+        node->weights, export_find_output (network, i, outputs), error);
     if (values[i] == NULL)
       return NULL;
   }
-  pt_onnx_export_add_output (self, output,
-      pt_network_get_output_shape (network));
+  for (guint i = 0; i < network->n_outputs; i++)
+    export_add_named (self, outputs[i], values[network->outputs[i].node],
+        pt_network_get_output_shape_at (network, i));
   return pt_onnx_export_pack (self, network, error);
 }
 

@@ -44,6 +44,7 @@ typedef struct
   gint64 fold_left;             /* elements that those to come may have */
   gdouble weight_bytes;         /* of all layers */
   gboolean whole;               /* the batch is one frame */
+  gboolean first_only;          /* of the outputs, where none is named */
   guint n_done;                 /* nodes */
   const Onnx__NodeProto *node;  /* at hand */
   guint number;                 /* of it */
@@ -70,10 +71,12 @@ gboolean pt_onnx_add_input (OnnxImport *self, GError **error);
 
 /* -- onnx-output.c -- */
 
-/* The name of the output that network.output names, or of the first. */
-const gchar *pt_onnx_find_output (OnnxImport *self, GError **error);
-/* Leaves the layers that output @name needs, which are a network then. */
-gboolean pt_onnx_finish (OnnxImport *self, const gchar *name, GError **error);
+/* The names, lent, of the outputs that network.output names; else of all, or of
+ * the first if the others cannot be had. NULL with an error. */
+GPtrArray *pt_onnx_find_outputs (OnnxImport *self, GError **error);
+/* Leaves the layers that outputs @names need, which are a network then. */
+gboolean pt_onnx_finish (OnnxImport *self, const GPtrArray *names,
+    GError **error);
 
 /* -- onnx-guard.c -- */
 

@@ -3,50 +3,91 @@
 
 #include "formats/onnx-import.h"
 
-/* A network has one output: the layers that the chosen one needs. */
+/* The outputs of a network, and the layers that they need. */
 
-const gchar *
-pt_onnx_find_output (OnnxImport *self, GError **error)
+static const gchar *
+output_find (const OnnxImport *self, const gchar *name)
+{
+  for (gsize i = 0; i < self->graph->n_output; i++)
+    if (g_str_equal (self->graph->output[i]->name, name))
+      return self->graph->output[i]->name;
+  return NULL;
+}
+
+static gboolean
+output_refuse (const OnnxImport *self, const gchar *name, GError **error)
+{
+  g_autofree gchar *quoted = pt_params_quote (name);
+  GString *names = g_string_new (NULL);
+
+  for (gsize i = 0; i < self->graph->n_output; i++)
+    g_string_append_printf (names, "%s%.60s", i ? ", " : "",
+        self->graph->output[i]->name);
+  pt_onnx_fail (self, error, "found network.output=%s, expected some of the "
+      "model's outputs, each once: %s", quoted, names->str);
+  g_string_free (names, TRUE);
+  return FALSE;
+}
+
+/* Names between ";", which a name may have itself. */
+static gboolean
+output_add_wanted (const OnnxImport *self, GPtrArray *names, GError **error)
 {
   const gchar *wanted = self->network->settings.output;
-  g_autofree gchar *quoted = pt_params_quote (wanted);
-  GString *names;
+  g_auto (GStrv) parts = NULL;
+
+  if (output_find (self, wanted) != NULL) {
+    g_ptr_array_add (names, (gpointer) output_find (self, wanted));
+    return TRUE;
+  }
+  parts = g_strsplit (wanted, ";", -1);
+  for (guint i = 0; parts[i] != NULL; i++) {
+    const gchar *name = output_find (self, g_strstrip (parts[i]));
+
+    if (*parts[i] == '\0' && i > 0 && parts[i + 1] == NULL)
+      continue;
+    if (name == NULL || g_ptr_array_find (names, name, NULL))
+      return output_refuse (self, parts[i], error);
+    g_ptr_array_add (names, (gpointer) name);
+  }
+  return TRUE;
+}
+
+GPtrArray *
+pt_onnx_find_outputs (OnnxImport *self, GError **error)
+{
+  g_autoptr (GPtrArray) names = g_ptr_array_new ();
+  const gsize n = self->first_only ? 1 : self->graph->n_output;
 
   if (self->graph->n_output == 0) {
     pt_onnx_fail (self, error, "found no output, expected one");
     return NULL;
   }
-  if (*wanted == '\0')
-    return self->graph->output[0]->name;
-  for (gsize i = 0; i < self->graph->n_output; i++)
-    if (g_str_equal (self->graph->output[i]->name, wanted))
-      return wanted;
-  names = g_string_new (NULL);
-  for (gsize i = 0; i < self->graph->n_output; i++)
-    g_string_append_printf (names, "%s%.60s", i ? ", " : "",
-        self->graph->output[i]->name);
-  pt_onnx_fail (self, error, "found network.output=%s, expected one of the "
-      "model's outputs: %s", quoted, names->str);
-  g_string_free (names, TRUE);
-  return NULL;
+  if (*self->network->settings.output != '\0')
+    return output_add_wanted (self, names, error) ?
+        g_steal_pointer (&names) : NULL;
+  for (gsize i = 0; i < n; i++)
+    g_ptr_array_add (names, self->graph->output[i]->name);
+  return g_steal_pointer (&names);
 }
 
-/* Layers that @last does not need are taken out; it becomes the last. */
+/* Layers that none of @outputs needs are taken out. */
 static void
-output_prune (PtNetwork *network, gint last)
+output_prune (PtNetwork *network, GArray *outputs)
 {
-  g_autofree gint *places = g_new0 (gint, last + 1);
+  g_autofree gint *places = g_new0 (gint, network->n_nodes);
   guint n = 0;
 
-  places[last] = 1;
-  for (gint i = last; i >= 0; i--)
+  for (guint i = 0; i < outputs->len; i++)
+    places[g_array_index (outputs, PtOutput, i).node] = 1;
+  for (guint i = network->n_nodes; i-- > 0;)
     for (guint j = 0; places[i] && j < network->nodes[i].layer->n_inputs; j++)
       if (network->nodes[i].inputs[j] >= 0)
         places[network->nodes[i].inputs[j]] = 1;
   for (guint i = 0; i < network->n_nodes; i++) {
     PtNode node = network->nodes[i];
 
-    if ((gint) i > last || !places[i]) {
+    if (!places[i]) {
       for (guint j = 0; j < PT_LAYER_MAX_WEIGHTS; j++)
         g_clear_pointer (&node.weights[j], pt_tensor_unref);
       pt_layer_free (node.layer);
@@ -59,6 +100,9 @@ output_prune (PtNetwork *network, gint last)
     network->nodes[n++] = node;
   }
   network->n_nodes = n;
+  for (guint i = 0; i < outputs->len; i++)
+    g_array_index (outputs, PtOutput, i).node =
+        places[g_array_index (outputs, PtOutput, i).node];
 }
 
 static gboolean
@@ -99,26 +143,67 @@ output_add_copy (OnnxImport *self, const gchar *name, const OnnxValue *value,
   return layer;
 }
 
-gboolean
-pt_onnx_finish (OnnxImport *self, const gchar *name, GError **error)
+/* The layer whose output is called @name; constants have none. */
+static gint
+output_find_layer (OnnxImport *self, const gchar *name, GError **error)
 {
   const OnnxValue *value = g_hash_table_lookup (self->values, name);
   g_autofree gchar *quoted = pt_params_quote (name);
 
-  gint layer;
-
-  if (value == NULL || value->constant != NULL)
-    return pt_onnx_fail (self, error, "found output %s that is %s, expected "
-        "the result of a layer", quoted, value == NULL ? "made by no node" :
+  if (value == NULL || value->constant != NULL) {
+    pt_onnx_fail (self, error, "found output %s that is %s, expected the "
+        "result of a layer", quoted, value == NULL ? "made by no node" :
         "constant");
-  layer = value->layer != PT_NETWORK_INPUT ? value->layer :
+    return ONNX_NO_LAYER;
+  }
+  return value->layer != PT_NETWORK_INPUT ? value->layer :
       output_add_copy (self, name, value, error);
-  if (layer == ONNX_NO_LAYER)
+}
+
+/* Outputs that were not asked for by name may be constant. */
+static gboolean
+output_is_skipped (const OnnxImport *self, const gchar *name)
+{
+  const OnnxValue *value = g_hash_table_lookup (self->values, name);
+
+  return *self->network->settings.output == '\0' && !self->first_only &&
+      value != NULL && value->constant != NULL;
+}
+
+static gboolean
+output_list (OnnxImport *self, const GPtrArray *names, GArray *outputs,
+    GError **error)
+{
+  for (guint i = 0; i < names->len; i++) {
+    const gchar *name = names->pdata[i];
+    PtOutput output;
+    gint layer;
+
+    if (output_is_skipped (self, name))
+      continue;
+    layer = output_find_layer (self, name, error);
+    if (layer == ONNX_NO_LAYER)
+      return FALSE;
+    output = (PtOutput) { g_strdup (name), layer };
+    g_array_append_val (outputs, output);
+  }
+  return outputs->len > 0 ||
+      output_find_layer (self, names->pdata[0], error) != ONNX_NO_LAYER;
+}
+
+gboolean
+pt_onnx_finish (OnnxImport *self, const GPtrArray *names, GError **error)
+{
+  g_autoptr (GArray) outputs = pt_network_new_outputs ();
+
+  if (!output_list (self, names, outputs, error))
     return FALSE;
-  output_prune (self->network, layer);
+  output_prune (self->network, outputs);
+  pt_network_take_outputs (self->network, g_steal_pointer (&outputs));
   if (!pt_network_infer (self->network, error) ||
       !output_check_weights (self, error))
     return FALSE;
   self->network->initialised = TRUE;
+  self->network->imported = TRUE;
   return TRUE;
 }

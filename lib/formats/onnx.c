@@ -349,15 +349,16 @@ model_add_graph (OnnxImport *self, const Onnx__GraphProto *graph,
 static gboolean
 model_build (OnnxImport *self, GError **error)
 {
-  const gchar *output;
+  g_autoptr (GPtrArray) outputs = NULL;
 
   if (!model_check_texts (self, self->graph, error) ||
-      (output = pt_onnx_find_output (self, error)) == NULL ||
+      (outputs = pt_onnx_find_outputs (self, error)) == NULL ||
       !model_add_given (self, error))
     return FALSE;
-  model_count (self, output, 1);
+  for (guint i = 0; i < outputs->len; i++)
+    model_count (self, outputs->pdata[i], 1);
   return model_add_graph (self, self->graph, error) &&
-      pt_onnx_finish (self, output, error);
+      pt_onnx_finish (self, outputs, error);
 }
 
 /* -- a file -- */
@@ -409,6 +410,24 @@ model_try (OnnxImport *self, const PtSettings *given, GError **error)
   return done ? g_steal_pointer (&network) : NULL;
 }
 
+/* All outputs, if none is named; if any of them cannot be had, the first
+ * alone. */
+static PtNetwork *
+model_try_outputs (OnnxImport *self, const PtSettings *given, GError **error)
+{
+  const gboolean all = *given->output == '\0' && self->graph->n_output > 1;
+  const gint64 fold_left = self->fold_left;
+  PtNetwork *network;
+
+  self->first_only = FALSE;
+  network = model_try (self, given, all ? NULL : error);
+  if (network != NULL || !all)
+    return network;
+  self->first_only = TRUE;
+  self->fold_left = fold_left;
+  return model_try (self, given, error);
+}
+
 /* A fixed batch is many frames; if its operators say otherwise, one. Of two
  * refusals the one counts that came later in the graph. */
 static PtNetwork *
@@ -416,13 +435,13 @@ model_import (OnnxImport *self, const PtSettings *given, GError **error)
 {
   const gint64 fold_left = self->fold_left;
   GError *first = NULL, *second = NULL;
-  PtNetwork *network = model_try (self, given, &first);
+  PtNetwork *network = model_try_outputs (self, given, &first);
   const guint reached = self->n_done;
 
   if (network == NULL && self->batch > 1) {
     self->whole = TRUE;
     self->fold_left = fold_left;
-    network = model_try (self, given, &second);
+    network = model_try_outputs (self, given, &second);
     if (network == NULL && self->n_done > reached) {
       g_clear_error (&first);
       first = g_steal_pointer (&second);

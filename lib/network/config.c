@@ -44,7 +44,8 @@ static const PtParam config_network[] = {
   {"input-shape", FIELD (STRING, input_shape), "", 0, 0, NULL,
       "of an ONNX model, where it is open, such as 1;3;224;224"},
   {"output", FIELD (STRING, output), "", 0, 0, NULL,
-      "which of an ONNX model's; without it the first"},
+      "layers that are outputs, the main one first, separated by ;: the last "
+      "layer; of an ONNX model its outputs' names: all of them"},
   {NULL}
 };
 
@@ -218,7 +219,6 @@ typedef struct
   PtNetwork *network;
   GKeyFile *file;
   GHashTable *layers;           /* name -> index + 1, of all of the file */
-  GArray *is_read;              /* gboolean per layer: another reads it */
 } Config;
 
 static gboolean
@@ -416,7 +416,6 @@ config_add_input (Config *config, guint index, const gchar *name,
           "input or the name of a layer above: it is cyclic or not above, "
           "the layer comes later");
     input = found;
-    g_array_index (config->is_read, gboolean, found) = TRUE;
   }
   node->inputs[node->layer->n_inputs++] = input;
   return TRUE;
@@ -482,24 +481,6 @@ config_read_layer (Config *config, const gchar *group, GError **error)
       config_read_inputs (config, self->n_nodes - 1, error);
 }
 
-/* Work whose result nobody reads is a slip in inputs=, and has no gradient. */
-static gboolean
-config_check_readers (Config *config, GError **error)
-{
-  PtNetwork *self = config->network;
-
-  for (guint i = 0; i + 1 < self->n_nodes; i++)
-    if (!g_array_index (config->is_read, gboolean, i)) {
-      g_set_error (error, PT_ERROR, PT_ERROR_CONFIG, "%s: group [%s]: found "
-          "no layer that reads it, expected it in some inputs= below, since "
-          "only the last layer [%s] is the output", self->origin,
-          self->nodes[i].layer->name,
-          self->nodes[self->n_nodes - 1].layer->name);
-      return FALSE;
-    }
-  return TRUE;
-}
-
 static gboolean
 config_read_layers (Config *config, GError **error)
 {
@@ -518,13 +499,12 @@ config_read_layers (Config *config, GError **error)
         "are layers, expected 1 to %d", self->origin, n, CONFIG_MAX_LAYERS);
     return FALSE;
   }
-  g_array_set_size (config->is_read, n);
   self->nodes = g_new0 (PtNode, n);
   for (guint i = 0; groups[i] != NULL; i++)
     if (pt_settings_get_params (groups[i]) == NULL &&
         !config_read_layer (config, groups[i], error))
       return FALSE;
-  return config_check_readers (config, error);
+  return pt_network_choose_outputs (self, error);
 }
 
 /* Puts the key file @text, checked, into @file. */
@@ -557,8 +537,7 @@ pt_config_parse (PtNetwork *self, const gchar *text, gsize length,
 {
   g_autoptr (GKeyFile) file = g_key_file_new ();
   g_autoptr (GHashTable) layers = g_hash_table_new (g_str_hash, g_str_equal);
-  g_autoptr (GArray) is_read = g_array_new (FALSE, TRUE, sizeof (gboolean));
-  Config config = { self, file, layers, is_read };
+  Config config = { self, file, layers };
 
   return config_load (self, text, length, file, error) &&
       config_read_settings (&config, error) &&

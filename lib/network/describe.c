@@ -54,7 +54,8 @@ describe_print_cost (GString *text, const Cost *cost)
  *
  * Returns: (transfer full): a table of the layers with inputs, shapes,
  *   parameters, the cost of a frame, and MB of weights, output, and of what is
- *   kept besides for the backward pass, as text
+ *   kept besides for the backward pass, and the outputs with their names, as
+ *   text
  */
 gchar *
 pt_network_describe (PtNetwork *self)
@@ -88,5 +89,12 @@ pt_network_describe (PtNetwork *self)
   }
   g_string_append_printf (text, row, "total", "", "", "");
   describe_print_cost (text, &total);
+  for (guint i = 0; i < self->n_outputs; i++) {
+    const PtLayer *layer = self->nodes[self->outputs[i].node].layer;
+
+    g_string_append_printf (text, row, "output", self->outputs[i].name,
+        layer->name, pt_shape_print (&layer->output, shape));
+    g_string_append_c (text, '\n');
+  }
   return g_string_free (text, FALSE);
 }

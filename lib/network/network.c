@@ -27,16 +27,27 @@ pt_network_new_empty (const gchar *origin)
 
 /* They choose layers, so that it is too late once those are there. */
 static gboolean
-network_check_choice (const PtSettings *now, const PtSettings *before,
+network_check_choice (const PtNetwork *self, const PtSettings *before,
     const gchar *where, GError **error)
 {
+  const PtSettings *now = &self->settings;
+
   if (g_str_equal (now->input_shape, before->input_shape) &&
-      g_str_equal (now->output, before->output))
+      (!self->imported || g_str_equal (now->output, before->output)))
     return TRUE;
-  g_set_error (error, PT_ERROR, PT_ERROR_CONFIG, "%s: found input-shape or "
-      "output, expected them only while an ONNX model is read: beside it, or "
-      "with --set", where);
+  g_set_error (error, PT_ERROR, PT_ERROR_CONFIG, "%s: found another "
+      "input-shape%s, expected it only while an ONNX model is read: beside it, "
+      "or with --set", where, self->imported ? " or output" : "");
   return FALSE;
+}
+
+/* The outputs of a network file, if the settings name others now. */
+static gboolean
+network_change_outputs (PtNetwork *self, const PtSettings *before,
+    GError **error)
+{
+  return g_str_equal (self->settings.output, before->output) ||
+      pt_network_choose_outputs (self, error);
 }
 
 /**
@@ -59,12 +70,12 @@ pt_network_new_from_data (const gchar *text, gssize length,
 {
   g_autoptr (PtNetwork) self =
       pt_network_new_empty (origin != NULL ? origin : "network");
-  const PtSettings none = {.input_shape = "",.output = "" };
+  const PtSettings none = {.input_shape = "" };
 
   g_return_val_if_fail (text != NULL, NULL);
   if (!pt_config_parse (self, text, length < 0 ? strlen (text) : (gsize) length,
           error) ||
-      !network_check_choice (&self->settings, &none, self->origin, error))
+      !network_check_choice (self, &none, self->origin, error))
     return NULL;
   return g_steal_pointer (&self);
 }
@@ -108,6 +119,7 @@ pt_network_unref (PtNetwork *self)
   for (guint i = 0; i < self->n_nodes; i++)
     pt_layer_free (self->nodes[i].layer);
   g_free (self->nodes);
+  pt_network_clear_outputs (self);
   pt_settings_clear (&self->settings);
   g_free (self->origin);
   g_free (self);
@@ -190,9 +202,10 @@ network_set_setting (PtNetwork *self, const PtParam *table,
   pt_settings_copy (&self->settings, &old);
   if (pt_params_set (table, &self->settings, key, value, where, error) &&
       pt_config_check_settings (&self->settings, self->origin, error) &&
-      network_check_choice (&self->settings, &old, where, error) &&
+      network_check_choice (self, &old, where, error) &&
       pt_network_infer (self, error) &&
-      network_check_weights (self, where, key, error)) {
+      network_check_weights (self, where, key, error) &&
+      network_change_outputs (self, &old, error)) {
     pt_settings_clear (&old);
     return TRUE;
   }
@@ -322,18 +335,6 @@ const PtShape *
 pt_network_get_input_shape (PtNetwork *self)
 {
   return &self->input;
-}
-
-/**
- * pt_network_get_output_shape:
- * @self: a network
- *
- * Returns: (transfer none): the shape of the last layer's output
- */
-const PtShape *
-pt_network_get_output_shape (PtNetwork *self)
-{
-  return &self->nodes[self->n_nodes - 1].layer->output;
 }
 
 /**

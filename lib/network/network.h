@@ -24,7 +24,8 @@ typedef struct
   gint width, height, channels, frames;
   gdouble mean, std;
   gint resize;
-  gchar *input_shape, *output;  /* of an ONNX model, or "" */
+  gchar *input_shape;           /* of an ONNX model, or "" */
+  gchar *output;                /* names of outputs, or "" */
   /* [learning]: texts are checked where they are used, by their owners */
   gchar *mode;                  /* "" : partime if there is a loss, else off */
   gchar *loss;
@@ -60,7 +61,15 @@ typedef struct
   PtLayer *layer;
   gint inputs[PT_OP_MAX_INPUTS];        /* layer index, or PT_NETWORK_INPUT */
   PtTensor *weights[PT_LAYER_MAX_WEIGHTS];      /* host, row-major */
+  gboolean is_side;             /* the main output does not need it: it never
+                                 * learns */
 } PtNode;
+
+typedef struct
+{
+  gchar *name;                  /* the ONNX model's, or the layer's */
+  guint node;
+} PtOutput;
 
 struct _PtNetwork
 {
@@ -70,6 +79,9 @@ struct _PtNetwork
   PtShape input;                /* (1, channels x frames, height, width) */
   guint n_nodes;
   PtNode *nodes;                /* in order: inputs come before readers */
+  guint n_outputs;              /* at least one, once there are layers */
+  PtOutput *outputs;            /* the main one first */
+  gboolean imported;            /* from a model, which says what outputs are */
   gboolean initialised;         /* weights have values */
 };
 
@@ -97,6 +109,15 @@ gboolean pt_network_infer (PtNetwork *self, GError **error);
 /* Gives the weights their first values, from the seed of the settings, unless
  * they have some. */
 gboolean pt_network_need_weights (PtNetwork *self, GError **error);
+/* The outputs that the settings name, by layers; or the last layer. Nothing has
+ * changed on failure. */
+gboolean pt_network_choose_outputs (PtNetwork *self, GError **error);
+/* A list of PtOutput, whose names it frees. */
+GArray *pt_network_new_outputs (void);
+/* @outputs: (transfer full): at least one. */
+void pt_network_take_outputs (PtNetwork *self, GArray *outputs);
+void pt_network_clear_outputs (PtNetwork *self);
+gboolean pt_network_is_output (const PtNetwork *self, guint node);
 /* The layers that @node reads, as inputs= has them; (transfer full). */
 gchar *pt_network_print_inputs (const PtNetwork *self, const PtNode *node);
 /* The index of the layer of that name, or -1. */

@@ -6,8 +6,8 @@
  *   onnx-conformance FOLDER...
  *   onnx-conformance --fuzz N MODEL...
  * Prints a line for each, and the counts. Each input of floats is the picture
- * in turn, the others are constants then; each output is compared. A model of
- * one node that all of this refuses may be "folded": worked out at import. */
+ * in turn, the others are constants then; each output is compared, alone and
+ * beside all that are taken. A model of one node that all of this refuses may be "folded": worked out at import. */
 
 #include "core/rng.h"
 #include "formats/onnx-fold.h"
@@ -153,13 +153,22 @@ compare_frame (const gfloat *found, const OnnxArray *y, gint64 f, gint64 out)
 }
 
 static gchar *
+compare_outputs (const PtResult *result, const OnnxArray *ys, gint64 f)
+{
+  gchar *wrong = NULL;
+
+  for (guint i = 0; i < result->n_outputs && wrong == NULL; i++)
+    wrong = compare_frame (pt_tensor_get_data (result->outputs[i]), &ys[i], f,
+        pt_tensor_get_n_elements (result->outputs[i]));
+  return wrong;
+}
+
+static gchar *
 run_pipeline (PtPipeline *pipeline, PtNetwork *network, const OnnxArray *x,
-    const OnnxArray *y)
+    const OnnxArray *ys)
 {
   const PtShape *shape = pt_network_get_input_shape (network);
   const gint64 in = pt_shape_get_n_elements (shape);
-  const gint64 out =
-      pt_shape_get_n_elements (pt_network_get_output_shape (network));
   gchar *wrong = NULL;
 
   for (gint64 f = 0; f * in < x->n && wrong == NULL; f++) {
@@ -175,21 +184,19 @@ run_pipeline (PtPipeline *pipeline, PtNetwork *network, const OnnxArray *x,
         PT_FLOW_OK ||
         pt_pipeline_pull (pipeline, &result, &error) != PT_FLOW_OK)
       return g_strdup (error ? error->message : "no result");
-    wrong = compare_frame (pt_tensor_get_data (result->output), y, f, out);
+    wrong = compare_outputs (result, ys, f);
   }
   return wrong;
 }
 
-/* Whether the network's output for each frame of @x is @y; says what is not. */
 static gchar *
-run_frames (PtNetwork *network, const OnnxArray *x, const OnnxArray *y)
+check_shape (PtNetwork *network, guint i, const OnnxArray *x,
+    const OnnxArray *y)
 {
-  const PtShape *shape = pt_network_get_output_shape (network);
+  const PtShape *shape = pt_network_get_output_shape_at (network, i);
   const gint64 in =
       pt_shape_get_n_elements (pt_network_get_input_shape (network));
   const gint64 out = pt_shape_get_n_elements (shape);
-  g_autoptr (PtPipeline) pipeline = NULL;
-  g_autoptr (GError) error = NULL;
   gchar text[PT_SHAPE_TEXT_SIZE];
 
   if (x->n % in != 0 || x->n / in * out != y->n ||
@@ -197,13 +204,30 @@ run_frames (PtNetwork *network, const OnnxArray *x, const OnnxArray *y)
     return g_strdup_printf ("%" G_GINT64_FORMAT " numbers to shape %s, "
         "expected %" G_GINT64_FORMAT " to %" G_GINT64_FORMAT, in,
         pt_shape_print (shape, text), x->n, y->n);
+  return NULL;
+}
+
+/* Whether the network's outputs for each frame of @x are @ys; says what is
+ * not. */
+static gchar *
+run_frames (PtNetwork *network, const OnnxArray *x, const OnnxArray *ys)
+{
+  g_autoptr (PtPipeline) pipeline = NULL;
+  g_autoptr (GError) error = NULL;
+
+  for (guint i = 0; i < pt_network_get_n_outputs (network); i++) {
+    gchar *wrong = check_shape (network, i, x, &ys[i]);
+
+    if (wrong != NULL)
+      return wrong;
+  }
   pt_network_set (network, "pipeline", "devices", "cpu:0", NULL);
   pt_network_set (network, "pipeline", "stages", "1", NULL);
   pt_network_set (network, "learning", "mode", "off", NULL);
   pipeline = pt_pipeline_new (network, &error);
   if (pipeline == NULL || !pt_pipeline_start (pipeline, &error))
     return g_strdup (error->message);
-  return run_pipeline (pipeline, network, x, y);
+  return run_pipeline (pipeline, network, x, ys);
 }
 
 /* As floats: some data is as the memory was when they were written. */
@@ -235,28 +259,67 @@ load_constants (const Case *test, guint set, guint i)
   return constants;
 }
 
-/* Output @k with input @i as the picture; NULL without @error: it is right. */
+static void
+clear_array (gpointer array)
+{
+  pt_onnx_array_clear (array);
+}
+
+/* What the outputs of @network are to be; NULL if it cannot be read. */
+static GArray *
+load_outputs (const Case *test, guint set, PtNetwork *network)
+{
+  const guint n = pt_network_get_n_outputs (network);
+  g_autoptr (GArray) ys = g_array_new (FALSE, TRUE, sizeof (OnnxArray));
+
+  g_array_set_clear_func (ys, clear_array);
+  g_array_set_size (ys, n);
+  for (guint i = 0; i < n; i++) {
+    const gchar *name = pt_network_get_output_name (network, i);
+    guint k = 0;
+
+    while (!g_str_equal (test->model->graph->output[k]->name, name))
+      k++;
+    if (!load_array (test, set, "output", k, &g_array_index (ys, OnnxArray,
+                i)))
+      return NULL;
+  }
+  return g_steal_pointer (&ys);
+}
+
+static gboolean
+are_finite (const OnnxArray *x, GArray *ys)
+{
+  gboolean finite = is_finite (x);
+
+  for (guint i = 0; i < ys->len; i++)
+    finite = finite && is_finite (&g_array_index (ys, OnnxArray, i));
+  return finite;
+}
+
+/* Output @name, or all, with input @i as the picture; NULL without @error: it
+ * is right. */
 static gchar *
-run_one (const Case *test, guint set, guint i, guint k, GError **error)
+run_one (const Case *test, guint set, guint i, const gchar *name,
+    GError **error)
 {
   g_autoptr (GHashTable) constants = load_constants (test, set, i);
   g_autofree gchar *path = g_build_filename (test->folder, "model.onnx", NULL);
-  g_autofree gchar *choice = g_strconcat ("network.output=",
-      test->model->graph->output[k]->name, NULL);
+  g_autofree gchar *choice = g_strconcat ("network.output=", name, NULL);
   const gchar *const settings[] = { choice, NULL };
   g_autoptr (PtNetwork) network = NULL;
+  g_autoptr (GArray) ys = NULL;
   g_auto (OnnxArray) x = { 0 };
-  g_auto (OnnxArray) y = { 0 };
 
   network = pt_onnx_parse (test->data, test->size, path, settings, constants,
       error);
   if (network == NULL)
     return NULL;
-  if (!load_array (test, set, "input", i, &x) ||
-      !load_array (test, set, "output", k, &y))
+  ys = load_outputs (test, set, network);
+  if (ys == NULL || !load_array (test, set, "input", i, &x))
     return g_strdup ("its data cannot be read");
-  if (is_finite (&x) && is_finite (&y))
-    return run_frames (network, &x, &y);
+  if (are_finite (&x, ys))
+    return run_frames (network, &x, (OnnxArray *) (gpointer) ys->data);
   g_set_error (error, PT_ERROR, PT_ERROR_UNSUPPORTED, "%s: found NaN or "
       "infinity in its data, expected frames without", path);
   return NULL;
@@ -347,6 +410,22 @@ note (Counts *counts, gchar **says, GError *error, gchar *wrong)
   g_clear_error (&error);
 }
 
+/* Each output alone, then all at once. */
+static void
+run_input (const Case *test, guint set, guint i, Counts *counts, gchar **says)
+{
+  const Onnx__GraphProto *graph = test->model->graph;
+  const gsize n = graph->n_output > 1 ? graph->n_output + 1 : 1;
+
+  for (gsize k = 0; k < n; k++) {
+    GError *error = NULL;
+    gchar *wrong = run_one (test, set, i, k < graph->n_output ?
+        graph->output[k]->name : "", &error);
+
+    note (counts, says, error, wrong);
+  }
+}
+
 static void
 run_case (const Case *test, Counts *counts)
 {
@@ -358,15 +437,8 @@ run_case (const Case *test, Counts *counts)
 
   for (guint set = 0; has_set (test, set); set++) {
     for (guint i = 0; i < test->inputs->len; i++)
-      for (guint k = 0; k < graph->n_output; k++) {
-        GError *error = NULL;
-
-        if (pt_onnx_type_is_float (get_type (test->inputs->pdata[i]))) {
-          gchar *wrong = run_one (test, set, i, k, &error);
-
-          note (&mine, &says, error, wrong);
-        }
-      }
+      if (pt_onnx_type_is_float (get_type (test->inputs->pdata[i])))
+        run_input (test, set, i, &mine, &says);
     if (graph->n_node == 1 && test->model->n_opset_import == 1) {
       gchar *wrong = run_fold (test, set, &folded);
 

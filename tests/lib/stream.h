@@ -99,8 +99,10 @@ stream_take (PtPipeline *pipeline, StreamSums *sums)
   sums->frames++;
   sums->learned += result->learned;
   sums->invalid += !result->valid;
-  sums->hash = stream_hash (sums->hash, pt_tensor_get_data (result->output),
-      pt_tensor_get_n_elements (result->output) * sizeof (gfloat));
+  for (guint i = 0; i < result->n_outputs; i++)
+    sums->hash = stream_hash (sums->hash, pt_tensor_get_data
+        (result->outputs[i]), pt_tensor_get_n_elements (result->outputs[i])
+        * sizeof (gfloat));
   sums->hash = stream_hash (sums->hash, &result->loss, sizeof result->loss);
 }
 

@@ -8,18 +8,51 @@
 /* What of a graph becomes layers: the output that is asked for, the batch,
  * dimensions, constants. */
 
-/* The output that is asked for, and what it needs; others are named. */
+/* "NAME=LAYER;...". */
+static gchar *
+print_outputs (const PtNetwork *network)
+{
+  GString *text = g_string_new (NULL);
+
+  for (guint i = 0; i < network->n_outputs; i++)
+    g_string_append_printf (text, "%s%s=%s", i ? ";" : "",
+        network->outputs[i].name,
+        network->nodes[network->outputs[i].node].layer->name);
+  return g_string_free (text, FALSE);
+}
+
+/* Which outputs there are: those asked for and what they need; else all that
+ * are results of layers, or, if one cannot be had, the first alone. */
 static void
 test_outputs (void)
 {
-  static const gchar nodes[] = "Relu x > a; Tanh a > y; "
-      "GlobalAveragePool a > z; LSTM a > l";
-  static const gchar *const settings[] = { NULL, "network.output=z",
-    "network.output=l", "network.output=q"
+  static const struct
+  {
+    const gchar *setting, *nodes, *outputs;     /* outputs: or what is said */
+    guint n_layers;             /* 0: refused */
+  } tests[] = {
+    {NULL, "Tanh a > y; GlobalAveragePool a > z; Neg a > l", "y=y;z=z;l=l", 4},
+    {NULL, "Tanh a > y; GlobalAveragePool a > z; LSTM a > l", "y=y", 2},
+    {NULL, "LSTM a > y; Tanh a > z; Neg a > l", "LSTM", 0},
+    {NULL, "Neg a > l; Tanh l > y; Identity y > z", "y=y;z=y;l=l", 3},
+    {NULL, "Identity x > z; Shape a > l; Neg a > y", "y=y;z=z", 3},
+    {NULL, "Shape a > l; Shape a > z; Neg a > y", "y=y", 2},
+    {NULL, "Shape a > l; Shape a > y; Neg a > z", "z=z", 2},
+    {NULL, "Shape a > l; Shape a > y; Shape a > z", "y\" that is constant", 0},
+    {NULL, "Neg a > y; Tanh a > z", "y=y", 2},
+    {"network.output=z", "Tanh a > y; Neg a > z; LSTM a > l", "z=z", 2},
+    {"network.output=z; y;", "Tanh a > y; Neg a > z; LSTM a > l", "z=z;y=y", 3},
+    {"network.output=l", "Tanh a > y; Neg a > z; LSTM a > l", "LSTM", 0},
+    {"network.output=y;l", "Tanh a > y; Neg a > z; Shape a > l",
+        "l\" that is constant", 0},
+    {"network.output=y;q", "Tanh a > y; Neg a > z; Abs a > l", "y, z, l", 0},
+    {"network.output=y;y", "Tanh a > y; Neg a > z; Abs a > l", "once", 0},
   };
-  static const gchar *const says[] = { NULL, NULL, "LSTM", "y, z, l" };
 
-  for (guint i = 0; i < G_N_ELEMENTS (settings); i++) {
+  for (guint i = 0; i < G_N_ELEMENTS (tests); i++) {
+    g_autofree gchar *nodes = g_strconcat ("Relu x > a; ", tests[i].nodes,
+        NULL);
+    g_autofree gchar *found = NULL;
     g_autoptr (PtNetwork) network = NULL;
     g_autoptr (GError) error = NULL;
     Onnx__ValueInfoProto z, l;
@@ -33,18 +66,22 @@ test_outputs (void)
     memcpy (outputs, ((gpointer[]) { &made.y, &z, &l }), sizeof outputs);
     made.graph.n_output = 3;
     made.graph.output = (gpointer) outputs;
-    made.setting = settings[i];
+    made.setting = tests[i].setting;
     network = parse_nodes (&made, nodes, &error);
-    g_assert_true ((network == NULL) == (says[i] != NULL));
-    if (says[i] != NULL)
-      g_assert_nonnull (strstr (error->message, says[i]));
-    else
-      g_assert_cmpstr (pt_network_get_layer_name (network, 1), ==,
-          i == 0 ? "y" : "z");
+    g_test_message ("%s: %s", nodes, error ? error->message : "taken");
+    g_assert_true ((network == NULL) == (tests[i].n_layers == 0));
+    g_assert_true ((network == NULL) == (error != NULL));
+    found = network ? print_outputs (network) : g_strdup (error->message);
+    g_assert_nonnull (strstr (found, tests[i].outputs));
+    if (network == NULL)
+      continue;
+    g_assert_cmpstr (found, ==, tests[i].outputs);
+    g_assert_cmpuint (pt_network_get_n_layers (network), ==, tests[i].n_layers);
   }
 }
 
-/* It is chosen while the model is read, and never later. */
+/* It is chosen while the model is read, and never later; layers of a network
+ * file can be. */
 static void
 test_choice (void)
 {
@@ -58,7 +95,7 @@ test_choice (void)
   g_assert_error (error, PT_ERROR, PT_ERROR_CONFIG);
   g_clear_error (&error);
   g_assert_null (pt_network_new_from_data ("[network]\nwidth=4\nheight=4\n"
-          "output=r\n[r]\ntype=relu\n", -1, "net.cfg", &error));
+          "input-shape=1;3;4;4\n[r]\ntype=relu\n", -1, "net.cfg", &error));
   g_assert_error (error, PT_ERROR, PT_ERROR_CONFIG);
   g_assert_nonnull (strstr (error->message, "net.cfg"));
 }

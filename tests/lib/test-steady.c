@@ -124,6 +124,9 @@ test_steady (gconstpointer data)
   }
   for (guint i = 0; i < 4; i++)
     frames[i] = stream_frame (i);
+  if (words[3] != NULL)
+    g_assert_true (pt_network_set (network, "network", "output", words[3],
+            NULL));
   pipeline = stream_start (network);
   feed (pipeline, frames, 250);
   before = g_atomic_int_get (&n_allocations);
@@ -154,6 +157,10 @@ main (int argc, char **argv)
   g_test_add_data_func ("/steady/partime/wide", "partime cpu:0-1 7",
       test_steady);
   g_test_add_data_func ("/steady/delayed/3", "delayed cpu:0 2,3,2",
+      test_steady);
+  g_test_add_data_func ("/steady/off/outputs", "off cpu:0 3,4 g;c;e",
+      test_steady);
+  g_test_add_data_func ("/steady/delayed/outputs", "delayed cpu:0 2,3,2 g;f;c",
       test_steady);
   return g_test_run ();
 }

@@ -5,8 +5,9 @@
 
 usage: run_onnx.py FILE.onnx...
 
-One JSON line a model: what is wrong, the largest difference from "y" over
-max (1, largest of y), and what the model says of itself.
+One JSON line a model: what is wrong, the largest difference from "y", and of
+outputs after the first from "y.NAME", over max (1, largest of y), and what the
+model says of itself.
 """
 
 import json
@@ -17,6 +18,15 @@ import onnx
 import onnxruntime
 
 import safetensors_io
+
+
+def compare(found, expected):
+    if found.shape != expected.shape:
+        raise ValueError(f"shape {found.shape}, not {expected.shape}")
+    scale = max(1, np.nanmax(np.abs(expected), initial=0))
+    error = np.abs(found - expected)
+    error[np.isnan(found) & np.isnan(expected)] = 0
+    return float(error.max(initial=0) / scale)
 
 
 def check(path):
@@ -32,18 +42,15 @@ def check(path):
     numbers = safetensors_io.load(path[:-len(".onnx")] + ".safetensors")
     names = [x.name for x in session.get_inputs()]
     if "frames" in numbers:
-        found = np.concatenate([session.run(None, {names[0]: x[None]})[0]
-                                for x in numbers["frames"]])
+        runs = [session.run(None, {names[0]: x[None]})
+                for x in numbers["frames"]]
     else:
-        found = session.run(None, {n: numbers[n] for n in names})[0]
-    expected = numbers["y"]
-    if found.shape != expected.shape:
-        return {"wrong": f"shape {found.shape}, not {expected.shape}"}
-    scale = max(1, np.nanmax(np.abs(expected), initial=0))
-    error = np.abs(found - expected)
-    error[np.isnan(found) & np.isnan(expected)] = 0
-    return {"error": float(error.max(initial=0) / scale), "inputs": names,
-            "outputs": [y.name for y in session.get_outputs()],
+        runs = [session.run(None, {n: numbers[n] for n in names})]
+    outputs = [y.name for y in session.get_outputs()]
+    expected = [numbers["y"]] + [numbers["y." + n] for n in outputs[1:]]
+    errors = [compare(np.concatenate(found), y)
+              for found, y in zip(zip(*runs), expected)]
+    return {"error": max(errors), "inputs": names, "outputs": outputs,
             "doc": model.doc_string,
             "settings": {p.key: p.value for p in model.metadata_props}}
 

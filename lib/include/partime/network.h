@@ -27,6 +27,10 @@ PT_API gchar *pt_network_get (PtNetwork *self, const gchar *group,
 
 PT_API const PtShape *pt_network_get_input_shape (PtNetwork *self);
 PT_API const PtShape *pt_network_get_output_shape (PtNetwork *self);
+PT_API guint pt_network_get_n_outputs (PtNetwork *self);
+PT_API const gchar *pt_network_get_output_name (PtNetwork *self, guint index);
+PT_API const PtShape *pt_network_get_output_shape_at (PtNetwork *self,
+    guint index);
 PT_API guint pt_network_get_n_layers (PtNetwork *self);
 PT_API const gchar *pt_network_get_layer_name (PtNetwork *self, guint index);
 PT_API guint64 pt_network_get_n_parameters (PtNetwork *self);

@@ -106,9 +106,9 @@ typedef struct
 /**
  * PtResult:
  * @frame: which frame since start or flush, from 0
- * @output: (transfer none): the network's output, float32 row-major NCHW
+ * @output: (transfer none): the network's main output, float32 row-major NCHW
  * @valid: whether every element of @output is finite; when it is not,
- *   @output is filled with zeros
+ *   @outputs are filled with zeros
  * @learned: whether the frame was one to learn from
  * @loss: the loss on this frame, NaN if it was not computed
  * @weights_version: updates the last stage had applied when it ran the frame
@@ -116,6 +116,11 @@ typedef struct
  * @measures: the frame's values of the measures that #PtPipelineStats names,
  *   in that order, taken before anything was learned from it; NaN where it has
  *   none
+ * @n_outputs: how many outputs the network has, at least 1
+ * @outputs: (array length=n_outputs) (transfer none): all of them, as @output,
+ *   which is the first; of the others nobody looks whether they are finite
+ * @output_names: (array length=n_outputs) (transfer none): what they are called,
+ *   see pt_network_get_output_name()
  *
  * What came out for one frame.
  */
@@ -129,6 +134,9 @@ struct _PtResult
   guint64 weights_version;
   guint64 latency;
   gdouble measures[PT_MAX_MEASURES];
+  guint n_outputs;
+  PtTensor **outputs;
+  const gchar *const *output_names;
 };
 
 /**
