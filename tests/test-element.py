@@ -122,7 +122,7 @@ def check_meta(tap, network, weights):
             tap.check(False, f"time of frame {numbers[-1]}")
     tap.check(worst < 1e-5, f"tensors are the network's output ({worst:.1e})")
     tap.check(numbers == list(range(20)), "frames are numbered")
-    tap.check(shapes == {"tensor, name=(string)output, "
+    tap.check(shapes == {"tensor, name=(string)out, "
                          "dims=(int)< 1, 1, 12, 16 >;"},
               "a tensor says its name and shape")
 

@@ -216,13 +216,13 @@ pt_fold_new_whole (PtNetwork *network, PtDevice *device)
 
 /* What the layers behind @nodes do to its channels, one after the other: y =
  * scale x + shift, and so s' scale, s' shift + t'. */
-static gfloat *
+static gdouble *
 fold_get_scale (const PtFold *self, const PtNode *nodes)
 {
   const guint axis = fold_get_axis (nodes->layer);
   const gint64 n = nodes->layer->output.dims[axis];
-  g_autofree gfloat *next = g_new (gfloat, 2 * n);
-  gfloat *scale = g_new0 (gfloat, 2 * n);
+  g_autofree gdouble *next = g_new (gdouble, 2 * n);
+  gdouble *scale = g_new0 (gdouble, 2 * n);
 
   for (gint64 i = 0; i < n; i++)
     scale[i] = 1;
@@ -242,7 +242,7 @@ fold_new_weight (const PtFold *self, const PtNode *nodes, GError **error)
 {
   const PtTensor *weight = nodes->weights[WEIGHT];
   PtTensor *folded = pt_tensor_new_shaped (PT_F32, &weight->shape, error);
-  g_autofree gfloat *scale = fold_get_scale (self, nodes);
+  g_autofree gdouble *scale = fold_get_scale (self, nodes);
 
   if (folded == NULL)
     return NULL;
@@ -260,7 +260,7 @@ fold_new_bias (const PtFold *self, const PtNode *nodes, GError **error)
       &nodes[self->bias_layer].layer->weights[self->bias_weight].shape;
   const gint64 n = pt_shape_get_n_elements (shape);
   PtTensor *folded = pt_tensor_new_shaped (PT_F32, shape, error);
-  g_autofree gfloat *scale = fold_get_scale (self, nodes);
+  g_autofree gdouble *scale = fold_get_scale (self, nodes);
   gfloat *to = folded ? folded->data : NULL;
 
   for (gint64 i = 0; i < n && to != NULL; i++)

@@ -147,12 +147,13 @@ write_normalize (OnnxExport *self, GError **error)
 /* As PyTorch does it: x / (k + alpha mean (x^2))^beta, the mean over a window
  * of channels in a picture of one channel. */
 static void
-norm_write_lrn_parts (OnnxExport *self, gint64 size, gboolean before)
+norm_write_lrn_parts (OnnxExport *self, gint64 size)
 {
   const PtShape *x = &self->layer->inputs[0];
   const gint64 picture[] = { x->dims[0], 1, x->dims[1], -1 };
   const gint64 kernel[] = { size, 1 };
-  const gint64 begin = (before ? size : size - 1) / 2;
+  const gint64 begin =
+      (size - pt_onnx_option_is (self, "longer", "after")) / 2;
   const gint64 pads[] = { begin, 0, size - 1 - begin, 0 };
   Onnx__NodeProto *node;
 
@@ -172,17 +173,15 @@ norm_write_lrn_parts (OnnxExport *self, gint64 size, gboolean before)
   pt_onnx_write (self, "Div", self->inputs[0], self->last, NULL);
 }
 
-/* LRN has the longer side of an even window behind, and is for pictures
- * only. */
+/* LRN is for pictures only, and ONNX Runtime knows no even windows. */
 static gboolean
 write_lrn (OnnxExport *self, GError **error)
 {
   const gint64 size = pt_onnx_option (self, "size", 1);
-  const gboolean before = pt_onnx_option_is (self, "longer", "before");
   Onnx__NodeProto *node;
 
-  if ((size % 2 == 0 && before) || self->layer->inputs[0].n_dims != 4) {
-    norm_write_lrn_parts (self, size, before);
+  if (size % 2 == 0 || self->layer->inputs[0].n_dims != 4) {
+    norm_write_lrn_parts (self, size);
     return TRUE;
   }
   node = pt_onnx_write_all (self, "LRN");

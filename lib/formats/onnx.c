@@ -417,12 +417,14 @@ model_try_outputs (OnnxImport *self, const PtSettings *given, GError **error)
 {
   const gboolean all = *given->output == '\0' && self->graph->n_output > 1;
   const gint64 fold_left = self->fold_left;
+  g_autoptr (GError) reason = NULL;
   PtNetwork *network;
 
   self->first_only = FALSE;
-  network = model_try (self, given, all ? NULL : error);
+  network = model_try (self, given, all ? &reason : error);
   if (network != NULL || !all)
     return network;
+  g_info ("%s; of the outputs only the first is looked at", reason->message);
   self->first_only = TRUE;
   self->fold_left = fold_left;
   return model_try (self, given, error);

@@ -157,7 +157,7 @@ add_backward (const PtLayer *layer, PtLayerPlan *plan,
 
 static gboolean
 add_get_scale (const PtLayer *layer, guint axis, PtTensor *const *weights,
-    gfloat *scale, gfloat *shift)
+    gdouble *scale, gdouble *shift)
 {
   const AddOptions *options = layer->options;
   PtBinaryPair pair;

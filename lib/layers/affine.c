@@ -62,7 +62,7 @@ pt_affine_init (const PtLayer *layer, guint i, gfloat *data, guint64 seed)
 }
 
 void
-pt_affine_scale_rows (const PtLayer *layer, const gfloat *scale,
+pt_affine_scale_rows (const PtLayer *layer, const gdouble *scale,
     gfloat *weight)
 {
   const PtShape *shape = &layer->weights[WEIGHT].shape;

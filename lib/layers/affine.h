@@ -62,7 +62,7 @@ gboolean pt_conv_check_groups (const PtLayer *layer, GError **error);
 void pt_affine_init (const PtLayer *layer, guint i, gfloat *data,
     guint64 seed);
 /* The weight's first dimension is the output's channels. */
-void pt_affine_scale_rows (const PtLayer *layer, const gfloat *scale,
+void pt_affine_scale_rows (const PtLayer *layer, const gdouble *scale,
     gfloat *weight);
 /* @desc is the forward operation without its activation, which @fused points
  * at; its backward operations are the two types after it. */

@@ -185,7 +185,7 @@ batch_norm_backward (const PtLayer *layer, PtLayerPlan *plan,
 /* y = weight (x - mean) / sqrt (variance + eps) + bias. */
 static gboolean
 batch_norm_get_scale (const PtLayer *layer, guint axis,
-    PtTensor *const *weights, gfloat *scale, gfloat *shift)
+    PtTensor *const *weights, gdouble *scale, gdouble *shift)
 {
   const BatchNormOptions *options = layer->options;
   const gint64 n = pt_shape_get_n_elements (&layer->weights[WEIGHT].shape);

@@ -181,7 +181,7 @@ binary_is_per_channel (const PtBinaryPair *pair, const PtLayer *layer,
 
 gboolean
 pt_binary_get_scale (const PtLayer *layer, const PtBinaryPair *pair,
-    guint axis, PtTensor *const *weights, gfloat *scale, gfloat *shift)
+    guint axis, PtTensor *const *weights, gdouble *scale, gdouble *shift)
 {
   const gboolean reverse = pair->weight == 0;
   const gfloat *w = scale ? weights[0]->data : NULL;
@@ -193,7 +193,7 @@ pt_binary_get_scale (const PtLayer *layer, const PtBinaryPair *pair,
   step = pt_shape_get_n_elements (&layer->weights[0].shape) > 1;
   for (gint64 i = 0; scale && i < layer->output.dims[axis]; i++, w += step) {
     scale[i] = pair->kind == PT_BINARY_MUL ? *w :
-        pair->kind == PT_BINARY_DIV ? 1 / *w :
+        pair->kind == PT_BINARY_DIV ? 1.0 / *w :
         pair->kind == PT_BINARY_SUB && reverse ? -1 : 1;
     shift[i] = pair->kind == PT_BINARY_ADD ? *w :
         pair->kind == PT_BINARY_SUB ? reverse ? *w : -*w : 0;
@@ -274,7 +274,7 @@ binary_get_weight (const PtLayer *layer)
 
 static gboolean
 binary_get_scale (const PtLayer *layer, guint axis, PtTensor *const *weights,
-    gfloat *scale, gfloat *shift)
+    gdouble *scale, gdouble *shift)
 {
   PtBinaryPair pair;
 

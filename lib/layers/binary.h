@@ -69,7 +69,7 @@ gboolean pt_binary_backward (const PtLayer *layer, PtLayerPlan *plan,
 /* PtLayerKind.get_scale for sums, differences, products and quotients. */
 gboolean pt_binary_get_scale (const PtLayer *layer,
     const PtBinaryPair *pair, guint axis, PtTensor *const *weights,
-    gfloat *scale, gfloat *shift);
+    gdouble *scale, gdouble *shift);
 void pt_binary_init (const PtLayer *layer, gdouble value, gfloat *data);
 
 G_END_DECLS

@@ -87,7 +87,7 @@ conv_transpose2d_plan (const PtLayer *layer, PtWorkspace *workspace,
 /* The weight has a row for each channel of the input, and in that a plane for
  * each channel of the output's part that belongs to it. */
 static void
-conv_transpose2d_scale_weight (const PtLayer *layer, const gfloat *scale,
+conv_transpose2d_scale_weight (const PtLayer *layer, const gdouble *scale,
     gfloat *weight)
 {
   const PtConvOptions *o = layer->options;

@@ -109,11 +109,11 @@ struct _PtLayerKind
    * of @axis, and these from the weights' values, unless @scale is NULL. NULL:
    * never. */
   gboolean (*get_scale) (const PtLayer *layer, guint axis,
-      PtTensor *const *weights, gfloat *scale, gfloat *shift);
+      PtTensor *const *weights, gdouble *scale, gdouble *shift);
   /* For inference: scales the output along channels_axis by changing the
    * elements of weight 0. NULL: the layer is none that has a weight, a bias and
    * an activation, and options of these names. */
-  void (*scale_weight) (const PtLayer *layer, const gfloat *scale,
+  void (*scale_weight) (const PtLayer *layer, const gdouble *scale,
       gfloat *weight);
   gint channels_axis;           /* of the output; -1: its last */
   /* Which of pt_activation_names the layer is, with their options; or NULL,

@@ -41,15 +41,6 @@ network_check_choice (const PtNetwork *self, const PtSettings *before,
   return FALSE;
 }
 
-/* The outputs of a network file, if the settings name others now. */
-static gboolean
-network_change_outputs (PtNetwork *self, const PtSettings *before,
-    GError **error)
-{
-  return g_str_equal (self->settings.output, before->output) ||
-      pt_network_choose_outputs (self, error);
-}
-
 /**
  * pt_network_new_from_data:
  * @text: a network file's content
@@ -205,7 +196,7 @@ network_set_setting (PtNetwork *self, const PtParam *table,
       network_check_choice (self, &old, where, error) &&
       pt_network_infer (self, error) &&
       network_check_weights (self, where, key, error) &&
-      network_change_outputs (self, &old, error)) {
+      (self->imported || pt_network_choose_outputs (self, error))) {
     pt_settings_clear (&old);
     return TRUE;
   }

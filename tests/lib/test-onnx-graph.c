@@ -188,6 +188,37 @@ add_number (Made *made, const gchar *name, gint64 *value)
   tensor->int64_data = value;
 }
 
+/* A window of even size has more channels behind than before; PyTorch's has
+ * them before. */
+static void
+test_even_lrn (void)
+{
+  g_autoptr (PtNetwork) network = NULL;
+  g_autoptr (GError) error = NULL;
+  g_autofree gchar *longer = NULL;
+  const PtLayer *layer;
+  gchar **words;
+  Made made;
+
+  made_init (&made);
+  onnx__attribute_proto__init (&made.attribute);
+  made.attribute.name = "size";
+  made.attribute.has_type = made.attribute.has_i = TRUE;
+  made.attribute.type = ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INT;
+  made.attribute.i = 4;
+  made.attributes[0] = &made.attribute;
+  made_add_node (&made, "LRN x > y", &words);
+  made.nodes[0].n_attribute = 1;
+  made.nodes[0].attribute = (gpointer) made.attributes;
+  network = made_parse (&made, "net.onnx", &error);
+  g_strfreev (words);
+  g_assert_no_error (error);
+  layer = network->nodes[0].layer;
+  longer = pt_params_get (layer->kind->params, layer->options, "longer");
+  g_assert_cmpstr (layer->kind->name, ==, "lrn");
+  g_assert_cmpstr (longer, ==, "after");
+}
+
 /* A part of nothing: nobody may read it. */
 static void
 test_empty_part (void)
@@ -313,6 +344,7 @@ main (gint argc, gchar **argv)
   g_test_add_func ("/onnx/batch", test_batch);
   g_test_add_func ("/onnx/input-shape", test_input_shape);
   g_test_add_func ("/onnx/empty-part", test_empty_part);
+  g_test_add_func ("/onnx/even-lrn", test_even_lrn);
   g_test_add_func ("/onnx/folded", test_folded);
   g_test_add_func ("/onnx/if", test_if);
   return g_test_run ();
