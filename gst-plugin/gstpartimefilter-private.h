@@ -73,6 +73,15 @@ typedef struct
 
 typedef struct _GstPartimeInstance GstPartimeInstance;
 
+/* Of the frames, and so of a network whose file leaves its own open. */
+typedef struct
+{
+  gint width, height;
+  gboolean nominal;             /* frames have not come: what is made only
+                                 * shows whether it can be */
+  gboolean is_open;             /* (out): the network's size depends on it */
+} GstPartimeSize;
+
 /* A network at work, and what follows from it. Frames that wait for their
  * results keep the one that they were given to. */
 typedef struct
@@ -85,6 +94,7 @@ typedef struct
   PtStream *stream;             /* with an instance, once it runs; set under
                                  * the object lock */
   gboolean learns;
+  GstPartimeSize size;          /* of the frames that it was made for */
   GstPartimeDrawing *drawing;   /* NULL: nothing can be drawn */
   guint n_classes;              /* 0: the output is not classes */
   GstStructure *tensor_info;
@@ -123,6 +133,7 @@ typedef struct
   GCond cond;
   GThread *thread;              /* NULL until it is needed */
   gboolean quit;
+  gboolean unbound;             /* there is no model before the first caps */
   guint asked;                  /* bits: what is to be done */
   gboolean uncommitted;         /* a model was asked for, and is not in place */
   GstPartimeModel *ready;       /* atomic reads; for the next frame */
@@ -140,8 +151,10 @@ struct _GstPartimeFilter
   GstPartimeSettings settings;
 
   /* From READY to PAUSED and back. */
+  gchar *path, *weights;        /* as they were set then */
   GstPartimeModel *model;       /* for the next frame; changes on the sink
-                                 * pad's thread, under the object lock */
+                                 * pad's thread, under the object lock; NULL
+                                 * while caps are to tell its size */
   GstPartimeOutput output;
   GstPartimeTiming timing;
   gchar *checkpoint;
@@ -219,7 +232,9 @@ void gst_partime_filter_apply_live (GstPartimeFilter *self,
 /* model.c */
 GstPartimeModel *gst_partime_model_new (GstPartimeFilter *self,
     GstPartimeFilter *decider, const gchar *path, const gchar *weights,
-    const gchar **culprit, GError **error);
+    GstPartimeSize *size, const gchar **culprit, GError **error);
+gboolean gst_partime_model_may_fit_other (const GstPartimeSize *size,
+    const GError *error, const gchar *culprit);
 GstPartimeModel *gst_partime_model_new_shared (GstPartimeFilter *self,
     const gchar *path, PtNetwork *network, PtPipeline *pipeline,
     GError **error);
@@ -245,7 +260,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (GstPartimeModel, gst_partime_model_unref)
 void gst_partime_instance_know (GstPartimeFilter *filter, gboolean ready);
 typedef gboolean (*GstPartimeStartFunc) (GstPartimeFilter *self);
 GstPartimeModel *gst_partime_instance_open (GstPartimeFilter *filter,
-    const gchar **culprit, GError **error);
+    GstPartimeSize *size, const gchar **culprit, GError **error);
 void gst_partime_instance_leave (GstPartimeInstance *self,
     GstPartimeFilter *filter);
 void gst_partime_instance_unref (GstPartimeInstance *self);
@@ -263,6 +278,9 @@ void gst_partime_update_clear (GstPartimeUpdate *self);
 void gst_partime_update_set (GstPartimeFilter *self, guint bit,
     const gchar *name);
 void gst_partime_update_ask (GstPartimeFilter *self);
+void gst_partime_update_set_unbound (GstPartimeFilter *self,
+    gboolean unbound);
+void gst_partime_update_resize (GstPartimeFilter *self);
 void gst_partime_update_quit (GstPartimeFilter *self);
 void gst_partime_update_join (GstPartimeFilter *self);
 void gst_partime_update_commit (GstPartimeFilter *self);
@@ -270,6 +288,8 @@ void gst_partime_update_retire (GstPartimeFilter *self,
     GstPartimeModel *model);
 
 /* labels.c */
+gboolean gst_partime_labels_open (GstPartimeFilter *self,
+    GstPartimeModel *model);
 gboolean gst_partime_labels_fit (GstPartimeFilter *self,
     GstPartimeModel *model, GError **error);
 void gst_partime_labels_change (GstPartimeFilter *self,
@@ -278,6 +298,8 @@ void gst_partime_labels_change (GstPartimeFilter *self,
 /* session.c */
 void gst_partime_filter_install_signals (void);
 gboolean gst_partime_filter_open (GstPartimeFilter *self);
+gboolean gst_partime_filter_bind (GstPartimeFilter *self,
+    const GstVideoInfo *info);
 gboolean gst_partime_filter_start (GstPartimeFilter *self);
 void gst_partime_filter_close (GstPartimeFilter *self);
 void gst_partime_filter_on_event (PtPipeline *pipeline, const PtEvent *event,

@@ -272,9 +272,12 @@ filter_set_format (GstPartimeFilter *self, GstCaps *caps)
   GstPartimeFormat *format = NULL;
   GstVideoInfo info;
 
-  if (gst_video_info_from_caps (&info, caps))
+  if (gst_video_info_from_caps (&info, caps)) {
+    if (!gst_partime_filter_bind (self, &info))
+      return FALSE;
     format = gst_partime_filter_new_format (self, self->model, &info,
         gst_partime_cuda_in_caps (caps), &error);
+  }
   if (error)
     gst_partime_filter_post_error (self, error, NULL);
   if (!format) {
@@ -306,7 +309,7 @@ gst_partime_filter_forward (GstPartimeFilter *self, GstEvent *event)
     return gst_pad_push_event (self->srcpad, event);
   }
   if (GST_EVENT_TYPE (event) == GST_EVENT_EOS)
-    item.model = gst_partime_model_ref (self->model);
+    item.model = gst_partime_filter_ref_model (self);
   return gst_partime_source_queue (self, &item, latest) == GST_FLOW_OK;
 }
 
@@ -326,7 +329,10 @@ filter_handle_caps (GstPartimeFilter *self, GstEvent *event)
     gst_event_unref (event);
     event = gst_event_new_caps (picture);
   }
-  return gst_partime_filter_forward (self, event);
+  if (!gst_partime_filter_forward (self, event))
+    return FALSE;
+  gst_partime_update_resize (self);
+  return TRUE;
 }
 
 static gboolean

@@ -280,7 +280,7 @@ instance_find_decider (GstPartimeFilter *filter, const gchar *id)
 /* The first one. */
 static GstPartimeModel *
 instance_create (GstPartimeFilter *filter, const gchar *id,
-    const gchar **culprit, GError **error)
+    GstPartimeSize *size, const gchar **culprit, GError **error)
 {
   GstPartimeFilter *decider = instance_find_decider (filter, id);
   g_autoptr (GstPartimeModel) model = NULL;
@@ -293,7 +293,7 @@ instance_create (GstPartimeFilter *filter, const gchar *id,
     return NULL;
   }
   model = gst_partime_model_new (filter, decider, decider->settings.model,
-      decider->settings.weights, culprit, error);
+      decider->settings.weights, size, culprit, error);
   if (!model)
     return NULL;
   self = instance_new (id, decider, model);
@@ -302,15 +302,20 @@ instance_create (GstPartimeFilter *filter, const gchar *id,
     instance_free (self);
     return NULL;
   }
+  if (size->is_open && size->nominal) {
+    instance_free (self);
+    return g_steal_pointer (&model);
+  }
   model->instance = self;
   g_hash_table_insert (instances, self->id, self);
   return g_steal_pointer (&model);
 }
 
-/* As gst_partime_model_new(), for an element with a model-instance-id. */
+/* As gst_partime_model_new(), for an element with a model-instance-id: a size
+ * that is open is that of whose frames come first. */
 GstPartimeModel *
-gst_partime_instance_open (GstPartimeFilter *filter, const gchar **culprit,
-    GError **error)
+gst_partime_instance_open (GstPartimeFilter *filter, GstPartimeSize *size,
+    const gchar **culprit, GError **error)
 {
   const gchar *id = filter->settings.model_instance_id;
   GstPartimeInstance *self;
@@ -321,9 +326,9 @@ gst_partime_instance_open (GstPartimeFilter *filter, const gchar **culprit,
     instances = g_hash_table_new (g_str_hash, g_str_equal);
   self = g_hash_table_lookup (instances, id);
   model = self ? instance_join (self, filter, error) :
-      instance_create (filter, id, culprit, error);
+      instance_create (filter, id, size, culprit, error);
   g_mutex_unlock (&instances_lock);
-  if (model)
+  if (model && model->instance)
     instance_add_user (model->instance, filter);
   return model;
 }

@@ -7,6 +7,9 @@
 #include "gstpartimefilter-private.h"
 #include "meta.h"
 
+/* What networks that halve their input five times ask for. */
+#define MODEL_MULTIPLE 32
+
 GstPartimeModel *
 gst_partime_model_ref (GstPartimeModel *self)
 {
@@ -74,14 +77,16 @@ static gboolean
 model_load (GstPartimeModel *self, GstPartimeFilter *filter,
     const gchar **culprit, GError **error)
 {
+  GstPartimeSize *size = &self->size;
   g_auto (GStrv) settings = NULL;
 
   GST_OBJECT_LOCK (filter);
   settings = gst_partime_filter_list_settings (filter);
   GST_OBJECT_UNLOCK (filter);
   *culprit = self->path;
-  self->network = pt_network_new_from_file_with (self->path,
-      (const gchar * const *) settings, error);
+  self->network = pt_network_new_from_file_for (self->path,
+      (const gchar * const *) settings, size->width, size->height,
+      &size->is_open, error);
   if (!self->network || !model_apply_settings (filter, self->network, error))
     return FALSE;
   *culprit = self->weights;
@@ -162,13 +167,11 @@ model_make_pipeline (GstPartimeModel *self, GstPartimeFilter *filter,
   return TRUE;
 }
 
-/* Everything but the stages, which start by themselves. @decider: whose
- * settings say how the network learns, mostly @self. @culprit: (out): the file
- * that was read when it failed, if any. */
-GstPartimeModel *
-gst_partime_model_new (GstPartimeFilter *self, GstPartimeFilter *decider,
-    const gchar *path, const gchar *weights, const gchar **culprit,
-    GError **error)
+/* @size: its is_open is set here. */
+static GstPartimeModel *
+model_try (GstPartimeFilter *self, GstPartimeFilter *decider,
+    const gchar *path, const gchar *weights, GstPartimeSize *size,
+    const gchar **culprit, GError **error)
 {
   g_autoptr (GstPartimeModel) model = g_atomic_rc_box_new0 (GstPartimeModel);
   const gchar *file = NULL;
@@ -176,7 +179,9 @@ gst_partime_model_new (GstPartimeFilter *self, GstPartimeFilter *decider,
 
   model->path = g_strdup (path);
   model->weights = g_strdup (weights);
+  model->size = *size;
   loaded = model_load (model, decider, &file, error);
+  size->is_open = model->size.is_open;
   *culprit = loaded ? NULL : file == model->path ? path : weights;
   if (!loaded || !model_check_input (model, error)
       || !model_make_drawing (model, self, error)
@@ -185,6 +190,57 @@ gst_partime_model_new (GstPartimeFilter *self, GstPartimeFilter *decider,
   model->tensor_info = gst_partime_meta_new_info ("output",
       pt_network_get_output_shape (model->network));
   return g_steal_pointer (&model);
+}
+
+/* Whether @error, of a model for frames of @size, need not be there for frames
+ * of another. @culprit: (nullable): the file that was read. */
+gboolean
+gst_partime_model_may_fit_other (const GstPartimeSize *size,
+    const GError *error, const gchar *culprit)
+{
+  return size->is_open && (g_error_matches (error, PT_ERROR, PT_ERROR_SHAPE)
+      || g_error_matches (error, PT_ERROR, PT_ERROR_UNSUPPORTED)
+      || (g_error_matches (error, PT_ERROR, PT_ERROR_FILE) && culprit
+          && g_file_test (culprit, G_FILE_TEST_EXISTS)));
+}
+
+/* The nearest multiple, but not none. */
+static gint
+model_round (gint x)
+{
+  return MAX ((x + MODEL_MULTIPLE / 2) / MODEL_MULTIPLE, 1) * MODEL_MULTIPLE;
+}
+
+/* Everything but the stages, which start by themselves. @decider: whose
+ * settings say how the network learns, mostly @self. @size: of the frames; a
+ * network that is open and cannot take that gets the nearest multiples of 32.
+ * @culprit: (out): the file that was read when it failed, if any. */
+GstPartimeModel *
+gst_partime_model_new (GstPartimeFilter *self, GstPartimeFilter *decider,
+    const gchar *path, const gchar *weights, GstPartimeSize *size,
+    const gchar **culprit, GError **error)
+{
+  GstPartimeSize other = *size;
+  GError *first = NULL;
+  const gchar *unused;
+  GstPartimeModel *model = model_try (self, decider, path, weights, size,
+      culprit, &first);
+
+  if (!model && gst_partime_model_may_fit_other (size, first, *culprit)) {
+    other.width = model_round (size->width);
+    other.height = model_round (size->height);
+    model = model_try (self, decider, path, weights, &other, &unused, NULL);
+    g_prefix_error (&first, "height and width are open and were those of the "
+        "frames, %dx%d; set network.width and network.height in the property "
+        "settings to others: ", size->width, size->height);
+  }
+  if (!model) {
+    g_propagate_error (error, first);
+    return NULL;
+  }
+  g_clear_error (&first);
+  model->size = *size;
+  return model;
 }
 
 /* What another element runs: the network is sound already. */

@@ -3,7 +3,8 @@
 
 /* The network and its pipeline, from READY to PAUSED and back. Files and
  * settings are read at the change of state, so that it fails where they are
- * wrong; stages start with the first caps, which tell the frame rate. */
+ * wrong; stages start with the first caps, which tell the frame rate, and the
+ * size of a network that leaves it open. */
 
 #include "gstpartimefilter-private.h"
 
@@ -130,13 +131,12 @@ session_check_checkpoint (GstPartimeFilter *self)
 
 /* Posts what is wrong. */
 static gboolean
-session_make_model (GstPartimeFilter *self)
+session_check_model (GstPartimeFilter *self)
 {
   const GstPartimeSettings *s = &self->settings;
-  g_autoptr (GstPartimeModel) model = NULL;
-  g_autoptr (GError) error = NULL;
-  const gchar *culprit = NULL;
 
+  self->path = g_strdup (s->model);
+  self->weights = g_strdup (s->weights);
   if (s->model_instance_id && s->resume_stream) {
     GST_ELEMENT_ERROR (self, RESOURCE, SETTINGS, ("resume-stream=true: found "
             "with model-instance-id=%s, where several streams share the "
@@ -148,27 +148,83 @@ session_make_model (GstPartimeFilter *self)
         ("no model: the property model is to name a network file"), (NULL));
     return FALSE;
   }
-  model = s->model_instance_id ?
-      gst_partime_instance_open (self, &culprit, &error) :
-      gst_partime_model_new (self, self, s->model, s->weights, &culprit,
-      &error);
-  if (!model) {
-    gst_partime_filter_post_error (self, error, culprit);
-    return FALSE;
-  }
-  /* also checks that the file is one, before anything else has started */
+  return TRUE;
+}
+
+/* Also checks that the checkpoint is one, before anything else has started. */
+static GstPartimeModel *
+session_new_model (GstPartimeFilter *self, GstPartimeSize *size,
+    const gchar **culprit, GError **error)
+{
+  g_autoptr (GstPartimeModel) model = NULL;
+  gboolean shared = self->settings.model_instance_id != NULL;
+
+  model = shared ? gst_partime_instance_open (self, size, culprit, error) :
+      gst_partime_model_new (self, self, self->path, self->weights, size,
+      culprit, error);
+  if (!model || shared || !self->resume)
+    return g_steal_pointer (&model);
+  *culprit = self->checkpoint;
+  return pt_pipeline_load (model->pipeline, self->checkpoint, error) ?
+      g_steal_pointer (&model) : NULL;
+}
+
+static void
+session_take_model (GstPartimeFilter *self, GstPartimeModel *model)
+{
   self->resume = self->resume && !model->instance;
-  if (self->resume && !pt_pipeline_load (model->pipeline, self->checkpoint,
-          &error)) {
-    gst_partime_filter_post_error (self, error, self->checkpoint);
-    return FALSE;
-  }
   g_mutex_lock (&self->lock);
   g_queue_push_tail (&self->models, gst_partime_model_ref (model));
   g_mutex_unlock (&self->lock);
   GST_OBJECT_LOCK (self);
-  self->model = g_steal_pointer (&model);
+  self->model = gst_partime_model_ref (model);
   GST_OBJECT_UNLOCK (self);
+}
+
+/* One whose size is open follows with the first caps; what they can not put
+ * right is told now. Returns: FALSE, with an error posted, if there is such */
+static gboolean
+session_open_model (GstPartimeFilter *self)
+{
+  /* many a network takes a power of two */
+  GstPartimeSize size = { 256, 256, TRUE, FALSE };
+  g_autoptr (GstPartimeModel) model = NULL;
+  g_autoptr (GError) error = NULL;
+  const gchar *culprit = NULL;
+
+  if (!session_check_model (self))
+    return FALSE;
+  model = session_new_model (self, &size, &culprit, &error);
+  if (!model && !gst_partime_model_may_fit_other (&size, error, culprit)) {
+    gst_partime_filter_post_error (self, error, culprit);
+    return FALSE;
+  }
+  gst_partime_update_set_unbound (self, size.is_open);
+  if (!size.is_open)
+    session_take_model (self, model);
+  return gst_partime_labels_open (self, model);
+}
+
+/* With the first caps, if there is no model yet. Returns: FALSE, with an error
+ * posted, if there can be none for frames of @info */
+gboolean
+gst_partime_filter_bind (GstPartimeFilter *self, const GstVideoInfo *info)
+{
+  GstPartimeSize size = { info->width, info->height, FALSE, FALSE };
+  g_autoptr (GstPartimeModel) model = NULL;
+  g_autoptr (GError) error = NULL;
+  const gchar *culprit = NULL;
+
+  if (self->model || g_atomic_int_get (&self->failed))
+    return self->model != NULL;
+  model = session_new_model (self, &size, &culprit, &error);
+  if (!model || !gst_partime_labels_fit (self, model, &error)) {
+    gst_partime_filter_post_error (self, error, culprit);
+    return FALSE;
+  }
+  session_take_model (self, model);
+  gst_partime_labels_change (self, model);
+  gst_partime_update_set_unbound (self, FALSE);
   return TRUE;
 }
 
@@ -198,8 +254,7 @@ gst_partime_filter_open (GstPartimeFilter *self)
       || !session_check_checkpoint (self)
       || !gst_partime_filter_open_stats (self)
       || !session_read_labels (self)
-      || !session_make_model (self)
-      || !gst_partime_labels_open (self)) {
+      || !session_open_model (self)) {
     gst_partime_filter_close (self);
     return FALSE;
   }
@@ -344,6 +399,8 @@ gst_partime_filter_close (GstPartimeFilter *self)
   gst_clear_object (&self->pool);
   g_clear_pointer (&self->format, gst_partime_format_unref);
   g_clear_pointer (&self->checkpoint, g_free);
+  g_clear_pointer (&self->path, g_free);
+  g_clear_pointer (&self->weights, g_free);
   gst_partime_labels_close (self);
   g_clear_pointer (&self->stats_file, gst_partime_stats_file_close);
   gst_partime_classes_close (self);

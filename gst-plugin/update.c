@@ -86,17 +86,14 @@ update_supersede (GstPartimeFilter *self, GstPartimeModel *model,
 /* What downstream would see instead. Returns: FALSE if it must not */
 static gboolean
 update_check_caps (GstPartimeFilter *self, GstPartimeModel *model,
-    GError **error)
+    const GstVideoInfo *info, GError **error)
 {
-  g_autoptr (GstCaps) now = gst_pad_get_current_caps (self->sinkpad);
   g_autoptr (GstCaps) picture = NULL;
   g_autofree gchar *text = NULL;
-  GstVideoInfo info;
 
-  if (self->output != GST_PARTIME_OUTPUT_NETWORK || !now
-      || !gst_video_info_from_caps (&info, now))
+  if (self->output != GST_PARTIME_OUTPUT_NETWORK || !info)
     return TRUE;
-  picture = gst_partime_source_make_caps (model, &info);
+  picture = gst_partime_source_make_caps (model, info);
   if (gst_pad_peer_query_accept_caps (self->srcpad, picture))
     return TRUE;
   text = gst_caps_to_string (picture);
@@ -105,15 +102,38 @@ update_check_caps (GstPartimeFilter *self, GstPartimeModel *model,
   return FALSE;
 }
 
+/* Starts @model beside the one that runs, for frames of @info if they have
+ * come. */
+static gboolean
+update_start (GstPartimeFilter *self, GstPartimeModel *model,
+    GstPartimeModel *running, const GstVideoInfo *info, GError **error)
+{
+  gdouble fps;
+
+  if (!gst_partime_labels_fit (self, model, error)
+      || !update_check_caps (self, model, info, error))
+    return FALSE;
+  GST_OBJECT_LOCK (self);
+  fps = self->target_fps;
+  GST_OBJECT_UNLOCK (self);
+  pt_pipeline_set_target_fps (model->pipeline, fps);
+  return pt_pipeline_start_beside (model->pipeline, running->pipeline, error);
+}
+
 /* Returns: (nullable): a model whose stages run */
 static GstPartimeModel *
 update_prepare (GstPartimeFilter *self, const gchar *path,
     const gchar *weights, GError **error)
 {
   g_autoptr (GstPartimeModel) running = gst_partime_filter_ref_model (self);
+  g_autoptr (GstCaps) caps = gst_pad_get_current_caps (self->sinkpad);
   g_autoptr (GstPartimeModel) model = NULL;
+  GstVideoInfo info;
+  gboolean known = caps && gst_video_info_from_caps (&info, caps);
+  GstPartimeSize size = { known ? info.width : 256, known ? info.height : 256,
+    !known, FALSE
+  };
   const gchar *culprit;
-  gdouble fps;
 
   if (!path) {
     g_set_error (error, PT_ERROR, PT_ERROR_CONFIG, "no model: the property "
@@ -125,17 +145,10 @@ update_prepare (GstPartimeFilter *self, const gchar *path,
         "by model-instance-id, and only its weights can change", path);
     return NULL;
   }
-  model = gst_partime_model_new (self, self, path, weights, &culprit, error);
-  if (!running || !model || !gst_partime_labels_fit (self, model, error)
-      || !update_check_caps (self, model, error))
-    return NULL;
-  GST_OBJECT_LOCK (self);
-  fps = self->target_fps;
-  GST_OBJECT_UNLOCK (self);
-  pt_pipeline_set_target_fps (model->pipeline, fps);
-  if (!pt_pipeline_start_beside (model->pipeline, running->pipeline, error))
-    return NULL;
-  return g_steal_pointer (&model);
+  model = gst_partime_model_new (self, self, path, weights, &size, &culprit,
+      error);
+  return running && model && update_start (self, model, running,
+      known ? &info : NULL, error) ? g_steal_pointer (&model) : NULL;
 }
 
 static void
@@ -227,7 +240,7 @@ update_main (gpointer data)
 
     if (!retired && u->quit)
       break;
-    if (!retired && u->asked == 0) {
+    if (!retired && (u->asked == 0 || u->unbound)) {
       g_cond_wait (&u->cond, &u->lock);
       continue;
     }
@@ -307,6 +320,18 @@ gst_partime_update_ask (GstPartimeFilter *self)
   u->asked |= asked;
   if (!u->thread && !u->quit)
     u->thread = g_thread_new ("partime-update", update_main, self);
+  g_cond_signal (&u->cond);
+  g_mutex_unlock (&u->lock);
+}
+
+/* What is asked for before there is a model waits for that. */
+void
+gst_partime_update_set_unbound (GstPartimeFilter *self, gboolean unbound)
+{
+  GstPartimeUpdate *u = &self->update;
+
+  g_mutex_lock (&u->lock);
+  u->unbound = unbound;
   g_cond_signal (&u->cond);
   g_mutex_unlock (&u->lock);
 }
@@ -435,7 +460,7 @@ change_finish (Change *change, GstPartimeFilter *self)
       self->n_frames, &change->what, NULL);
 }
 
-static void
+static gboolean
 update_change (GstPartimeFilter *self, GstPartimeModel *model)
 {
   Change change = { .model = model };
@@ -452,12 +477,54 @@ update_change (GstPartimeFilter *self, GstPartimeModel *model)
   }
   if (done) {
     change_finish (&change, self);
-    return;
+    return TRUE;
   }
   g_clear_pointer (&change.format, gst_partime_format_unref);
   g_clear_pointer (&change.caps, gst_event_unref);
   update_refuse (self, model->path, model->weights, error);
   gst_partime_update_retire (self, gst_partime_model_ref (model));
+  return FALSE;
+}
+
+/* -- frames of another size -- */
+
+/* The same network for frames of @info, with what was learned. */
+static GstPartimeModel *
+update_prepare_size (GstPartimeFilter *self, const GstVideoInfo *info,
+    GError **error)
+{
+  GstPartimeSize size = { info->width, info->height, FALSE, FALSE };
+  const gchar *culprit;
+  g_autoptr (GstPartimeModel) model = gst_partime_model_new (self, self,
+      self->model->path, NULL, &size, &culprit, error);
+
+  if (!model)
+    return NULL;
+  model->weights = g_strdup (self->model->weights);
+  pt_pipeline_keep_weights (model->pipeline);
+  return update_start (self, model, self->model, info, error) ?
+      g_steal_pointer (&model) : NULL;
+}
+
+/* In the sink pad's thread, between two frames: a network that leaves its size
+ * open is made for that of the frames to come. Where that cannot be, they are
+ * scaled to the size it has. */
+void
+gst_partime_update_resize (GstPartimeFilter *self)
+{
+  const GstVideoInfo *info = &self->format->info;
+  const GstPartimeSize *size = &self->model->size;
+  g_autoptr (GstPartimeModel) model = NULL;
+  g_autoptr (GError) error = NULL;
+
+  if (!size->is_open || self->model->instance
+      || (size->width == info->width && size->height == info->height))
+    return;
+  model = update_prepare_size (self, info, &error);
+  if (model)
+    update_change (self, model);
+  else
+    update_refuse (self, self->model->path, self->model->weights, error);
 }
 
 /* In the sink pad's thread, before a frame: a model that is ready takes over. */
@@ -473,6 +540,6 @@ gst_partime_update_commit (GstPartimeFilter *self)
   model = u->ready;
   g_atomic_pointer_set (&u->ready, NULL);
   g_mutex_unlock (&u->lock);
-  if (model)
-    update_change (self, model);
+  if (model && update_change (self, model))
+    gst_partime_update_resize (self);
 }

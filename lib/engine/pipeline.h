@@ -66,6 +66,7 @@ struct _PtPipeline
                                  * are not written back */
   const PtPlacement *given;     /* lent: use this instead of finding one */
   gboolean drew_weights;        /* the network came without */
+  gboolean keep_weights;        /* of the one it takes over from */
 
   GMutex push_lock;             /* one frame or marker enters at a time */
   guint64 sequence;             /* of the next frame; only ever rises */

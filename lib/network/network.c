@@ -59,12 +59,10 @@ pt_network_new_from_data (const gchar *text, gssize length,
 {
   g_autoptr (PtNetwork) self =
       pt_network_new_empty (origin != NULL ? origin : "network");
-  const PtSettings none = {.input_shape = "",.output = "" };
 
   g_return_val_if_fail (text != NULL, NULL);
   if (!pt_config_parse (self, text, length < 0 ? strlen (text) : (gsize) length,
-          error) ||
-      !network_check_choice (&self->settings, &none, self->origin, error))
+          error) || !pt_network_bind (self, NULL, error))
     return NULL;
   return g_steal_pointer (&self);
 }
@@ -147,6 +145,28 @@ pt_network_infer (PtNetwork *self, GError **error)
     }
   }
   return TRUE;
+}
+
+gboolean
+pt_network_bind (PtNetwork *self, PtOpenSize *open, GError **error)
+{
+  const PtSettings none = {.input_shape = "",.output = "" };
+  PtSettings *s = &self->settings;
+
+  if (!network_check_choice (s, &none, self->origin, error))
+    return FALSE;
+  if (open != NULL && (s->width == 0 || s->height == 0)) {
+    open->used = TRUE;
+    s->width = s->width > 0 ? s->width : open->width;
+    s->height = s->height > 0 ? s->height : open->height;
+  }
+  if (s->width > 0 && s->height > 0)
+    return pt_network_infer (self, error);
+  g_set_error (error, PT_ERROR, PT_ERROR_CONFIG, "%s: group [network]: found "
+      "%s open, expected the input's size here, by --set or in the element's "
+      "property settings, unless a stream of frames says it", self->origin,
+      s->width > 0 ? "height" : s->height > 0 ? "width" : "width and height");
+  return FALSE;
 }
 
 /* Whether the weights that are there still have the layers' shapes. */

@@ -300,6 +300,7 @@ PT_API void pt_pipeline_set_target_fps (PtPipeline *self, gdouble fps);
 PT_API gboolean pt_pipeline_start (PtPipeline *self, GError **error);
 PT_API gboolean pt_pipeline_start_beside (PtPipeline *self,
     PtPipeline *running, GError **error);
+PT_API void pt_pipeline_keep_weights (PtPipeline *self);
 PT_API gboolean pt_pipeline_replace (PtPipeline *self, PtPipeline *next,
     PtReplacement *info, GError **error);
 PT_API void pt_pipeline_stop (PtPipeline *self);
