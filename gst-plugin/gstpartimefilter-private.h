@@ -280,6 +280,7 @@ void gst_partime_update_set (GstPartimeFilter *self, guint bit,
 void gst_partime_update_ask (GstPartimeFilter *self);
 void gst_partime_update_set_unbound (GstPartimeFilter *self,
     gboolean unbound);
+gboolean gst_partime_update_is_unbound (GstPartimeFilter *self);
 void gst_partime_update_resize (GstPartimeFilter *self);
 void gst_partime_update_quit (GstPartimeFilter *self);
 void gst_partime_update_join (GstPartimeFilter *self);

@@ -170,7 +170,7 @@ label_pad_take (GstPartimeFilter *self, GstBuffer *buffer)
   label = wanted && negotiated ? gst_partime_labels_new (self) : NULL;
   made = label && (t->unbound || gst_partime_target_read_buffer (&t->target,
           &t->format, buffer, label->target, &error));
-  if (made && (updatable || t->unbound))
+  if (made && (updatable || t->unbound || t->is_open))
     label->origin = label_pad_copy (self, buffer);
   g_mutex_unlock (&t->making);
   if (!wanted)

@@ -95,6 +95,7 @@ gst_partime_labels_open (GstPartimeFilter *self, GstPartimeModel *model)
   if (model)
     labels_set_model (self, model, &target, wanted);
   t->unbound = !self->model;
+  t->is_open = FALSE;
   if (t->unbound) {
     t->wanted = FALSE;
     t->max_waiting = LABELS_LEAST;
@@ -250,6 +251,9 @@ gst_partime_labels_change (GstPartimeFilter *self, GstPartimeModel *model)
   gboolean wanted = gst_partime_target_init (&target, model->network,
       model->pipeline);
 
+  g_mutex_lock (&t->making);
+  t->is_open = model->size.is_open;
+  g_mutex_unlock (&t->making);
   if (wanted && t->wanted && gst_partime_target_equal (&target, &t->target)) {
     gst_partime_target_clear (&target);
     return;

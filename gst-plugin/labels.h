@@ -32,7 +32,8 @@ typedef struct
   /* From open to close. */
   gboolean wanted;              /* the network learns from labels */
   gboolean unbound;             /* what it learns from only caps will tell;
-                                 * changes with making held */
+                                 * changes with making held, as the next */
+  gboolean is_open;             /* caps may change what it learns from */
   gchar *refusal;               /* why a label pad makes no sense, or NULL */
   GstPartimeTarget target;
   guint max_waiting;            /* labels of the pad */

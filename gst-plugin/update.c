@@ -336,6 +336,17 @@ gst_partime_update_set_unbound (GstPartimeFilter *self, gboolean unbound)
   g_mutex_unlock (&u->lock);
 }
 
+gboolean
+gst_partime_update_is_unbound (GstPartimeFilter *self)
+{
+  gboolean unbound;
+
+  g_mutex_lock (&self->update.lock);
+  unbound = self->update.unbound;
+  g_mutex_unlock (&self->update.lock);
+  return unbound;
+}
+
 /* From PAUSED to READY: no new ones. What waits for a marker ends as the
  * pipelines stop, which is between this and the next. */
 void
@@ -345,6 +356,7 @@ gst_partime_update_quit (GstPartimeFilter *self)
 
   g_mutex_lock (&u->lock);
   u->quit = TRUE;
+  u->unbound = FALSE;
   g_cond_signal (&u->cond);
   g_mutex_unlock (&u->lock);
 }
