@@ -411,6 +411,9 @@ replace_check_kept (PtPipeline *self, PtPipeline *next, GError **error)
  * same normalisation those that are stacked or kept for replay are still
  * there. Otherwise @next starts from its own weights and a new optimizer.
  *
+ * Streams of @self do not come along by themselves: what is pushed to them is
+ * %PT_FLOW_REPLACED from here on, and each goes on by pt_stream_replace().
+ *
  * If @self flushes later, end that before a flush of @next; stop it before
  * @next. Does not wait. One thread at a time may push, or call this.
  *
@@ -439,6 +442,8 @@ pt_pipeline_replace (PtPipeline *self, PtPipeline *next, PtReplacement *info,
   replace_compare (self, next, info);
   done = replace_continue (self, next, error);
   hands_over = info->kept_weights || info->kept_optimizer;
+  if (done)
+    pt_stream_close_all (self);
   if (done && hands_over)
     replace_hand_over (self, next, info);
   g_mutex_unlock (&next->push_lock);
