@@ -84,13 +84,18 @@ typedef struct
 
 /* A network at work, and what follows from it. Frames that wait for their
  * results keep the one that they were given to. */
-typedef struct
+typedef struct _GstPartimeModel GstPartimeModel;
+struct _GstPartimeModel
 {
   gchar *path;
   gchar *weights;               /* or NULL; under the object lock */
   PtNetwork *network;
   PtPipeline *pipeline;
   GstPartimeInstance *instance; /* NULL: nobody else has this network */
+  GstPartimeModel *shared;      /* with an instance: nobody's own, which stops
+                                 * when the last element leaves it */
+  PtReplacement what;           /* with an instance: what is kept of the one
+                                 * before */
   PtStream *stream;             /* with an instance, once it runs; set under
                                  * the object lock */
   gboolean learns;
@@ -102,7 +107,7 @@ typedef struct
   GstPartimeCudaPainter *painter;       /* of @painted, in CUDA memory; source
                                          * side */
   GstVideoInfo painted;
-} GstPartimeModel;
+};
 
 /* What waits for its turn at the source pad. */
 typedef enum
@@ -223,21 +228,27 @@ void gst_partime_settings_init (GstPartimeSettings *self);
 void gst_partime_settings_clear (GstPartimeSettings *self);
 
 /* settings.c */
-gchar **gst_partime_filter_list_settings (GstPartimeFilter *self);
-gboolean gst_partime_filter_apply_settings (GstPartimeFilter *self,
+void gst_partime_settings_copy (const GstPartimeSettings *src,
+    GstPartimeSettings *dst);
+gchar **gst_partime_settings_list (const GstPartimeSettings *self);
+gboolean gst_partime_settings_apply (const GstPartimeSettings *s,
     PtNetwork *network, GError **error);
 void gst_partime_filter_apply_live (GstPartimeFilter *self,
     GstPartimeModel *model);
 
 /* model.c */
 GstPartimeModel *gst_partime_model_new (GstPartimeFilter *self,
-    GstPartimeFilter *decider, const gchar *path, const gchar *weights,
-    GstPartimeSize *size, const gchar **culprit, GError **error);
+    const GstPartimeSettings *decided, const gchar *path,
+    const gchar *weights, GstPartimeSize *size, const gchar **culprit,
+    GError **error);
 gboolean gst_partime_model_may_fit_other (const GstPartimeSize *size,
     const GError *error, const gchar *culprit);
 GstPartimeModel *gst_partime_model_new_shared (GstPartimeFilter *self,
-    const gchar *path, PtNetwork *network, PtPipeline *pipeline,
-    GError **error);
+    GstPartimeModel *shared, GError **error);
+gboolean gst_partime_model_same_input (GstPartimeModel *a,
+    GstPartimeModel *b);
+PtPipeline *gst_partime_model_ref_pipeline (GstPartimeModel *self);
+void gst_partime_model_stop (GstPartimeModel *self);
 void gst_partime_model_clear_painter (GstPartimeModel *self);
 void gst_partime_model_wait_frames (GstPartimeModel *self);
 PtFlow gst_partime_model_push (GstPartimeModel *self,
@@ -266,11 +277,16 @@ void gst_partime_instance_leave (GstPartimeInstance *self,
 void gst_partime_instance_unref (GstPartimeInstance *self);
 const gchar *gst_partime_instance_get_resume (GstPartimeInstance *self);
 gboolean gst_partime_instance_start (GstPartimeFilter *filter,
-    GstPartimeModel *model, GstPartimeStartFunc start);
+    GstPartimeStartFunc start);
+void gst_partime_instance_wait (GstPartimeInstance *self);
 gboolean gst_partime_instance_is_writer (GstPartimeInstance *self,
     GstPartimeFilter *filter);
 void gst_partime_instance_save (GstPartimeInstance *self,
     GstPartimeFilter *filter, const gchar *path);
+PtPipeline *gst_partime_instance_ref_pipeline (GstPartimeInstance *self);
+gboolean gst_partime_instance_replace (GstPartimeFilter *filter,
+    GstPartimeModel *running, const gchar *path, const gchar *weights,
+    GError **error);
 
 /* update.c */
 void gst_partime_update_init (GstPartimeUpdate *self);
@@ -284,7 +300,11 @@ gboolean gst_partime_update_is_unbound (GstPartimeFilter *self);
 void gst_partime_update_resize (GstPartimeFilter *self);
 void gst_partime_update_quit (GstPartimeFilter *self);
 void gst_partime_update_join (GstPartimeFilter *self);
-void gst_partime_update_commit (GstPartimeFilter *self);
+gboolean gst_partime_update_commit (GstPartimeFilter *self);
+gboolean gst_partime_update_check_caps (GstPartimeFilter *self,
+    GstPartimeModel *model, const GstVideoInfo *info, GError **error);
+void gst_partime_update_give (GstPartimeFilter *self, GstPartimeModel *model);
+void gst_partime_update_take_early (GstPartimeFilter *self);
 void gst_partime_update_retire (GstPartimeFilter *self,
     GstPartimeModel *model);
 

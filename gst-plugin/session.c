@@ -160,7 +160,7 @@ session_new_model (GstPartimeFilter *self, GstPartimeSize *size,
   gboolean shared = self->settings.model_instance_id != NULL;
 
   model = shared ? gst_partime_instance_open (self, size, culprit, error) :
-      gst_partime_model_new (self, self, self->path, self->weights, size,
+      gst_partime_model_new (self, NULL, self->path, self->weights, size,
       culprit, error);
   if (!model || shared || !self->resume)
     return g_steal_pointer (&model);
@@ -199,7 +199,7 @@ session_open_model (GstPartimeFilter *self)
     gst_partime_filter_post_error (self, error, culprit);
     return FALSE;
   }
-  gst_partime_update_set_unbound (self, size.is_open);
+  gst_partime_update_set_unbound (self, size.is_open || model->instance);
   if (!size.is_open)
     session_take_model (self, model);
   return gst_partime_labels_open (self, model);
@@ -224,7 +224,6 @@ gst_partime_filter_bind (GstPartimeFilter *self, const GstVideoInfo *info)
   }
   session_take_model (self, model);
   gst_partime_labels_change (self, model);
-  gst_partime_update_set_unbound (self, FALSE);
   return TRUE;
 }
 
@@ -343,14 +342,15 @@ session_start_stages (GstPartimeFilter *self)
 gboolean
 gst_partime_filter_start (GstPartimeFilter *self)
 {
-  GstPartimeModel *model = self->model;
+  GstPartimeModel *model;
 
   /* caps come again where the first ones were refused */
   if (g_atomic_int_get (&self->failed))
     return FALSE;
-  if (model->instance ? !gst_partime_instance_start (self, model,
+  if (self->model->instance ? !gst_partime_instance_start (self,
           session_start_stages) : !session_start_stages (self))
     return FALSE;
+  model = self->model;
   gst_partime_filter_apply_live (self, model);
   g_mutex_lock (&self->running_lock);
   self->running = TRUE;
@@ -363,6 +363,7 @@ gst_partime_filter_start (GstPartimeFilter *self)
   if (self->flushing)
     gst_partime_model_set_flushing (model, TRUE);
   g_mutex_unlock (&self->lock);
+  gst_partime_update_set_unbound (self, FALSE);
   return TRUE;
 }
 
@@ -450,13 +451,15 @@ gst_partime_filter_save (GstPartimeFilter *self, const gchar *location)
   return TRUE;
 }
 
-/* Whether no other has taken over from @model meanwhile. */
+/* Whether no other has taken over from @pipeline meanwhile. */
 static gboolean
-session_is_current (GstPartimeFilter *self, GstPartimeModel *model)
+session_is_current (GstPartimeFilter *self, PtPipeline *pipeline)
 {
-  g_autoptr (GstPartimeModel) now = gst_partime_filter_ref_model (self);
+  g_autoptr (GstPartimeModel) model = gst_partime_filter_ref_model (self);
+  g_autoptr (PtPipeline) now = model ? gst_partime_model_ref_pipeline (model) :
+      NULL;
 
-  return now == model;
+  return now == pipeline;
 }
 
 /* The default handler of "load-checkpoint". */
@@ -464,6 +467,7 @@ gboolean
 gst_partime_filter_load (GstPartimeFilter *self, const gchar *location)
 {
   g_autoptr (GstPartimeModel) model = session_ref_running (self);
+  g_autoptr (PtPipeline) pipeline = NULL;
   g_autofree gchar *path = NULL;
   g_autoptr (GError) error = NULL;
 
@@ -472,8 +476,9 @@ gst_partime_filter_load (GstPartimeFilter *self, const gchar *location)
   GST_OBJECT_UNLOCK (self);
   if (!model || !path)
     return FALSE;
-  if (pt_pipeline_load (model->pipeline, path, &error))
-    return session_is_current (self, model)
+  pipeline = gst_partime_model_ref_pipeline (model);
+  if (pt_pipeline_load (pipeline, path, &error))
+    return session_is_current (self, pipeline)
         || gst_partime_filter_load (self, path);
   GST_ELEMENT_WARNING (self, RESOURCE, READ, ("%s", error->message),
       ("the weights stay as they were"));
@@ -485,12 +490,14 @@ gboolean
 gst_partime_filter_reset (GstPartimeFilter *self)
 {
   g_autoptr (GstPartimeModel) model = session_ref_running (self);
+  g_autoptr (PtPipeline) pipeline = NULL;
   g_autoptr (GError) error = NULL;
 
   if (!model)
     return FALSE;
-  if (pt_pipeline_reset (model->pipeline, &error))
-    return session_is_current (self, model) || gst_partime_filter_reset (self);
+  pipeline = gst_partime_model_ref_pipeline (model);
+  if (pt_pipeline_reset (pipeline, &error))
+    return session_is_current (self, pipeline) || gst_partime_filter_reset (self);
   GST_ELEMENT_WARNING (self, LIBRARY, FAILED, ("%s", error->message),
       ("the network may be half reset"));
   return FALSE;

@@ -84,8 +84,8 @@ update_supersede (GstPartimeFilter *self, GstPartimeModel *model,
 /* -- the updating thread -- */
 
 /* What downstream would see instead. Returns: FALSE if it must not */
-static gboolean
-update_check_caps (GstPartimeFilter *self, GstPartimeModel *model,
+gboolean
+gst_partime_update_check_caps (GstPartimeFilter *self, GstPartimeModel *model,
     const GstVideoInfo *info, GError **error)
 {
   g_autoptr (GstCaps) picture = NULL;
@@ -111,7 +111,7 @@ update_start (GstPartimeFilter *self, GstPartimeModel *model,
   gdouble fps;
 
   if (!gst_partime_labels_fit (self, model, error)
-      || !update_check_caps (self, model, info, error))
+      || !gst_partime_update_check_caps (self, model, info, error))
     return FALSE;
   GST_OBJECT_LOCK (self);
   fps = self->target_fps;
@@ -122,10 +122,9 @@ update_start (GstPartimeFilter *self, GstPartimeModel *model,
 
 /* Returns: (nullable): a model whose stages run */
 static GstPartimeModel *
-update_prepare (GstPartimeFilter *self, const gchar *path,
-    const gchar *weights, GError **error)
+update_prepare (GstPartimeFilter *self, GstPartimeModel *running,
+    const gchar *path, const gchar *weights, GError **error)
 {
-  g_autoptr (GstPartimeModel) running = gst_partime_filter_ref_model (self);
   g_autoptr (GstCaps) caps = gst_pad_get_current_caps (self->sinkpad);
   g_autoptr (GstPartimeModel) model = NULL;
   GstVideoInfo info;
@@ -135,37 +134,19 @@ update_prepare (GstPartimeFilter *self, const gchar *path,
   };
   const gchar *culprit;
 
-  if (!path) {
-    g_set_error (error, PT_ERROR, PT_ERROR_CONFIG, "no model: the property "
-        "model is to name a network file");
-    return NULL;
-  }
-  if (running && running->instance) {
-    g_set_error (error, PT_ERROR, PT_ERROR_CONFIG, "%s: the network is shared "
-        "by model-instance-id, and only its weights can change", path);
-    return NULL;
-  }
-  model = gst_partime_model_new (self, self, path, weights, &size, &culprit,
+  model = gst_partime_model_new (self, NULL, path, weights, &size, &culprit,
       error);
-  return running && model && update_start (self, model, running,
+  return model && update_start (self, model, running,
       known ? &info : NULL, error) ? g_steal_pointer (&model) : NULL;
 }
 
+/* @model, which runs, is for the next frame, unless something else is by now. */
 static void
-update_make_ready (GstPartimeFilter *self, const gchar *path,
-    const gchar *weights)
+update_set_ready (GstPartimeFilter *self, GstPartimeModel *model)
 {
   GstPartimeUpdate *u = &self->update;
-  g_autoptr (GError) error = NULL;
-  g_autoptr (GstPartimeModel) model =
-      update_prepare (self, path, weights, &error);
   gboolean last;
 
-  if (!model) {
-    if (error)
-      update_refuse (self, path, weights, error);
-    return;
-  }
   g_mutex_lock (&u->lock);
   last = u->asked == 0 && !u->quit;
   if (last)
@@ -174,23 +155,47 @@ update_make_ready (GstPartimeFilter *self, const gchar *path,
   if (last)
     return;
   update_supersede (self, model, "another one was asked for, or the end came");
-  pt_pipeline_stop (model->pipeline);
+  gst_partime_model_stop (model);
+}
+
+static void
+update_make_ready (GstPartimeFilter *self, const gchar *path,
+    const gchar *weights)
+{
+  g_autoptr (GstPartimeModel) running = gst_partime_filter_ref_model (self);
+  g_autoptr (GstPartimeModel) model = NULL;
+  g_autoptr (GError) error = NULL;
+
+  if (!running)
+    return;
+  if (!path)
+    g_set_error (&error, PT_ERROR, PT_ERROR_CONFIG, "no model: the property "
+        "model is to name a network file");
+  else if (running->instance)
+    gst_partime_instance_replace (self, running, path, weights, &error);
+  else
+    model = update_prepare (self, running, path, weights, &error);
+  if (error)
+    update_refuse (self, path, weights, error);
+  else if (model)
+    update_set_ready (self, model);
 }
 
 static void
 update_load_weights (GstPartimeFilter *self, const gchar *weights)
 {
   g_autoptr (GstPartimeModel) model = gst_partime_filter_ref_model (self);
+  g_autoptr (PtPipeline) pipeline = NULL;
   g_autoptr (GError) error = NULL;
   guint64 frame = 0;
 
   if (!model)
     return;
+  pipeline = gst_partime_model_ref_pipeline (model);
   if (!weights)
     g_set_error (&error, PT_ERROR, PT_ERROR_CONFIG, "weights: found nothing, "
         "expected the name of a safetensors file");
-  if (error || !pt_pipeline_set_weights (model->pipeline, weights, &frame,
-          &error)) {
+  if (error || !pt_pipeline_set_weights (pipeline, weights, &frame, &error)) {
     update_refuse (self, model->path, weights, error);
     return;
   }
@@ -207,7 +212,7 @@ update_drop_ready (GstPartimeFilter *self, GstPartimeModel *ready,
     const gchar *why)
 {
   update_supersede (self, ready, why);
-  pt_pipeline_stop (ready->pipeline);
+  gst_partime_model_stop (ready);
   gst_partime_model_unref (ready);
 }
 
@@ -251,14 +256,17 @@ update_main (gpointer data)
       /* weights that follow a model that waits are for that one */
       if (u->uncommitted)
         asked |= GST_PARTIME_UPDATE_MODEL;
-      ready = u->ready;
-      g_atomic_pointer_set (&u->ready, NULL);
+      /* one that is shared has taken over elsewhere */
+      if (u->ready && !u->ready->instance) {
+        ready = u->ready;
+        g_atomic_pointer_set (&u->ready, NULL);
+      }
     }
     g_mutex_unlock (&u->lock);
     if (ready)
       update_drop_ready (self, ready, "another one was asked for");
     if (retired) {
-      pt_pipeline_stop (retired->pipeline);
+      gst_partime_model_stop (retired);
       gst_partime_model_unref (retired);
     } else {
       update_run (self, asked);
@@ -384,23 +392,9 @@ typedef struct
   GstPartimeModel *model;       /* lent */
   GstPartimeFormat *format;     /* NULL: the one that is there will do */
   GstEvent *caps;               /* NULL: they stay */
+  PtStream *stream;             /* of a network that is shared */
   PtReplacement what;
 } Change;
-
-static gboolean
-change_same_input (PtNetwork *a, PtNetwork *b)
-{
-  g_autofree gchar *resize_a = pt_network_get (a, "network", "resize");
-  g_autofree gchar *resize_b = pt_network_get (b, "network", "resize");
-  g_autofree gchar *channels_a = pt_network_get (a, "network", "channels");
-  g_autofree gchar *channels_b = pt_network_get (b, "network", "channels");
-  const PtShape *x = pt_network_get_input_shape (a);
-  const PtShape *y = pt_network_get_input_shape (b);
-
-  return x->dims[2] == y->dims[2] && x->dims[3] == y->dims[3]
-      && g_strcmp0 (resize_a, resize_b) == 0
-      && g_strcmp0 (channels_a, channels_b) == 0;
-}
 
 static gboolean
 change_prepare (Change *change, GstPartimeFilter *self, GError **error)
@@ -408,7 +402,7 @@ change_prepare (Change *change, GstPartimeFilter *self, GError **error)
   const GstVideoInfo *info = &self->format->info;
   g_autoptr (GstCaps) before = NULL, after = NULL;
 
-  if (!change_same_input (self->model->network, change->model->network)) {
+  if (!gst_partime_model_same_input (self->model, change->model)) {
     change->format = gst_partime_filter_new_format (self, change->model, info,
         self->format->cuda != NULL, error);
     if (!change->format && error && !*error)
@@ -426,14 +420,27 @@ change_prepare (Change *change, GstPartimeFilter *self, GError **error)
   return TRUE;
 }
 
+/* Of a network that is shared, which has taken over by now. Waits for frames
+ * inside, so no locks are held. */
+static gboolean
+change_follow (Change *change, GstPartimeFilter *self, GError **error)
+{
+  if (!change->model->instance)
+    return TRUE;
+  change->what = change->model->what;
+  change->stream = pt_stream_replace (self->model->stream,
+      change->model->pipeline, &change->what, error);
+  return change->stream != NULL;
+}
+
 /* With running_lock and the lock. */
 static gboolean
 change_take_over (Change *change, GstPartimeFilter *self, GError **error)
 {
   GstPartimeItem last = {.kind = GST_PARTIME_LAST,.model = self->model };
 
-  if (!pt_pipeline_replace (self->model->pipeline, change->model->pipeline,
-          &change->what, error))
+  if (!change->stream && !pt_pipeline_replace (self->model->pipeline,
+          change->model->pipeline, &change->what, error))
     return FALSE;
   /* the element's own reference goes with it */
   gst_queue_array_push_tail_struct (self->queue, &last);
@@ -441,7 +448,10 @@ change_take_over (Change *change, GstPartimeFilter *self, GError **error)
   g_queue_push_tail (&self->models, gst_partime_model_ref (change->model));
   GST_OBJECT_LOCK (self);
   self->model = gst_partime_model_ref (change->model);
+  self->model->stream = change->stream;
   GST_OBJECT_UNLOCK (self);
+  if (self->flushing)
+    gst_partime_model_set_flushing (self->model, TRUE);
   g_cond_broadcast (&self->cond);
   return TRUE;
 }
@@ -478,7 +488,8 @@ update_change (GstPartimeFilter *self, GstPartimeModel *model)
   Change change = { .model = model };
   g_autoptr (GError) error = NULL;
   gboolean done = change_prepare (&change, self, &error)
-      && gst_partime_labels_fit (self, model, &error);
+      && gst_partime_labels_fit (self, model, &error)
+      && change_follow (&change, self, &error);
 
   if (done) {
     g_mutex_lock (&self->running_lock);
@@ -507,7 +518,7 @@ update_prepare_size (GstPartimeFilter *self, const GstVideoInfo *info,
 {
   GstPartimeSize size = { info->width, info->height, FALSE, FALSE };
   const gchar *culprit;
-  g_autoptr (GstPartimeModel) model = gst_partime_model_new (self, self,
+  g_autoptr (GstPartimeModel) model = gst_partime_model_new (self, NULL,
       self->model->path, NULL, &size, &culprit, error);
 
   if (!model)
@@ -539,19 +550,83 @@ gst_partime_update_resize (GstPartimeFilter *self)
     update_refuse (self, self->model->path, self->model->weights, error);
 }
 
-/* In the sink pad's thread, before a frame: a model that is ready takes over. */
-void
-gst_partime_update_commit (GstPartimeFilter *self)
+/* Returns: (transfer full) (nullable) */
+static GstPartimeModel *
+update_take_ready (GstPartimeFilter *self)
 {
   GstPartimeUpdate *u = &self->update;
-  g_autoptr (GstPartimeModel) model = NULL;
+  GstPartimeModel *model;
 
   if (!g_atomic_pointer_get (&u->ready))
-    return;
+    return NULL;
   g_mutex_lock (&u->lock);
   model = u->ready;
   g_atomic_pointer_set (&u->ready, NULL);
   g_mutex_unlock (&u->lock);
-  if (model && update_change (self, model))
-    gst_partime_update_resize (self);
+  return model;
+}
+
+/* In the sink pad's thread, before a frame: a model that is ready takes over.
+ * Returns: whether one has */
+gboolean
+gst_partime_update_commit (GstPartimeFilter *self)
+{
+  g_autoptr (GstPartimeModel) model = update_take_ready (self);
+
+  if (!model || !update_change (self, model))
+    return FALSE;
+  gst_partime_update_resize (self);
+  return TRUE;
+}
+
+/* -- a network that is shared -- */
+
+static void
+update_tell_skipped (GstElement *element, gpointer model)
+{
+  update_supersede (GST_PARTIME_FILTER (element), model,
+      "another one was asked for");
+}
+
+/* Takes @model, in whose pipeline @self is to go on. The caller has locks, so
+ * that nothing can be posted here. */
+void
+gst_partime_update_give (GstPartimeFilter *self, GstPartimeModel *model)
+{
+  GstPartimeUpdate *u = &self->update;
+  GstPartimeModel *skipped;
+
+  g_mutex_lock (&u->lock);
+  skipped = u->ready;
+  if (skipped) {
+    model->what.kept_weights &= skipped->what.kept_weights;
+    model->what.kept_optimizer &= skipped->what.kept_optimizer;
+  }
+  g_atomic_pointer_set (&u->ready, model);
+  g_mutex_unlock (&u->lock);
+  if (skipped)
+    gst_element_call_async (GST_ELEMENT (self), update_tell_skipped, skipped,
+        (GDestroyNotify) gst_partime_model_unref);
+}
+
+/* Before the first frame: there is nothing to go on with. */
+void
+gst_partime_update_take_early (GstPartimeFilter *self)
+{
+  g_autoptr (GstPartimeModel) model = update_take_ready (self);
+  GstPartimeModel *before = self->model;
+
+  if (!model)
+    return;
+  g_mutex_lock (&self->lock);
+  g_queue_remove (&self->models, before);
+  g_queue_push_tail (&self->models, gst_partime_model_ref (model));
+  g_mutex_unlock (&self->lock);
+  GST_OBJECT_LOCK (self);
+  self->model = gst_partime_model_ref (model);
+  GST_OBJECT_UNLOCK (self);
+  gst_partime_model_unref (before);
+  gst_partime_model_unref (before);
+  gst_partime_labels_change (self, model);
+  update_post (self, model->path, model->weights, 0, &model->what, NULL);
 }
