@@ -148,6 +148,8 @@ pt_pipeline_start_beside (PtPipeline *self, PtPipeline *running,
     GError **error)
 {
   Plan plan = { self, error };
+  /* to measure a cut takes weights */
+  gboolean drew_weights = !self->network->initialised;
   GThread *thread;
 
   g_return_val_if_fail (!self->running, FALSE);
@@ -164,7 +166,10 @@ pt_pipeline_start_beside (PtPipeline *self, PtPipeline *running,
     if (thread == NULL || !GPOINTER_TO_INT (g_thread_join (thread)))
       return FALSE;
   }
-  return pt_pipeline_start (self, error);
+  if (!pt_pipeline_start (self, error))
+    return FALSE;
+  self->drew_weights = drew_weights;
+  return TRUE;
 }
 
 /**
