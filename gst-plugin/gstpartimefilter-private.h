@@ -3,9 +3,8 @@
 
 /* The element from the inside. gstpartimefilter.c: pads and states;
  * properties.c: settings; session.c: from open to close; model.c: a network and
- * its pipeline; update.c: another one in its place; instance.c: one for several
- * elements;
- * source.c: the source task and what it sends on; score.c: frames compared
+ * its pipeline; update.c: another one is made ready, change.c: and takes its
+ * place; instance.c: one for several elements; source.c: the source task and what it sends on; score.c: frames compared
  * with their results; queries.c: what pads answer; labels.c: what frames learn
  * from; classes.c: classes found; cuda/filter.c: frames in CUDA memory;
  * stats.c: what is measured. */
@@ -297,16 +296,28 @@ void gst_partime_update_ask (GstPartimeFilter *self);
 void gst_partime_update_set_unbound (GstPartimeFilter *self,
     gboolean unbound);
 gboolean gst_partime_update_is_unbound (GstPartimeFilter *self);
-void gst_partime_update_resize (GstPartimeFilter *self);
 void gst_partime_update_quit (GstPartimeFilter *self);
 void gst_partime_update_join (GstPartimeFilter *self);
-gboolean gst_partime_update_commit (GstPartimeFilter *self);
-gboolean gst_partime_update_check_caps (GstPartimeFilter *self,
-    GstPartimeModel *model, const GstVideoInfo *info, GError **error);
 void gst_partime_update_give (GstPartimeFilter *self, GstPartimeModel *model);
-void gst_partime_update_take_early (GstPartimeFilter *self);
 void gst_partime_update_retire (GstPartimeFilter *self,
     GstPartimeModel *model);
+gboolean gst_partime_update_check_caps (GstPartimeFilter *self,
+    GstPartimeModel *model, const GstVideoInfo *info, GError **error);
+gboolean gst_partime_update_start (GstPartimeFilter *self,
+    GstPartimeModel *model, GstPartimeModel *running,
+    const GstVideoInfo *info, GError **error);
+void gst_partime_update_post (GstPartimeFilter *self, const gchar *model,
+    const gchar *weights, guint64 frame, const PtReplacement *what,
+    const GError *error);
+void gst_partime_update_refuse (GstPartimeFilter *self, const gchar *path,
+    const gchar *weights, const GError *error);
+
+/* change.c */
+gboolean gst_partime_update_commit (GstPartimeFilter *self);
+void gst_partime_update_resize (GstPartimeFilter *self);
+void gst_partime_update_take_early (GstPartimeFilter *self);
+gboolean gst_partime_update_push (GstPartimeFilter *self, GstBuffer *buffer,
+    PtTensor *target, PtPushFlags flags, PtFlow *flow, GError **error);
 
 /* labels.c */
 gboolean gst_partime_labels_open (GstPartimeFilter *self,

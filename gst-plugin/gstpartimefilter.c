@@ -130,25 +130,6 @@ filter_from_pipeline (GstPartimeFilter *self, PtFlow flow,
   return GST_FLOW_ERROR;
 }
 
-/* A network that is shared may have been replaced by another element. */
-static gboolean
-filter_push (GstPartimeFilter *self, GstBuffer *buffer, PtTensor *target,
-    PtPushFlags flags, PtFlow *flow, GError **error)
-{
-  while (gst_partime_filter_push (self, buffer, target, flags, flow, error)) {
-    if (*flow != PT_FLOW_REPLACED)
-      return TRUE;
-    gst_partime_instance_wait (self->model->instance);
-    if (!gst_partime_update_commit (self)) {
-      g_set_error (error, PT_ERROR, PT_ERROR_FAILED, "%s: found no way to go "
-          "on with the network that another element has put in place of it",
-          self->model->path);
-      return FALSE;
-    }
-  }
-  return FALSE;
-}
-
 /* @flow tells also if there was no room for it. */
 static GstFlowReturn
 filter_infer (GstPartimeFilter *self, GstBuffer *buffer, PtPushFlags flags,
@@ -161,8 +142,8 @@ filter_infer (GstPartimeFilter *self, GstBuffer *buffer, PtPushFlags flags,
 
   if (labelled != GST_FLOW_OK)
     return labelled;
-  read = filter_push (self, buffer, label ? label->target : NULL, flags, flow,
-      &error);
+  read = gst_partime_update_push (self, buffer, label ? label->target : NULL,
+      flags, flow, &error);
   gst_partime_labels_give_back (self, label);
   if (!read) {
     if (error)
