@@ -60,6 +60,10 @@
  * gradients under way are dropped. A model that is set without weights forgets
  * the weights that were set before it: set both at once.
  *
+ * A network whose file leaves its height or width open is made for the size of
+ * the first caps, and again, with what was learned, when frames of another size
+ * come; that is told by the same message.
+ *
  * ## Networks that are shared
  *
  * Elements of one process with the same #GstPartimeFilter:model-instance-id
@@ -71,7 +75,8 @@
  * measures, labels, learn, learn-interval and statistics are each element's
  * own, and so is what goes wrong downstream, a flush, a seek or an end. The
  * first that has checkpoint-location writes it. Frames of several cameras are
- * no smooth stream: learning-mode=delayed is for them.
+ * no smooth stream: learning-mode=delayed is for them. Another model or other
+ * weights, set at one, are for all: each goes on with them at its next frame.
  *
  * Element messages: partime-learning (every #GstPartimeFilter:stats-interval,
  * with the fields of #GstPartimeFilter:stats, pts of the newest frame and time,

@@ -489,7 +489,6 @@ static void
 instance_give (GstPartimeInstance *self, GstPartimeFilter *user,
     GstPartimeModel *model)
 {
-  gst_partime_filter_apply_live (user, model);
   GST_OBJECT_LOCK (user);
   if (user->settings.model) {
     g_free (user->settings.model);
@@ -501,6 +500,7 @@ instance_give (GstPartimeInstance *self, GstPartimeFilter *user,
   g_mutex_lock (&self->lock);
   if (g_list_find (self->users, user)) {
     instance_own (self, model);
+    gst_partime_filter_apply_live (user, model);
     gst_partime_update_give (user, gst_partime_model_ref (model));
   }
   g_mutex_unlock (&self->lock);

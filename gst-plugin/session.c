@@ -518,6 +518,7 @@ gst_partime_filter_saves (GstPartimeFilter *self)
 void
 gst_partime_filter_save_now (GstPartimeFilter *self, GstPartimeModel *model)
 {
+  g_autoptr (PtPipeline) pipeline = gst_partime_model_ref_pipeline (model);
   g_autoptr (GError) error = NULL;
   PtPipelineStats stats;
   gboolean put_off;
@@ -526,7 +527,7 @@ gst_partime_filter_save_now (GstPartimeFilter *self, GstPartimeModel *model)
     return;
   gst_partime_model_get_stats (model, &stats);
   g_atomic_int_inc (&self->saving);
-  pt_pipeline_save (model->pipeline, self->checkpoint, &error);
+  pt_pipeline_save (pipeline, self->checkpoint, &error);
   g_mutex_lock (&self->lock);
   put_off = error && self->flushing;
   g_mutex_unlock (&self->lock);

@@ -135,7 +135,7 @@ sharer_is_updated (Sharer *self, gboolean *ok, gchar **text, gboolean *kept)
   }
 }
 
-/* Frames of @n of them go through until each of @n_told has told @model. */
+/* Frames of @n of them go through until each has told @model. */
 static void
 sharers_wait (Sharer *sharers, guint n, const gchar *model, gboolean kept)
 {
@@ -170,6 +170,17 @@ sharer_get (Sharer *self, const gchar *name)
   return value;
 }
 
+static gdouble
+sharer_get_rate (Sharer *self)
+{
+  g_autoptr (GstStructure) stats = NULL;
+  gdouble rate = 0;
+
+  g_object_get (self->harness->element, "stats", &stats, NULL);
+  gst_structure_get_double (stats, "learning-rate", &rate);
+  return rate;
+}
+
 /* Asked for at one, it is there for all, with what was learned and counted; and
  * again, with another that has none of it. Who joins later finds that. */
 static void
@@ -179,7 +190,7 @@ test_replace (void)
   g_autofree gchar *faster = element_test_write ("faster.cfg", NET_FASTER);
   g_autofree gchar *plain = element_test_write ("plain.cfg", NET_PLAIN);
   g_autofree gchar *settings = g_strdup_printf ("model=%s learning-mode=delayed "
-      "model-instance-id=r is-updatable=true", path);
+      "learning-rate=0.002 model-instance-id=r is-updatable=true", path);
   g_autofree gchar *late = g_strdup_printf ("model=%s model-instance-id=r",
       plain);
   g_autofree gchar *found = NULL;
@@ -197,6 +208,8 @@ test_replace (void)
     sharer_run (&s[i], 10);
     g_assert_cmpuint (sharer_get (&s[i], "frames"), ==, s[i].n_out);
     g_assert_cmpuint (sharer_get (&s[i], "learned"), ==, s[i].n_out);
+    /* set at one element, it is for all */
+    g_assert_cmpfloat (sharer_get_rate (&s[i]), ==, 0.002);
   }
   g_object_get (s[0].harness->element, "model", &found, NULL);
   g_assert_cmpstr (found, ==, faster);
