@@ -8,13 +8,14 @@
 #define DURATION (40 * GST_MSECOND)
 #define OPEN "[network]\nchannels=1\n"
 #define CLOSED(width, height) OPEN "width=" width "\nheight=" height "\n"
-/* Learns the frame itself, and remembers what an optimizer can. */
+/* Learns the frame itself, and remembers what an optimizer can. The cut is
+ * given: a measured one may be another each time. */
 #define LAYERS \
   "[a]\ntype=conv2d\nfilters=4\nkernel=3\npadding=1\nactivation=relu\n" \
   "[norm]\ntype=batch-norm\n" \
   "[image]\ntype=conv2d\nfilters=1\nkernel=3\npadding=1\n" \
   "[learning]\nloss=mse\ntarget=input\noptimizer=adam lr=1e-2\n" \
-  "mode=delayed\nwarmup=0\n[output]\nkind=image\n[pipeline]\nstages=2\n"
+  "mode=delayed\nwarmup=0\n[output]\nkind=image\n[pipeline]\nstages=2,1\n"
 /* Halved twice and doubled twice: for multiples of 4. */
 #define UNET \
   "[down]\ntype=conv2d\nfilters=4\nkernel=3\npadding=1\nstride=4\n" \
