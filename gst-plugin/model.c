@@ -237,6 +237,9 @@ gst_partime_model_new (GstPartimeFilter *self,
     other.width = model_round (size->width);
     other.height = model_round (size->height);
     model = model_try (self, decided, path, weights, &other, &unused, NULL);
+    if (model)
+      GST_INFO_OBJECT (self, "%s: frames of %dx%d are scaled to %dx%d", path,
+          size->width, size->height, other.width, other.height);
     g_prefix_error (&first, "height and width are open and were those of the "
         "frames, %dx%d; set network.width and network.height in the property "
         "settings to others: ", size->width, size->height);

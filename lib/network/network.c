@@ -200,6 +200,15 @@ network_check_weights (PtNetwork *self, const gchar *where, const gchar *key,
   return TRUE;
 }
 
+/* A size of 0 leaves it to the frames, which have said it by now. */
+static gboolean
+network_keep_size (PtSettings *now, const PtSettings *before)
+{
+  now->width = now->width > 0 ? now->width : before->width;
+  now->height = now->height > 0 ? now->height : before->height;
+  return TRUE;
+}
+
 static gboolean
 network_set_setting (PtNetwork *self, const PtParam *table,
     const gchar *group, const gchar *key, const gchar *value, GError **error)
@@ -209,6 +218,7 @@ network_set_setting (PtNetwork *self, const PtParam *table,
 
   pt_settings_copy (&self->settings, &old);
   if (pt_params_set (table, &self->settings, key, value, where, error) &&
+      network_keep_size (&self->settings, &old) &&
       pt_config_check_settings (&self->settings, self->origin, error) &&
       network_check_choice (&self->settings, &old, where, error) &&
       pt_network_infer (self, error) &&

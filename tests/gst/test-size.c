@@ -193,6 +193,8 @@ test_half_open (void)
         16, 8},
     {OPEN "height=10\n" LAYERS, "", 22, 10},
     {OPEN "height=0\nwidth=18\n" LAYERS, "", 18, 14},
+    {CLOSED ("12", "10") LAYERS, "settings=\"settings,network.width=0\"", 22,
+        10},
   };
 
   for (guint i = 0; i < G_N_ELEMENTS (cases); i++) {
