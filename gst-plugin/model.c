@@ -217,33 +217,57 @@ model_round (gint x)
   return MAX ((x + MODEL_MULTIPLE / 2) / MODEL_MULTIPLE, 1) * MODEL_MULTIPLE;
 }
 
+/* For frames of another size, which does not work either or is not tried. */
+static void
+model_blame_size (const GstPartimeSize *size, GError **first,
+    const GError *second)
+{
+  if (g_error_matches (*first, PT_ERROR, PT_ERROR_SHAPE)
+      || (second && !g_str_equal (second->message, (*first)->message)))
+    g_prefix_error (first, "height and width are open and were those of the "
+        "frames, %dx%d; set network.width and network.height in the property "
+        "settings to others: ", size->width, size->height);
+}
+
+/* The nearest multiples, for a network that cannot take @size. */
+static GstPartimeModel *
+model_try_multiple (GstPartimeFilter *self,
+    const GstPartimeSettings *decided, const gchar *path,
+    const gchar *weights, const GstPartimeSize *size, GError **first)
+{
+  GstPartimeSize other = { model_round (size->width),
+    model_round (size->height), FALSE, FALSE
+  };
+  g_autoptr (GError) second = NULL;
+  GstPartimeModel *model = NULL;
+  const gchar *unused;
+
+  if (other.width != size->width || other.height != size->height)
+    model = model_try (self, decided, path, weights, &other, &unused, &second);
+  if (model)
+    GST_INFO_OBJECT (self, "%s: frames of %dx%d are scaled to %dx%d", path,
+        size->width, size->height, other.width, other.height);
+  else
+    model_blame_size (size, first, second);
+  return model;
+}
+
 /* Everything but the stages, which start by themselves. @decided: (nullable):
- * settings that say how the network learns, if not those of @self. @size: of the frames; a
- * network that is open and cannot take that gets the nearest multiples of 32.
- * @culprit: (out): the file that was read when it failed, if any. */
+ * settings that say how the network learns, if not those of @self. @size: of the
+ * frames; a network that is open and cannot take that gets the nearest multiples
+ * of 32. @culprit: (out): the file that was read when it failed, if any. */
 GstPartimeModel *
 gst_partime_model_new (GstPartimeFilter *self,
     const GstPartimeSettings *decided, const gchar *path,
     const gchar *weights, GstPartimeSize *size, const gchar **culprit,
     GError **error)
 {
-  GstPartimeSize other = *size;
   GError *first = NULL;
-  const gchar *unused;
   GstPartimeModel *model = model_try (self, decided, path, weights, size,
       culprit, &first);
 
-  if (!model && gst_partime_model_may_fit_other (size, first, *culprit)) {
-    other.width = model_round (size->width);
-    other.height = model_round (size->height);
-    model = model_try (self, decided, path, weights, &other, &unused, NULL);
-    if (model)
-      GST_INFO_OBJECT (self, "%s: frames of %dx%d are scaled to %dx%d", path,
-          size->width, size->height, other.width, other.height);
-    g_prefix_error (&first, "height and width are open and were those of the "
-        "frames, %dx%d; set network.width and network.height in the property "
-        "settings to others: ", size->width, size->height);
-  }
+  if (!model && gst_partime_model_may_fit_other (size, first, *culprit))
+    model = model_try_multiple (self, decided, path, weights, size, &first);
   if (!model) {
     g_propagate_error (error, first);
     return NULL;

@@ -218,11 +218,12 @@ gst_partime_filter_bind (GstPartimeFilter *self, const GstVideoInfo *info)
   if (self->model || g_atomic_int_get (&self->failed))
     return self->model != NULL;
   model = session_new_model (self, &size, &culprit, &error);
+  if (model)
+    session_take_model (self, model);
   if (!model || !gst_partime_labels_fit (self, model, &error)) {
     gst_partime_filter_post_error (self, error, culprit);
     return FALSE;
   }
-  session_take_model (self, model);
   gst_partime_labels_change (self, model);
   return TRUE;
 }
