@@ -167,7 +167,8 @@ gst_partime_update_resize (GstPartimeFilter *self)
   if (model)
     update_change (self, model);
   else
-    gst_partime_update_refuse (self, self->model->path, self->model->weights, error);
+    gst_partime_update_refuse (self, self->model->path, self->model->weights,
+        error);
 }
 
 /* Returns: (transfer full) (nullable) */
@@ -218,14 +219,15 @@ gst_partime_update_take_early (GstPartimeFilter *self)
   gst_partime_model_unref (before);
   gst_partime_model_unref (before);
   gst_partime_labels_change (self, model);
-  gst_partime_update_post (self, model->path, model->weights, 0, &model->what, NULL);
+  gst_partime_update_post (self, model->path, model->weights, 0, &model->what,
+      NULL);
 }
 
 /* As gst_partime_filter_push(), into a network that other elements may have
  * replaced meanwhile. */
 gboolean
-gst_partime_update_push (GstPartimeFilter *self, GstBuffer *buffer, PtTensor *target,
-    PtPushFlags flags, PtFlow *flow, GError **error)
+gst_partime_update_push (GstPartimeFilter *self, GstBuffer *buffer,
+    PtTensor *target, PtPushFlags flags, PtFlow *flow, GError **error)
 {
   while (gst_partime_filter_push (self, buffer, target, flags, flow, error)) {
     if (*flow != PT_FLOW_REPLACED)

@@ -81,6 +81,9 @@ typedef struct
   gboolean is_open;             /* (out): the network's size depends on it */
 } GstPartimeSize;
 
+/* Many a network takes a power of two. */
+#define GST_PARTIME_NOMINAL_SIZE { 256, 256, TRUE, FALSE }
+
 /* A network at work, and what follows from it. Frames that wait for their
  * results keep the one that they were given to. */
 typedef struct _GstPartimeModel GstPartimeModel;

@@ -181,13 +181,12 @@ session_take_model (GstPartimeFilter *self, GstPartimeModel *model)
   GST_OBJECT_UNLOCK (self);
 }
 
-/* One whose size is open follows with the first caps; what they can not put
+/* One whose size is open follows with the first caps; what they cannot put
  * right is told now. Returns: FALSE, with an error posted, if there is such */
 static gboolean
 session_open_model (GstPartimeFilter *self)
 {
-  /* many a network takes a power of two */
-  GstPartimeSize size = { 256, 256, TRUE, FALSE };
+  GstPartimeSize size = GST_PARTIME_NOMINAL_SIZE;
   g_autoptr (GstPartimeModel) model = NULL;
   g_autoptr (GError) error = NULL;
   const gchar *culprit = NULL;

@@ -26,8 +26,9 @@ gst_partime_update_clear (GstPartimeUpdate *self)
 
 /* @what: (nullable): a model took over; @error: (nullable): nothing changed */
 void
-gst_partime_update_post (GstPartimeFilter *self, const gchar *model, const gchar *weights,
-    guint64 frame, const PtReplacement *what, const GError *error)
+gst_partime_update_post (GstPartimeFilter *self, const gchar *model,
+    const gchar *weights, guint64 frame, const PtReplacement *what,
+    const GError *error)
 {
   GstStructure *structure = gst_structure_new ("partime-model-updated",
       "model", G_TYPE_STRING, model, "weights", G_TYPE_STRING, weights,
@@ -129,11 +130,12 @@ update_prepare (GstPartimeFilter *self, GstPartimeModel *running,
   g_autoptr (GstPartimeModel) model = NULL;
   GstVideoInfo info;
   gboolean known = caps && gst_video_info_from_caps (&info, caps);
-  GstPartimeSize size = { known ? info.width : 256, known ? info.height : 256,
-    !known, FALSE
-  };
+  GstPartimeSize size = GST_PARTIME_NOMINAL_SIZE;
   const gchar *culprit;
 
+  if (known)
+    size = (GstPartimeSize) {
+    info.width, info.height, FALSE, FALSE};
   model = gst_partime_model_new (self, NULL, path, weights, &size, &culprit,
       error);
   return model && gst_partime_update_start (self, model, running,
