@@ -140,11 +140,12 @@ typedef struct
   GCond cond;
   GThread *thread;              /* NULL until it is needed */
   gboolean quit;
-  gboolean unbound;             /* there is no model before the first caps */
+  gboolean held;                /* until the first caps */
   guint asked;                  /* bits: what is to be done */
   gboolean uncommitted;         /* a model was asked for, and is not in place */
   GstPartimeModel *ready;       /* atomic reads; for the next frame */
   GQueue retired;               /* models to be stopped */
+  GQueue skipped;               /* models that are not for the next frame */
 } GstPartimeUpdate;
 
 #define GST_PARTIME_UPDATE_MODEL 1
@@ -296,9 +297,8 @@ void gst_partime_update_clear (GstPartimeUpdate *self);
 void gst_partime_update_set (GstPartimeFilter *self, guint bit,
     const gchar *name);
 void gst_partime_update_ask (GstPartimeFilter *self);
-void gst_partime_update_set_unbound (GstPartimeFilter *self,
-    gboolean unbound);
-gboolean gst_partime_update_is_unbound (GstPartimeFilter *self);
+void gst_partime_update_hold (GstPartimeFilter *self, gboolean held);
+gboolean gst_partime_update_is_held (GstPartimeFilter *self);
 void gst_partime_update_quit (GstPartimeFilter *self);
 void gst_partime_update_join (GstPartimeFilter *self);
 void gst_partime_update_give (GstPartimeFilter *self, GstPartimeModel *model);

@@ -198,7 +198,7 @@ session_open_model (GstPartimeFilter *self)
     gst_partime_filter_post_error (self, error, culprit);
     return FALSE;
   }
-  gst_partime_update_set_unbound (self, size.is_open || model->instance);
+  gst_partime_update_hold (self, TRUE);
   if (!size.is_open)
     session_take_model (self, model);
   return gst_partime_labels_open (self, model);
@@ -363,7 +363,7 @@ gst_partime_filter_start (GstPartimeFilter *self)
   if (self->flushing)
     gst_partime_model_set_flushing (model, TRUE);
   g_mutex_unlock (&self->lock);
-  gst_partime_update_set_unbound (self, FALSE);
+  gst_partime_update_hold (self, FALSE);
   return TRUE;
 }
 

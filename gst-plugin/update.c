@@ -208,14 +208,21 @@ update_load_weights (GstPartimeFilter *self, const gchar *weights)
   gst_partime_update_post (self, model->path, weights, frame, NULL, NULL);
 }
 
-/* One that was ready is no longer wanted. */
+/* Takes @model. */
 static void
-update_drop_ready (GstPartimeFilter *self, GstPartimeModel *ready,
+update_free (GstPartimeModel *model)
+{
+  gst_partime_model_stop (model);
+  gst_partime_model_unref (model);
+}
+
+/* Takes one that was ready and is no longer wanted. */
+static void
+update_drop (GstPartimeFilter *self, GstPartimeModel *ready,
     const gchar *why)
 {
   update_supersede (self, ready, why);
-  gst_partime_model_stop (ready);
-  gst_partime_model_unref (ready);
+  update_free (ready);
 }
 
 static void
@@ -242,16 +249,16 @@ update_main (gpointer data)
   g_mutex_lock (&u->lock);
   for (;;) {
     GstPartimeModel *retired = g_queue_pop_head (&u->retired);
-    GstPartimeModel *ready = NULL;
+    GstPartimeModel *ready = g_queue_pop_head (&u->skipped);
     guint asked = 0;
 
-    if (!retired && u->quit)
+    if (!retired && !ready && u->quit)
       break;
-    if (!retired && (u->asked == 0 || u->unbound)) {
+    if (!retired && !ready && (u->asked == 0 || u->held)) {
       g_cond_wait (&u->cond, &u->lock);
       continue;
     }
-    if (!retired) {
+    if (!retired && !ready) {
       asked = u->asked;
       u->asked = 0;
       u->uncommitted |= (asked & GST_PARTIME_UPDATE_MODEL) != 0;
@@ -266,17 +273,26 @@ update_main (gpointer data)
     }
     g_mutex_unlock (&u->lock);
     if (ready)
-      update_drop_ready (self, ready, "another one was asked for");
-    if (retired) {
-      gst_partime_model_stop (retired);
-      gst_partime_model_unref (retired);
-    } else {
+      update_drop (self, ready, "another one was asked for");
+    if (retired)
+      update_free (retired);
+    if (asked)
       update_run (self, asked);
-    }
     g_mutex_lock (&u->lock);
   }
   g_mutex_unlock (&u->lock);
   return NULL;
+}
+
+/* With its lock: there is something to do. */
+static void
+update_wake (GstPartimeFilter *self)
+{
+  GstPartimeUpdate *u = &self->update;
+
+  if (!u->thread && !u->quit)
+    u->thread = g_thread_new ("partime-update", update_main, self);
+  g_cond_signal (&u->cond);
 }
 
 /* Takes @model, whose frames are all out: to stop it takes time. */
@@ -287,7 +303,7 @@ gst_partime_update_retire (GstPartimeFilter *self, GstPartimeModel *model)
 
   g_mutex_lock (&u->lock);
   g_queue_push_tail (&u->retired, model);
-  g_cond_signal (&u->cond);
+  update_wake (self);
   g_mutex_unlock (&u->lock);
 }
 
@@ -328,40 +344,32 @@ gst_partime_update_ask (GstPartimeFilter *self)
     return;
   g_mutex_lock (&u->lock);
   u->asked |= asked;
-  if (!u->thread && !u->quit)
-    u->thread = g_thread_new ("partime-update", update_main, self);
-  g_cond_signal (&u->cond);
+  update_wake (self);
   g_mutex_unlock (&u->lock);
 }
 
-/* What is asked for before there is a model waits for that. */
+/* What is asked for before the first caps waits for them: a model is about to
+ * start then. */
 void
-gst_partime_update_set_unbound (GstPartimeFilter *self, gboolean unbound)
+gst_partime_update_hold (GstPartimeFilter *self, gboolean held)
 {
   GstPartimeUpdate *u = &self->update;
 
   g_mutex_lock (&u->lock);
-  u->unbound = unbound;
+  u->held = held;
   g_cond_signal (&u->cond);
   g_mutex_unlock (&u->lock);
 }
 
 gboolean
-gst_partime_update_is_unbound (GstPartimeFilter *self)
+gst_partime_update_is_held (GstPartimeFilter *self)
 {
-  gboolean unbound;
+  gboolean held;
 
   g_mutex_lock (&self->update.lock);
-  unbound = self->update.unbound;
+  held = self->update.held;
   g_mutex_unlock (&self->update.lock);
-  return unbound;
-}
-
-static void
-update_tell_skipped (GstElement *element, gpointer model)
-{
-  update_supersede (GST_PARTIME_FILTER (element), model,
-      "another one was asked for");
+  return held;
 }
 
 /* Takes @model, in whose pipeline @self is to go on. The caller has locks, so
@@ -379,10 +387,11 @@ gst_partime_update_give (GstPartimeFilter *self, GstPartimeModel *model)
     model->what.kept_optimizer &= skipped->what.kept_optimizer;
   }
   g_atomic_pointer_set (&u->ready, model);
+  if (skipped) {
+    g_queue_push_tail (&u->skipped, skipped);
+    update_wake (self);
+  }
   g_mutex_unlock (&u->lock);
-  if (skipped)
-    gst_element_call_async (GST_ELEMENT (self), update_tell_skipped, skipped,
-        (GDestroyNotify) gst_partime_model_unref);
 }
 
 /* From PAUSED to READY: no new ones. What waits for a marker ends as the
@@ -394,7 +403,7 @@ gst_partime_update_quit (GstPartimeFilter *self)
 
   g_mutex_lock (&u->lock);
   u->quit = TRUE;
-  u->unbound = FALSE;
+  u->held = FALSE;
   g_cond_signal (&u->cond);
   g_mutex_unlock (&u->lock);
 }
@@ -403,11 +412,17 @@ void
 gst_partime_update_join (GstPartimeFilter *self)
 {
   GstPartimeUpdate *u = &self->update;
+  GstPartimeModel *model;
 
   if (u->thread)
     g_thread_join (u->thread);
+  /* those that came without a thread */
+  while ((model = g_queue_pop_head (&u->retired)))
+    update_free (model);
   if (u->ready)
-    update_drop_ready (self, u->ready, "the end came");
+    g_queue_push_tail (&u->skipped, u->ready);
+  while ((model = g_queue_pop_head (&u->skipped)))
+    update_drop (self, model, "the end came");
   u->ready = NULL;
   u->thread = NULL;
   u->asked = 0;
