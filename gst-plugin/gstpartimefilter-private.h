@@ -3,10 +3,10 @@
 
 /* The element from the inside. gstpartimefilter.c: pads and states;
  * properties.c: settings; session.c: from open to close; model.c: a network and
- * its pipeline; update.c: another one in its place; instance.c: one for several
- * elements;
- * source.c: the source task and what it sends on; tensors.c: outputs as tensors;
- * score.c: frames compared with their results; queries.c: what pads answer; labels.c: what frames learn
+ * its pipeline; update.c: another one is made ready, change.c: and takes its
+ * place; instance.c: one for several elements; source.c: the source task and
+ * what it sends on; tensors.c: outputs as tensors; score.c: frames compared
+ * with their results; queries.c: what pads answer; labels.c: what frames learn
  * from; classes.c: classes found; cuda/filter.c: frames in CUDA memory;
  * stats.c: what is measured. */
 
@@ -74,18 +74,36 @@ typedef struct
 
 typedef struct _GstPartimeInstance GstPartimeInstance;
 
+/* Of the frames, and so of a network whose file leaves its own open. */
+typedef struct
+{
+  gint width, height;
+  gboolean nominal;             /* frames have not come: what is made only
+                                 * shows whether it can be */
+  gboolean is_open;             /* (out): the network's size depends on it */
+} GstPartimeSize;
+
+/* Many a network takes a power of two. */
+#define GST_PARTIME_NOMINAL_SIZE { 256, 256, TRUE, FALSE }
+
 /* A network at work, and what follows from it. Frames that wait for their
  * results keep the one that they were given to. */
-typedef struct
+typedef struct _GstPartimeModel GstPartimeModel;
+struct _GstPartimeModel
 {
   gchar *path;
   gchar *weights;               /* or NULL; under the object lock */
   PtNetwork *network;
   PtPipeline *pipeline;
   GstPartimeInstance *instance; /* NULL: nobody else has this network */
+  GstPartimeModel *shared;      /* with an instance: nobody's own, which stops
+                                 * when the last element leaves it */
+  PtReplacement what;           /* with an instance: what is kept of the one
+                                 * before */
   PtStream *stream;             /* with an instance, once it runs; set under
                                  * the object lock */
   gboolean learns;
+  GstPartimeSize size;          /* of the frames that it was made for */
   GstPartimeDrawing *drawing;   /* NULL: nothing can be drawn */
   guint n_classes;              /* 0: the output is not classes */
   GPtrArray *tensor_infos;      /* of GstStructure, for each output */
@@ -93,7 +111,7 @@ typedef struct
   GstPartimeCudaPainter *painter;       /* of @painted, in CUDA memory; source
                                          * side */
   GstVideoInfo painted;
-} GstPartimeModel;
+};
 
 /* What waits for its turn at the source pad. */
 typedef enum
@@ -124,10 +142,12 @@ typedef struct
   GCond cond;
   GThread *thread;              /* NULL until it is needed */
   gboolean quit;
+  gboolean held;                /* until the first caps */
   guint asked;                  /* bits: what is to be done */
   gboolean uncommitted;         /* a model was asked for, and is not in place */
   GstPartimeModel *ready;       /* atomic reads; for the next frame */
   GQueue retired;               /* models to be stopped */
+  GQueue skipped;               /* models that are not for the next frame */
 } GstPartimeUpdate;
 
 #define GST_PARTIME_UPDATE_MODEL 1
@@ -141,8 +161,10 @@ struct _GstPartimeFilter
   GstPartimeSettings settings;
 
   /* From READY to PAUSED and back. */
+  gchar *path, *weights;        /* as they were set then */
   GstPartimeModel *model;       /* for the next frame; changes on the sink
-                                 * pad's thread, under the object lock */
+                                 * pad's thread, under the object lock; NULL
+                                 * while caps are to tell its size */
   GstPartimeOutput output;
   GstPartimeTiming timing;
   gchar *checkpoint;
@@ -211,19 +233,27 @@ void gst_partime_settings_init (GstPartimeSettings *self);
 void gst_partime_settings_clear (GstPartimeSettings *self);
 
 /* settings.c */
-gchar **gst_partime_filter_list_settings (GstPartimeFilter *self);
-gboolean gst_partime_filter_apply_settings (GstPartimeFilter *self,
+void gst_partime_settings_copy (const GstPartimeSettings *src,
+    GstPartimeSettings *dst);
+gchar **gst_partime_settings_list (const GstPartimeSettings *self);
+gboolean gst_partime_settings_apply (const GstPartimeSettings *s,
     PtNetwork *network, GError **error);
 void gst_partime_filter_apply_live (GstPartimeFilter *self,
     GstPartimeModel *model);
 
 /* model.c */
 GstPartimeModel *gst_partime_model_new (GstPartimeFilter *self,
-    GstPartimeFilter *decider, const gchar *path, const gchar *weights,
-    const gchar **culprit, GError **error);
-GstPartimeModel *gst_partime_model_new_shared (GstPartimeFilter *self,
-    const gchar *path, PtNetwork *network, PtPipeline *pipeline,
+    const GstPartimeSettings *decided, const gchar *path,
+    const gchar *weights, GstPartimeSize *size, const gchar **culprit,
     GError **error);
+gboolean gst_partime_model_may_fit_other (const GstPartimeSize *size,
+    const GError *error, const gchar *culprit);
+GstPartimeModel *gst_partime_model_new_shared (GstPartimeFilter *self,
+    GstPartimeModel *shared, GError **error);
+gboolean gst_partime_model_same_input (GstPartimeModel *a,
+    GstPartimeModel *b);
+PtPipeline *gst_partime_model_ref_pipeline (GstPartimeModel *self);
+void gst_partime_model_stop (GstPartimeModel *self);
 void gst_partime_model_clear_painter (GstPartimeModel *self);
 void gst_partime_model_wait_frames (GstPartimeModel *self);
 PtFlow gst_partime_model_push (GstPartimeModel *self,
@@ -246,17 +276,22 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (GstPartimeModel, gst_partime_model_unref)
 void gst_partime_instance_know (GstPartimeFilter *filter, gboolean ready);
 typedef gboolean (*GstPartimeStartFunc) (GstPartimeFilter *self);
 GstPartimeModel *gst_partime_instance_open (GstPartimeFilter *filter,
-    const gchar **culprit, GError **error);
+    GstPartimeSize *size, const gchar **culprit, GError **error);
 void gst_partime_instance_leave (GstPartimeInstance *self,
     GstPartimeFilter *filter);
 void gst_partime_instance_unref (GstPartimeInstance *self);
 const gchar *gst_partime_instance_get_resume (GstPartimeInstance *self);
 gboolean gst_partime_instance_start (GstPartimeFilter *filter,
-    GstPartimeModel *model, GstPartimeStartFunc start);
+    GstPartimeStartFunc start);
+void gst_partime_instance_wait (GstPartimeInstance *self);
 gboolean gst_partime_instance_is_writer (GstPartimeInstance *self,
     GstPartimeFilter *filter);
 void gst_partime_instance_save (GstPartimeInstance *self,
     GstPartimeFilter *filter, const gchar *path);
+PtPipeline *gst_partime_instance_ref_pipeline (GstPartimeInstance *self);
+gboolean gst_partime_instance_replace (GstPartimeFilter *filter,
+    GstPartimeModel *running, const gchar *path, const gchar *weights,
+    GError **error);
 
 /* update.c */
 void gst_partime_update_init (GstPartimeUpdate *self);
@@ -264,13 +299,34 @@ void gst_partime_update_clear (GstPartimeUpdate *self);
 void gst_partime_update_set (GstPartimeFilter *self, guint bit,
     const gchar *name);
 void gst_partime_update_ask (GstPartimeFilter *self);
+void gst_partime_update_hold (GstPartimeFilter *self, gboolean held);
+gboolean gst_partime_update_is_held (GstPartimeFilter *self);
 void gst_partime_update_quit (GstPartimeFilter *self);
 void gst_partime_update_join (GstPartimeFilter *self);
-void gst_partime_update_commit (GstPartimeFilter *self);
+void gst_partime_update_give (GstPartimeFilter *self, GstPartimeModel *model);
 void gst_partime_update_retire (GstPartimeFilter *self,
     GstPartimeModel *model);
+gboolean gst_partime_update_check_caps (GstPartimeFilter *self,
+    GstPartimeModel *model, const GstVideoInfo *info, GError **error);
+gboolean gst_partime_update_start (GstPartimeFilter *self,
+    GstPartimeModel *model, GstPartimeModel *running,
+    const GstVideoInfo *info, GError **error);
+void gst_partime_update_post (GstPartimeFilter *self, const gchar *model,
+    const gchar *weights, guint64 frame, const PtReplacement *what,
+    const GError *error);
+void gst_partime_update_refuse (GstPartimeFilter *self, const gchar *path,
+    const gchar *weights, const GError *error);
+
+/* change.c */
+gboolean gst_partime_update_commit (GstPartimeFilter *self);
+void gst_partime_update_resize (GstPartimeFilter *self);
+void gst_partime_update_take_early (GstPartimeFilter *self);
+gboolean gst_partime_update_push (GstPartimeFilter *self, GstBuffer *buffer,
+    PtTensor *target, PtPushFlags flags, PtFlow *flow, GError **error);
 
 /* labels.c */
+gboolean gst_partime_labels_open (GstPartimeFilter *self,
+    GstPartimeModel *model);
 gboolean gst_partime_labels_fit (GstPartimeFilter *self,
     GstPartimeModel *model, GError **error);
 void gst_partime_labels_change (GstPartimeFilter *self,
@@ -279,6 +335,8 @@ void gst_partime_labels_change (GstPartimeFilter *self,
 /* session.c */
 void gst_partime_filter_install_signals (void);
 gboolean gst_partime_filter_open (GstPartimeFilter *self);
+gboolean gst_partime_filter_bind (GstPartimeFilter *self,
+    const GstVideoInfo *info);
 gboolean gst_partime_filter_start (GstPartimeFilter *self);
 void gst_partime_filter_close (GstPartimeFilter *self);
 void gst_partime_filter_on_event (PtPipeline *pipeline, const PtEvent *event,

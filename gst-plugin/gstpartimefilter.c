@@ -64,6 +64,10 @@
  * gradients under way are dropped. A model that is set without weights forgets
  * the weights that were set before it: set both at once.
  *
+ * A network whose file leaves its height or width open is made for the size of
+ * the first caps, and again, with what was learned, when frames of another size
+ * come; that is told by the same message.
+ *
  * ## Networks that are shared
  *
  * Elements of one process with the same #GstPartimeFilter:model-instance-id
@@ -75,7 +79,8 @@
  * measures, labels, learn, learn-interval and statistics are each element's
  * own, and so is what goes wrong downstream, a flush, a seek or an end. The
  * first that has checkpoint-location writes it. Frames of several cameras are
- * no smooth stream: learning-mode=delayed is for them.
+ * no smooth stream: learning-mode=delayed is for them. Another model or other
+ * weights, set at one, are for all: each goes on with them at its next frame.
  *
  * Element messages: partime-learning (every #GstPartimeFilter:stats-interval,
  * with the fields of #GstPartimeFilter:stats, pts of the newest frame and time,
@@ -146,7 +151,7 @@ filter_infer (GstPartimeFilter *self, GstBuffer *buffer, PtPushFlags flags,
 
   if (labelled != GST_FLOW_OK)
     return labelled;
-  read = gst_partime_filter_push (self, buffer, label ? label->target : NULL,
+  read = gst_partime_update_push (self, buffer, label ? label->target : NULL,
       flags, flow, &error);
   gst_partime_labels_give_back (self, label);
   if (!read) {
@@ -276,9 +281,12 @@ filter_set_format (GstPartimeFilter *self, GstCaps *caps)
   GstPartimeFormat *format = NULL;
   GstVideoInfo info;
 
-  if (gst_video_info_from_caps (&info, caps))
+  if (gst_video_info_from_caps (&info, caps)) {
+    if (!gst_partime_filter_bind (self, &info))
+      return FALSE;
     format = gst_partime_filter_new_format (self, self->model, &info,
         gst_partime_cuda_in_caps (caps), &error);
+  }
   if (error)
     gst_partime_filter_post_error (self, error, NULL);
   if (!format) {
@@ -310,7 +318,7 @@ gst_partime_filter_forward (GstPartimeFilter *self, GstEvent *event)
     return gst_pad_push_event (self->srcpad, event);
   }
   if (GST_EVENT_TYPE (event) == GST_EVENT_EOS)
-    item.model = gst_partime_model_ref (self->model);
+    item.model = gst_partime_filter_ref_model (self);
   return gst_partime_source_queue (self, &item, latest) == GST_FLOW_OK;
 }
 
@@ -331,7 +339,10 @@ filter_handle_caps (GstPartimeFilter *self, GstEvent *event)
     gst_event_unref (event);
     event = gst_event_new_caps (made);
   }
-  return gst_partime_filter_forward (self, event);
+  if (!gst_partime_filter_forward (self, event))
+    return FALSE;
+  gst_partime_update_resize (self);
+  return TRUE;
 }
 
 static gboolean

@@ -163,12 +163,14 @@ label_pad_take (GstPartimeFilter *self, GstBuffer *buffer)
   updatable = self->settings.is_updatable;
   GST_OBJECT_UNLOCK (self);
   g_mutex_lock (&t->making);
-  wanted = t->wanted;
-  negotiated = t->format.kind != GST_PARTIME_LABEL_NONE;
+  /* without a model they are kept as they are until there is one */
+  wanted = t->wanted || t->unbound;
+  negotiated = t->unbound ? t->format.caps != NULL :
+      t->format.kind != GST_PARTIME_LABEL_NONE;
   label = wanted && negotiated ? gst_partime_labels_new (self) : NULL;
-  made = label && gst_partime_target_read_buffer (&t->target, &t->format,
-      buffer, label->target, &error);
-  if (made && updatable)
+  made = label && (t->unbound || gst_partime_target_read_buffer (&t->target,
+          &t->format, buffer, label->target, &error));
+  if (made && (updatable || t->unbound || t->is_open))
     label->origin = label_pad_copy (self, buffer);
   g_mutex_unlock (&t->making);
   if (!wanted)
@@ -196,7 +198,7 @@ label_pad_chain (GstPad *pad, GstObject *parent, GstBuffer *buffer)
   gboolean wanted;
 
   g_mutex_lock (&self->lock);
-  wanted = t->wanted;
+  wanted = t->wanted || t->unbound;
   t->thread = g_thread_self ();
   if (!t->active || t->flushing)
     flow = GST_FLOW_FLUSHING;
@@ -219,6 +221,8 @@ label_pad_set_caps (GstPartimeFilter *self, GstEvent *event)
 
   gst_event_parse_caps (event, &caps);
   g_mutex_lock (&t->making);
+  if (t->unbound)
+    gst_caps_replace (&t->format.caps, caps);
   fits = !t->wanted || gst_partime_label_format_set (&t->format, &t->target,
       caps, &error);
   g_mutex_unlock (&t->making);

@@ -58,7 +58,7 @@ labels_new_refusal (GstPartimeModel *model, const GstPartimeTarget *info,
       "expected labels", target && *target ? target : "auto", loss);
 }
 
-/* Takes what @model learns from. With the lock. */
+/* Takes what @model learns from. With the locks. */
 static void
 labels_set_model (GstPartimeFilter *self, GstPartimeModel *model,
     const GstPartimeTarget *target, gboolean wanted)
@@ -78,25 +78,35 @@ labels_set_model (GstPartimeFilter *self, GstPartimeModel *model,
   t->refusal = labels_new_refusal (model, target, wanted);
 }
 
-/* READY to PAUSED, once there is a model. Returns: FALSE, with an error
- * posted, if there is a label pad that nobody needs. */
+/* READY to PAUSED. @model: (nullable): the element's, or if that has none yet,
+ * one like what it will be. Returns: FALSE, with an error posted, if there is a
+ * label pad that nobody needs. */
 gboolean
-gst_partime_labels_open (GstPartimeFilter *self)
+gst_partime_labels_open (GstPartimeFilter *self, GstPartimeModel *model)
 {
   GstPartimeLabels *t = &self->targets;
   GstPartimeTarget target;
-  gboolean wanted = gst_partime_target_init (&target, self->model->network,
-      self->model->pipeline);
+  gboolean wanted = model && gst_partime_target_init (&target, model->network,
+      model->pipeline);
   gboolean requested;
 
+  g_mutex_lock (&t->making);
   g_mutex_lock (&self->lock);
-  labels_set_model (self, self->model, &target, wanted);
+  if (model)
+    labels_set_model (self, model, &target, wanted);
+  t->unbound = !self->model;
+  t->is_open = FALSE;
+  if (t->unbound) {
+    t->wanted = FALSE;
+    t->max_waiting = LABELS_LEAST;
+  }
   requested = t->pad != NULL;
   t->passed = t->last = GST_CLOCK_TIME_NONE;
   t->seeking = t->told_waiting = FALSE;
   t->told = 0;
   t->n_labels = t->n_unlabelled = t->n_late = t->n_bad = 0;
   g_mutex_unlock (&self->lock);
+  g_mutex_unlock (&t->making);
   if (!requested || !t->refusal)
     return TRUE;
   GST_ELEMENT_ERROR (self, RESOURCE, SETTINGS, ("%s: %s",
@@ -108,7 +118,7 @@ static void
 labels_free (GstPartimeLabel *label)
 {
   g_clear_pointer (&label->origin, gst_sample_unref);
-  pt_tensor_unref (label->target);
+  g_clear_pointer (&label->target, pt_tensor_unref);
   g_free (label);
 }
 
@@ -182,7 +192,7 @@ labels_make_again (GstPartimeLabels *t, GstPartimeLabel *label)
   if (!target || !gst_partime_target_read_buffer (&t->target, &t->format,
           gst_sample_get_buffer (label->origin), target, NULL))
     return FALSE;
-  pt_tensor_unref (label->target);
+  g_clear_pointer (&label->target, pt_tensor_unref);
   label->target = g_steal_pointer (&target);
   label->era = t->era;
   return TRUE;
@@ -221,6 +231,7 @@ labels_begin_era (GstPartimeFilter *self, GstPartimeModel *model,
   gst_partime_label_format_clear (&t->format);
   g_mutex_lock (&self->lock);
   t->era++;
+  t->unbound = FALSE;
   labels_set_model (self, model, target, wanted);
   labels_make_all_again (t);
   g_cond_broadcast (&self->cond);
@@ -240,6 +251,9 @@ gst_partime_labels_change (GstPartimeFilter *self, GstPartimeModel *model)
   gboolean wanted = gst_partime_target_init (&target, model->network,
       model->pipeline);
 
+  g_mutex_lock (&t->making);
+  t->is_open = model->size.is_open;
+  g_mutex_unlock (&t->making);
   if (wanted && t->wanted && gst_partime_target_equal (&target, &t->target)) {
     gst_partime_target_clear (&target);
     return;
@@ -262,7 +276,7 @@ gst_partime_labels_close (GstPartimeFilter *self)
   gst_partime_target_clear (&t->target);
   g_clear_pointer (&t->refusal, g_free);
   t->frame_thread = NULL;
-  t->wanted = FALSE;
+  t->wanted = t->unbound = FALSE;
   g_mutex_unlock (&self->lock);
   g_clear_pointer (&t->next, labels_free);
   gst_partime_label_format_clear (&t->own_format);
@@ -271,8 +285,8 @@ gst_partime_labels_close (GstPartimeFilter *self)
 
 /* -- labels that wait -- */
 
-/* Returns: (nullable): one with a tensor to be filled; %NULL with an error
- * posted */
+/* Returns: (nullable): one with a tensor to be filled, if it is known what for;
+ * %NULL with an error posted */
 GstPartimeLabel *
 gst_partime_labels_new (GstPartimeFilter *self)
 {
@@ -289,8 +303,9 @@ gst_partime_labels_new (GstPartimeFilter *self)
   label = g_new0 (GstPartimeLabel, 1);
   label->link.data = label;
   label->era = t->era;
-  label->target = gst_partime_target_new_tensor (&t->target, &error);
-  if (label->target)
+  if (!t->unbound)
+    label->target = gst_partime_target_new_tensor (&t->target, &error);
+  if (label->target || t->unbound)
     return label;
   g_free (label);
   gst_partime_filter_post_error (self, error, NULL);

@@ -31,6 +31,9 @@ typedef struct
 {
   /* From open to close. */
   gboolean wanted;              /* the network learns from labels */
+  gboolean unbound;             /* what it learns from only caps will tell;
+                                 * changes with making held, as the next */
+  gboolean is_open;             /* caps may change what it learns from */
   gchar *refusal;               /* why a label pad makes no sense, or NULL */
   GstPartimeTarget target;
   guint max_waiting;            /* labels of the pad */
@@ -65,7 +68,6 @@ typedef struct
 void gst_partime_labels_register (void);
 void gst_partime_labels_init (GstPartimeFilter *self);
 void gst_partime_labels_clear (GstPartimeFilter *self);
-gboolean gst_partime_labels_open (GstPartimeFilter *self);
 void gst_partime_labels_close (GstPartimeFilter *self);
 void gst_partime_labels_flush (GstPartimeFilter *self);
 void gst_partime_labels_note_thread (GstPartimeFilter *self);

@@ -52,6 +52,16 @@ gst_partime_meta_new_infos (PtNetwork *network)
   return infos;
 }
 
+gboolean
+gst_partime_meta_equal_infos (GPtrArray *a, GPtrArray *b)
+{
+  gboolean same = a->len == b->len;
+
+  for (guint i = 0; same && i < a->len; i++)
+    same = gst_structure_is_equal (a->pdata[i], b->pdata[i]);
+  return same;
+}
+
 /* The memory of an output of @result, not a copy of it, which lives as long. */
 GstMemory *
 gst_partime_meta_new_memory (PtResult *result, guint index)

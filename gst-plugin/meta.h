@@ -16,6 +16,7 @@ void gst_partime_meta_attach (GstBuffer *buffer, PtResult *result,
     guint64 frame, guint64 age, GstClockTime pts, GstCaps *caps,
     const GPtrArray *infos);
 GPtrArray *gst_partime_meta_new_infos (PtNetwork *network);
+gboolean gst_partime_meta_equal_infos (GPtrArray *a, GPtrArray *b);
 GstMemory *gst_partime_meta_new_memory (PtResult *result, guint index);
 
 G_END_DECLS

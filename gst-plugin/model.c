@@ -7,6 +7,9 @@
 #include "gstpartimefilter-private.h"
 #include "meta.h"
 
+/* What networks that halve their input five times ask for. */
+#define MODEL_MULTIPLE 32
+
 GstPartimeModel *
 gst_partime_model_ref (GstPartimeModel *self)
 {
@@ -27,7 +30,11 @@ model_clear (gpointer data)
   GstPartimeModel *self = data;
 
   g_clear_pointer (&self->stream, pt_stream_free);
+  /* the one that took over may still hold on to it */
+  if (self->pipeline)
+    gst_partime_model_stop (self);
   g_clear_pointer (&self->pipeline, pt_pipeline_unref);
+  g_clear_pointer (&self->shared, gst_partime_model_unref);
   g_clear_pointer (&self->instance, gst_partime_instance_unref);
   g_clear_pointer (&self->network, pt_network_unref);
   g_clear_pointer (&self->drawing, gst_partime_drawing_free);
@@ -56,37 +63,41 @@ gst_partime_filter_ref_model (GstPartimeFilter *self)
   return model;
 }
 
-/* Nobody sets properties meanwhile. */
 static gboolean
-model_apply_settings (GstPartimeFilter *self, PtNetwork *network,
-    GError **error)
-{
-  gboolean applied;
-
-  GST_OBJECT_LOCK (self);
-  applied = gst_partime_filter_apply_settings (self, network, error);
-  GST_OBJECT_UNLOCK (self);
-  return applied;
-}
-
-/* By the settings of @filter. */
-static gboolean
-model_load (GstPartimeModel *self, GstPartimeFilter *filter,
+model_load_by (GstPartimeModel *self, const GstPartimeSettings *decided,
     const gchar **culprit, GError **error)
 {
-  g_auto (GStrv) settings = NULL;
+  g_auto (GStrv) settings = gst_partime_settings_list (decided);
+  GstPartimeSize *size = &self->size;
 
-  GST_OBJECT_LOCK (filter);
-  settings = gst_partime_filter_list_settings (filter);
-  GST_OBJECT_UNLOCK (filter);
   *culprit = self->path;
-  self->network = pt_network_new_from_file_with (self->path,
-      (const gchar * const *) settings, error);
-  if (!self->network || !model_apply_settings (filter, self->network, error))
+  self->network = pt_network_new_from_file_for (self->path,
+      (const gchar * const *) settings, size->width, size->height,
+      &size->is_open, error);
+  if (!self->network
+      || !gst_partime_settings_apply (decided, self->network, error))
     return FALSE;
   *culprit = self->weights;
   return !self->weights || pt_network_load_weights (self->network,
       self->weights, error);
+}
+
+/* By the settings @decided, or those of @filter. */
+static gboolean
+model_load (GstPartimeModel *self, GstPartimeFilter *filter,
+    const GstPartimeSettings *decided, const gchar **culprit, GError **error)
+{
+  GstPartimeSettings own;
+  gboolean loaded;
+
+  if (decided)
+    return model_load_by (self, decided, culprit, error);
+  GST_OBJECT_LOCK (filter);
+  gst_partime_settings_copy (&filter->settings, &own);
+  GST_OBJECT_UNLOCK (filter);
+  loaded = model_load_by (self, &own, culprit, error);
+  gst_partime_settings_clear (&own);
+  return loaded;
 }
 
 /* Frames of one or three channels only are video. */
@@ -172,13 +183,11 @@ model_make_pipeline (GstPartimeModel *self, GstPartimeFilter *filter,
   return TRUE;
 }
 
-/* Everything but the stages, which start by themselves. @decider: whose
- * settings say how the network learns, mostly @self. @culprit: (out): the file
- * that was read when it failed, if any. */
-GstPartimeModel *
-gst_partime_model_new (GstPartimeFilter *self, GstPartimeFilter *decider,
-    const gchar *path, const gchar *weights, const gchar **culprit,
-    GError **error)
+/* @size: its is_open is set here. */
+static GstPartimeModel *
+model_try (GstPartimeFilter *self, const GstPartimeSettings *decided,
+    const gchar *path, const gchar *weights, GstPartimeSize *size,
+    const gchar **culprit, GError **error)
 {
   g_autoptr (GstPartimeModel) model = g_atomic_rc_box_new0 (GstPartimeModel);
   const gchar *file = NULL;
@@ -186,7 +195,9 @@ gst_partime_model_new (GstPartimeFilter *self, GstPartimeFilter *decider,
 
   model->path = g_strdup (path);
   model->weights = g_strdup (weights);
-  loaded = model_load (model, decider, &file, error);
+  model->size = *size;
+  loaded = model_load (model, self, decided, &file, error);
+  size->is_open = model->size.is_open;
   *culprit = loaded ? NULL : file == model->path ? path : weights;
   if (!loaded || !model_check_input (model, error)
       || !model_make_output (model, self, error)
@@ -195,19 +206,136 @@ gst_partime_model_new (GstPartimeFilter *self, GstPartimeFilter *decider,
   return g_steal_pointer (&model);
 }
 
-/* What another element runs: the network is sound already. */
+/* Whether @error, of a model for frames of @size, need not be there for frames
+ * of another. @culprit: (nullable): the file that was read. */
+gboolean
+gst_partime_model_may_fit_other (const GstPartimeSize *size,
+    const GError *error, const gchar *culprit)
+{
+  return size->is_open && (g_error_matches (error, PT_ERROR, PT_ERROR_SHAPE)
+      || g_error_matches (error, PT_ERROR, PT_ERROR_UNSUPPORTED)
+      || (g_error_matches (error, PT_ERROR, PT_ERROR_FILE) && culprit
+          && g_file_test (culprit, G_FILE_TEST_EXISTS)));
+}
+
+/* The nearest multiple, but not none. */
+static gint
+model_round (gint x)
+{
+  return MAX ((x + MODEL_MULTIPLE / 2) / MODEL_MULTIPLE, 1) * MODEL_MULTIPLE;
+}
+
+/* For frames of another size, which does not work either or is not tried. */
+static void
+model_blame_size (const GstPartimeSize *size, GError **first,
+    const GError *second)
+{
+  if (g_error_matches (*first, PT_ERROR, PT_ERROR_SHAPE)
+      || (second && !g_str_equal (second->message, (*first)->message)))
+    g_prefix_error (first, "height and width are open and were those of the "
+        "frames, %dx%d; set network.width and network.height in the property "
+        "settings to others: ", size->width, size->height);
+}
+
+/* The nearest multiples, for a network that cannot take @size. */
+static GstPartimeModel *
+model_try_multiple (GstPartimeFilter *self,
+    const GstPartimeSettings *decided, const gchar *path,
+    const gchar *weights, const GstPartimeSize *size, GError **first)
+{
+  GstPartimeSize other = { model_round (size->width),
+    model_round (size->height), FALSE, FALSE
+  };
+  g_autoptr (GError) second = NULL;
+  GstPartimeModel *model = NULL;
+  const gchar *unused;
+
+  if (other.width != size->width || other.height != size->height)
+    model = model_try (self, decided, path, weights, &other, &unused, &second);
+  if (model)
+    GST_INFO_OBJECT (self, "%s: frames of %dx%d are scaled to %dx%d", path,
+        size->width, size->height, other.width, other.height);
+  else
+    model_blame_size (size, first, second);
+  return model;
+}
+
+/* Everything but the stages, which start by themselves. @decided: (nullable):
+ * settings that say how the network learns, if not those of @self. @size: of the
+ * frames; a network that is open and cannot take that gets the nearest multiples
+ * of 32. @culprit: (out): the file that was read when it failed, if any. */
 GstPartimeModel *
-gst_partime_model_new_shared (GstPartimeFilter *self, const gchar *path,
-    PtNetwork *network, PtPipeline *pipeline, GError **error)
+gst_partime_model_new (GstPartimeFilter *self,
+    const GstPartimeSettings *decided, const gchar *path,
+    const gchar *weights, GstPartimeSize *size, const gchar **culprit,
+    GError **error)
+{
+  GError *first = NULL;
+  GstPartimeModel *model = model_try (self, decided, path, weights, size,
+      culprit, &first);
+
+  if (!model && gst_partime_model_may_fit_other (size, first, *culprit))
+    model = model_try_multiple (self, decided, path, weights, size, &first);
+  if (!model) {
+    g_propagate_error (error, first);
+    return NULL;
+  }
+  g_clear_error (&first);
+  model->size = *size;
+  return model;
+}
+
+/* What @shared runs, for one more element: the network is sound already. The
+ * instance is for the caller to set. */
+GstPartimeModel *
+gst_partime_model_new_shared (GstPartimeFilter *self, GstPartimeModel *shared,
+    GError **error)
 {
   g_autoptr (GstPartimeModel) model = g_atomic_rc_box_new0 (GstPartimeModel);
 
-  model->path = g_strdup (path);
-  model->network = pt_network_ref (network);
-  model->pipeline = pt_pipeline_ref (pipeline);
+  model->path = g_strdup (shared->path);
+  model->weights = g_strdup (shared->weights);
+  model->network = pt_network_ref (shared->network);
+  model->learns = shared->learns;
   if (!model_make_output (model, self, error))
     return NULL;
+  model->pipeline = pt_pipeline_ref (shared->pipeline);
+  model->shared = gst_partime_model_ref (shared);
   return g_steal_pointer (&model);
+}
+
+/* Whether @b sees frames as @a does. */
+gboolean
+gst_partime_model_same_input (GstPartimeModel *a, GstPartimeModel *b)
+{
+  static const gchar *const keys[] = { "resize", "channels" };
+  const PtShape *x = pt_network_get_input_shape (a->network);
+  const PtShape *y = pt_network_get_input_shape (b->network);
+
+  for (guint i = 0; i < G_N_ELEMENTS (keys); i++) {
+    g_autofree gchar *mine = pt_network_get (a->network, "network", keys[i]);
+    g_autofree gchar *its = pt_network_get (b->network, "network", keys[i]);
+
+    if (g_strcmp0 (mine, its) != 0)
+      return FALSE;
+  }
+  return x->dims[2] == y->dims[2] && x->dims[3] == y->dims[3];
+}
+
+/* Returns: (transfer full): the one that frames go to from now on */
+PtPipeline *
+gst_partime_model_ref_pipeline (GstPartimeModel *self)
+{
+  return self->instance ? gst_partime_instance_ref_pipeline (self->instance) :
+      pt_pipeline_ref (self->pipeline);
+}
+
+/* Unless others are at it still. */
+void
+gst_partime_model_stop (GstPartimeModel *self)
+{
+  if (!self->shared)
+    pt_pipeline_stop (self->pipeline);
 }
 
 /* -- its stream, or the pipeline -- */

@@ -320,7 +320,8 @@ properties_set (GObject *object, guint id, const GValue *value,
   if (model && id == PROP_LABEL_WAIT)
     gst_element_post_message (GST_ELEMENT (self),
         gst_message_new_latency (GST_OBJECT (self)));
-  if (model && (id == PROP_MODEL || id == PROP_WEIGHTS))
+  if ((id == PROP_MODEL || id == PROP_WEIGHTS)
+      && (model || gst_partime_update_is_held (self)))
     gst_partime_update_set (self, id == PROP_MODEL ? GST_PARTIME_UPDATE_MODEL
         : GST_PARTIME_UPDATE_WEIGHTS, pspec->name);
 }

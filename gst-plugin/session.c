@@ -3,7 +3,8 @@
 
 /* The network and its pipeline, from READY to PAUSED and back. Files and
  * settings are read at the change of state, so that it fails where they are
- * wrong; stages start with the first caps, which tell the frame rate. */
+ * wrong; stages start with the first caps, which tell the frame rate, and the
+ * size of a network that leaves it open. */
 
 #include "gstpartimefilter-private.h"
 
@@ -130,13 +131,12 @@ session_check_checkpoint (GstPartimeFilter *self)
 
 /* Posts what is wrong. */
 static gboolean
-session_make_model (GstPartimeFilter *self)
+session_check_model (GstPartimeFilter *self)
 {
   const GstPartimeSettings *s = &self->settings;
-  g_autoptr (GstPartimeModel) model = NULL;
-  g_autoptr (GError) error = NULL;
-  const gchar *culprit = NULL;
 
+  self->path = g_strdup (s->model);
+  self->weights = g_strdup (s->weights);
   if (s->model_instance_id && s->resume_stream) {
     GST_ELEMENT_ERROR (self, RESOURCE, SETTINGS, ("resume-stream=true: found "
             "with model-instance-id=%s, where several streams share the "
@@ -148,27 +148,82 @@ session_make_model (GstPartimeFilter *self)
         ("no model: the property model is to name a network file"), (NULL));
     return FALSE;
   }
-  model = s->model_instance_id ?
-      gst_partime_instance_open (self, &culprit, &error) :
-      gst_partime_model_new (self, self, s->model, s->weights, &culprit,
-      &error);
-  if (!model) {
-    gst_partime_filter_post_error (self, error, culprit);
-    return FALSE;
-  }
-  /* also checks that the file is one, before anything else has started */
+  return TRUE;
+}
+
+/* Also checks that the checkpoint is one, before anything else has started. */
+static GstPartimeModel *
+session_new_model (GstPartimeFilter *self, GstPartimeSize *size,
+    const gchar **culprit, GError **error)
+{
+  g_autoptr (GstPartimeModel) model = NULL;
+  gboolean shared = self->settings.model_instance_id != NULL;
+
+  model = shared ? gst_partime_instance_open (self, size, culprit, error) :
+      gst_partime_model_new (self, NULL, self->path, self->weights, size,
+      culprit, error);
+  if (!model || shared || !self->resume)
+    return g_steal_pointer (&model);
+  *culprit = self->checkpoint;
+  return pt_pipeline_load (model->pipeline, self->checkpoint, error) ?
+      g_steal_pointer (&model) : NULL;
+}
+
+static void
+session_take_model (GstPartimeFilter *self, GstPartimeModel *model)
+{
   self->resume = self->resume && !model->instance;
-  if (self->resume && !pt_pipeline_load (model->pipeline, self->checkpoint,
-          &error)) {
-    gst_partime_filter_post_error (self, error, self->checkpoint);
-    return FALSE;
-  }
   g_mutex_lock (&self->lock);
   g_queue_push_tail (&self->models, gst_partime_model_ref (model));
   g_mutex_unlock (&self->lock);
   GST_OBJECT_LOCK (self);
-  self->model = g_steal_pointer (&model);
+  self->model = gst_partime_model_ref (model);
   GST_OBJECT_UNLOCK (self);
+}
+
+/* One whose size is open follows with the first caps; what they cannot put
+ * right is told now. Returns: FALSE, with an error posted, if there is such */
+static gboolean
+session_open_model (GstPartimeFilter *self)
+{
+  GstPartimeSize size = GST_PARTIME_NOMINAL_SIZE;
+  g_autoptr (GstPartimeModel) model = NULL;
+  g_autoptr (GError) error = NULL;
+  const gchar *culprit = NULL;
+
+  if (!session_check_model (self))
+    return FALSE;
+  model = session_new_model (self, &size, &culprit, &error);
+  if (!model && !gst_partime_model_may_fit_other (&size, error, culprit)) {
+    gst_partime_filter_post_error (self, error, culprit);
+    return FALSE;
+  }
+  gst_partime_update_hold (self, TRUE);
+  if (!size.is_open)
+    session_take_model (self, model);
+  return gst_partime_labels_open (self, model);
+}
+
+/* With the first caps, if there is no model yet. Returns: FALSE, with an error
+ * posted, if there can be none for frames of @info */
+gboolean
+gst_partime_filter_bind (GstPartimeFilter *self, const GstVideoInfo *info)
+{
+  GstPartimeSize size = { info->width, info->height, FALSE, FALSE };
+  g_autoptr (GstPartimeModel) model = NULL;
+  g_autoptr (GError) error = NULL;
+  const gchar *culprit = NULL;
+
+  if (self->model || g_atomic_int_get (&self->failed))
+    return self->model != NULL;
+  model = session_new_model (self, &size, &culprit, &error);
+  if (model)
+    session_take_model (self, model);
+  if (!model || !gst_partime_labels_fit (self, model, &error)) {
+    gst_partime_filter_post_error (self, error, culprit);
+    return FALSE;
+  }
+  gst_partime_labels_change (self, model);
   return TRUE;
 }
 
@@ -198,8 +253,7 @@ gst_partime_filter_open (GstPartimeFilter *self)
       || !session_check_checkpoint (self)
       || !gst_partime_filter_open_stats (self)
       || !session_read_labels (self)
-      || !session_make_model (self)
-      || !gst_partime_labels_open (self)) {
+      || !session_open_model (self)) {
     gst_partime_filter_close (self);
     return FALSE;
   }
@@ -288,14 +342,15 @@ session_start_stages (GstPartimeFilter *self)
 gboolean
 gst_partime_filter_start (GstPartimeFilter *self)
 {
-  GstPartimeModel *model = self->model;
+  GstPartimeModel *model;
 
   /* caps come again where the first ones were refused */
   if (g_atomic_int_get (&self->failed))
     return FALSE;
-  if (model->instance ? !gst_partime_instance_start (self, model,
+  if (self->model->instance ? !gst_partime_instance_start (self,
           session_start_stages) : !session_start_stages (self))
     return FALSE;
+  model = self->model;
   gst_partime_filter_apply_live (self, model);
   g_mutex_lock (&self->running_lock);
   self->running = TRUE;
@@ -308,6 +363,7 @@ gst_partime_filter_start (GstPartimeFilter *self)
   if (self->flushing)
     gst_partime_model_set_flushing (model, TRUE);
   g_mutex_unlock (&self->lock);
+  gst_partime_update_hold (self, FALSE);
   return TRUE;
 }
 
@@ -344,6 +400,8 @@ gst_partime_filter_close (GstPartimeFilter *self)
   gst_clear_object (&self->pool);
   g_clear_pointer (&self->format, gst_partime_format_unref);
   g_clear_pointer (&self->checkpoint, g_free);
+  g_clear_pointer (&self->path, g_free);
+  g_clear_pointer (&self->weights, g_free);
   gst_partime_labels_close (self);
   g_clear_pointer (&self->stats_file, gst_partime_stats_file_close);
   gst_partime_classes_close (self);
@@ -393,13 +451,15 @@ gst_partime_filter_save (GstPartimeFilter *self, const gchar *location)
   return TRUE;
 }
 
-/* Whether no other has taken over from @model meanwhile. */
+/* Whether no other has taken over from @pipeline meanwhile. */
 static gboolean
-session_is_current (GstPartimeFilter *self, GstPartimeModel *model)
+session_is_current (GstPartimeFilter *self, PtPipeline *pipeline)
 {
-  g_autoptr (GstPartimeModel) now = gst_partime_filter_ref_model (self);
+  g_autoptr (GstPartimeModel) model = gst_partime_filter_ref_model (self);
+  g_autoptr (PtPipeline) now = model ? gst_partime_model_ref_pipeline (model) :
+      NULL;
 
-  return now == model;
+  return now == pipeline;
 }
 
 /* The default handler of "load-checkpoint". */
@@ -407,6 +467,7 @@ gboolean
 gst_partime_filter_load (GstPartimeFilter *self, const gchar *location)
 {
   g_autoptr (GstPartimeModel) model = session_ref_running (self);
+  g_autoptr (PtPipeline) pipeline = NULL;
   g_autofree gchar *path = NULL;
   g_autoptr (GError) error = NULL;
 
@@ -415,8 +476,9 @@ gst_partime_filter_load (GstPartimeFilter *self, const gchar *location)
   GST_OBJECT_UNLOCK (self);
   if (!model || !path)
     return FALSE;
-  if (pt_pipeline_load (model->pipeline, path, &error))
-    return session_is_current (self, model)
+  pipeline = gst_partime_model_ref_pipeline (model);
+  if (pt_pipeline_load (pipeline, path, &error))
+    return session_is_current (self, pipeline)
         || gst_partime_filter_load (self, path);
   GST_ELEMENT_WARNING (self, RESOURCE, READ, ("%s", error->message),
       ("the weights stay as they were"));
@@ -428,12 +490,14 @@ gboolean
 gst_partime_filter_reset (GstPartimeFilter *self)
 {
   g_autoptr (GstPartimeModel) model = session_ref_running (self);
+  g_autoptr (PtPipeline) pipeline = NULL;
   g_autoptr (GError) error = NULL;
 
   if (!model)
     return FALSE;
-  if (pt_pipeline_reset (model->pipeline, &error))
-    return session_is_current (self, model) || gst_partime_filter_reset (self);
+  pipeline = gst_partime_model_ref_pipeline (model);
+  if (pt_pipeline_reset (pipeline, &error))
+    return session_is_current (self, pipeline) || gst_partime_filter_reset (self);
   GST_ELEMENT_WARNING (self, LIBRARY, FAILED, ("%s", error->message),
       ("the network may be half reset"));
   return FALSE;
@@ -454,6 +518,7 @@ gst_partime_filter_saves (GstPartimeFilter *self)
 void
 gst_partime_filter_save_now (GstPartimeFilter *self, GstPartimeModel *model)
 {
+  g_autoptr (PtPipeline) pipeline = gst_partime_model_ref_pipeline (model);
   g_autoptr (GError) error = NULL;
   PtPipelineStats stats;
   gboolean put_off;
@@ -462,7 +527,7 @@ gst_partime_filter_save_now (GstPartimeFilter *self, GstPartimeModel *model)
     return;
   gst_partime_model_get_stats (model, &stats);
   g_atomic_int_inc (&self->saving);
-  pt_pipeline_save (model->pipeline, self->checkpoint, &error);
+  pt_pipeline_save (pipeline, self->checkpoint, &error);
   g_mutex_lock (&self->lock);
   put_off = error && self->flushing;
   g_mutex_unlock (&self->lock);

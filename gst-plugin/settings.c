@@ -73,25 +73,44 @@ settings_list_field (GQuark field, const GValue *value, gpointer data)
   return TRUE;
 }
 
+/* Those of pointers are copies. */
+void
+gst_partime_settings_copy (const GstPartimeSettings *src,
+    GstPartimeSettings *dst)
+{
+  *dst = *src;
+  dst->model = g_strdup (src->model);
+  dst->weights = g_strdup (src->weights);
+  dst->devices = g_strdup (src->devices);
+  dst->stages = g_strdup (src->stages);
+  dst->precision = g_strdup (src->precision);
+  dst->loss = g_strdup (src->loss);
+  dst->optimizer = g_strdup (src->optimizer);
+  dst->checkpoint_location = g_strdup (src->checkpoint_location);
+  dst->labels_file = g_strdup (src->labels_file);
+  dst->stats_location = g_strdup (src->stats_location);
+  dst->model_instance_id = g_strdup (src->model_instance_id);
+  dst->settings = src->settings ? gst_structure_copy (src->settings) : NULL;
+}
+
 /* What the property settings says of [network], as the library takes it: a
  * model can need its input's size before there are layers. */
 gchar **
-gst_partime_filter_list_settings (GstPartimeFilter *self)
+gst_partime_settings_list (const GstPartimeSettings *self)
 {
   g_autoptr (GStrvBuilder) list = g_strv_builder_new ();
 
-  if (self->settings.settings)
-    gst_structure_foreach (self->settings.settings, settings_list_field, list);
+  if (self->settings)
+    gst_structure_foreach (self->settings, settings_list_field, list);
   return g_strv_builder_end (list);
 }
 
 /* Puts the properties that were set over what @network's file says; those that
  * also change while it runs follow in gst_partime_filter_apply_live(). */
 gboolean
-gst_partime_filter_apply_settings (GstPartimeFilter *self, PtNetwork *network,
+gst_partime_settings_apply (const GstPartimeSettings *s, PtNetwork *network,
     GError **error)
 {
-  const GstPartimeSettings *s = &self->settings;
   g_autofree gchar *seed = g_strdup_printf ("%" G_GINT64_FORMAT, s->seed);
   SettingsWalk walk = { network, error };
 

@@ -25,9 +25,10 @@ gst_partime_update_clear (GstPartimeUpdate *self)
 /* -- what is told -- */
 
 /* @what: (nullable): a model took over; @error: (nullable): nothing changed */
-static void
-update_post (GstPartimeFilter *self, const gchar *model, const gchar *weights,
-    guint64 frame, const PtReplacement *what, const GError *error)
+void
+gst_partime_update_post (GstPartimeFilter *self, const gchar *model,
+    const gchar *weights, guint64 frame, const PtReplacement *what,
+    const GError *error)
 {
   GstStructure *structure = gst_structure_new ("partime-model-updated",
       "model", G_TYPE_STRING, model, "weights", G_TYPE_STRING, weights,
@@ -46,8 +47,8 @@ update_post (GstPartimeFilter *self, const gchar *model, const gchar *weights,
 
 /* The old model goes on; the properties say so again, unless they were set to
  * something else meanwhile. */
-static void
-update_refuse (GstPartimeFilter *self, const gchar *path,
+void
+gst_partime_update_refuse (GstPartimeFilter *self, const gchar *path,
     const gchar *weights, const GError *error)
 {
   GstPartimeUpdate *u = &self->update;
@@ -66,7 +67,7 @@ update_refuse (GstPartimeFilter *self, const gchar *path,
     self->settings.weights = g_strdup (self->model->weights);
   }
   GST_OBJECT_UNLOCK (self);
-  update_post (self, path, weights, 0, NULL, error);
+  gst_partime_update_post (self, path, weights, 0, NULL, error);
   GST_ELEMENT_WARNING (self, RESOURCE, SETTINGS, ("%s", error->message),
       ("the network stays as it was"));
 }
@@ -78,25 +79,22 @@ update_supersede (GstPartimeFilter *self, GstPartimeModel *model,
   g_autoptr (GError) error = g_error_new (PT_ERROR, PT_ERROR_FAILED,
       "%s: not in place, %s before it was", model->path, why);
 
-  update_post (self, model->path, model->weights, 0, NULL, error);
+  gst_partime_update_post (self, model->path, model->weights, 0, NULL, error);
 }
 
 /* -- the updating thread -- */
 
 /* What downstream would see instead. Returns: FALSE if it must not */
-static gboolean
-update_check_caps (GstPartimeFilter *self, GstPartimeModel *model,
-    GError **error)
+gboolean
+gst_partime_update_check_caps (GstPartimeFilter *self, GstPartimeModel *model,
+    const GstVideoInfo *info, GError **error)
 {
-  g_autoptr (GstCaps) now = gst_pad_get_current_caps (self->sinkpad);
   g_autoptr (GstCaps) picture = NULL;
   g_autofree gchar *text = NULL;
-  GstVideoInfo info;
 
-  if (self->output == GST_PARTIME_OUTPUT_FRAMES || !now
-      || !gst_video_info_from_caps (&info, now))
+  if (self->output == GST_PARTIME_OUTPUT_FRAMES || !info)
     return TRUE;
-  picture = gst_partime_source_make_caps (self, model, &info);
+  picture = gst_partime_source_make_caps (self, model, info);
   if (gst_pad_peer_query_accept_caps (self->srcpad, picture))
     return TRUE;
   text = gst_caps_to_string (picture);
@@ -105,54 +103,52 @@ update_check_caps (GstPartimeFilter *self, GstPartimeModel *model,
   return FALSE;
 }
 
-/* Returns: (nullable): a model whose stages run */
-static GstPartimeModel *
-update_prepare (GstPartimeFilter *self, const gchar *path,
-    const gchar *weights, GError **error)
+/* Starts @model beside the one that runs, for frames of @info if they have
+ * come. */
+gboolean
+gst_partime_update_start (GstPartimeFilter *self, GstPartimeModel *model,
+    GstPartimeModel *running, const GstVideoInfo *info, GError **error)
 {
-  g_autoptr (GstPartimeModel) running = gst_partime_filter_ref_model (self);
-  g_autoptr (GstPartimeModel) model = NULL;
-  const gchar *culprit;
   gdouble fps;
 
-  if (!path) {
-    g_set_error (error, PT_ERROR, PT_ERROR_CONFIG, "no model: the property "
-        "model is to name a network file");
-    return NULL;
-  }
-  if (running && running->instance) {
-    g_set_error (error, PT_ERROR, PT_ERROR_CONFIG, "%s: the network is shared "
-        "by model-instance-id, and only its weights can change", path);
-    return NULL;
-  }
-  model = gst_partime_model_new (self, self, path, weights, &culprit, error);
-  if (!running || !model || !gst_partime_labels_fit (self, model, error)
-      || !update_check_caps (self, model, error))
-    return NULL;
+  if (!gst_partime_labels_fit (self, model, error)
+      || !gst_partime_update_check_caps (self, model, info, error))
+    return FALSE;
   GST_OBJECT_LOCK (self);
   fps = self->target_fps;
   GST_OBJECT_UNLOCK (self);
   pt_pipeline_set_target_fps (model->pipeline, fps);
-  if (!pt_pipeline_start_beside (model->pipeline, running->pipeline, error))
-    return NULL;
-  return g_steal_pointer (&model);
+  return pt_pipeline_start_beside (model->pipeline, running->pipeline, error);
 }
 
+/* Returns: (nullable): a model whose stages run */
+static GstPartimeModel *
+update_prepare (GstPartimeFilter *self, GstPartimeModel *running,
+    const gchar *path, const gchar *weights, GError **error)
+{
+  g_autoptr (GstCaps) caps = gst_pad_get_current_caps (self->sinkpad);
+  g_autoptr (GstPartimeModel) model = NULL;
+  GstVideoInfo info;
+  gboolean known = caps && gst_video_info_from_caps (&info, caps);
+  GstPartimeSize size = GST_PARTIME_NOMINAL_SIZE;
+  const gchar *culprit;
+
+  if (known)
+    size = (GstPartimeSize) {
+    info.width, info.height, FALSE, FALSE};
+  model = gst_partime_model_new (self, NULL, path, weights, &size, &culprit,
+      error);
+  return model && gst_partime_update_start (self, model, running,
+      known ? &info : NULL, error) ? g_steal_pointer (&model) : NULL;
+}
+
+/* @model, which runs, is for the next frame, unless something else is by now. */
 static void
-update_make_ready (GstPartimeFilter *self, const gchar *path,
-    const gchar *weights)
+update_set_ready (GstPartimeFilter *self, GstPartimeModel *model)
 {
   GstPartimeUpdate *u = &self->update;
-  g_autoptr (GError) error = NULL;
-  g_autoptr (GstPartimeModel) model =
-      update_prepare (self, path, weights, &error);
   gboolean last;
 
-  if (!model) {
-    if (error)
-      update_refuse (self, path, weights, error);
-    return;
-  }
   g_mutex_lock (&u->lock);
   last = u->asked == 0 && !u->quit;
   if (last)
@@ -161,41 +157,72 @@ update_make_ready (GstPartimeFilter *self, const gchar *path,
   if (last)
     return;
   update_supersede (self, model, "another one was asked for, or the end came");
-  pt_pipeline_stop (model->pipeline);
+  gst_partime_model_stop (model);
+}
+
+static void
+update_make_ready (GstPartimeFilter *self, const gchar *path,
+    const gchar *weights)
+{
+  g_autoptr (GstPartimeModel) running = gst_partime_filter_ref_model (self);
+  g_autoptr (GstPartimeModel) model = NULL;
+  g_autoptr (GError) error = NULL;
+
+  if (!running)
+    return;
+  if (!path)
+    g_set_error (&error, PT_ERROR, PT_ERROR_CONFIG, "no model: the property "
+        "model is to name a network file");
+  else if (running->instance)
+    gst_partime_instance_replace (self, running, path, weights, &error);
+  else
+    model = update_prepare (self, running, path, weights, &error);
+  if (error)
+    gst_partime_update_refuse (self, path, weights, error);
+  else if (model)
+    update_set_ready (self, model);
 }
 
 static void
 update_load_weights (GstPartimeFilter *self, const gchar *weights)
 {
   g_autoptr (GstPartimeModel) model = gst_partime_filter_ref_model (self);
+  g_autoptr (PtPipeline) pipeline = NULL;
   g_autoptr (GError) error = NULL;
   guint64 frame = 0;
 
   if (!model)
     return;
+  pipeline = gst_partime_model_ref_pipeline (model);
   if (!weights)
     g_set_error (&error, PT_ERROR, PT_ERROR_CONFIG, "weights: found nothing, "
         "expected the name of a safetensors file");
-  if (error || !pt_pipeline_set_weights (model->pipeline, weights, &frame,
-          &error)) {
-    update_refuse (self, model->path, weights, error);
+  if (error || !pt_pipeline_set_weights (pipeline, weights, &frame, &error)) {
+    gst_partime_update_refuse (self, model->path, weights, error);
     return;
   }
   GST_OBJECT_LOCK (self);
   g_free (model->weights);
   model->weights = g_strdup (weights);
   GST_OBJECT_UNLOCK (self);
-  update_post (self, model->path, weights, frame, NULL, NULL);
+  gst_partime_update_post (self, model->path, weights, frame, NULL, NULL);
 }
 
-/* One that was ready is no longer wanted. */
+/* Takes @model. */
 static void
-update_drop_ready (GstPartimeFilter *self, GstPartimeModel *ready,
+update_free (GstPartimeModel *model)
+{
+  gst_partime_model_stop (model);
+  gst_partime_model_unref (model);
+}
+
+/* Takes one that was ready and is no longer wanted. */
+static void
+update_drop (GstPartimeFilter *self, GstPartimeModel *ready,
     const gchar *why)
 {
   update_supersede (self, ready, why);
-  pt_pipeline_stop (ready->pipeline);
-  gst_partime_model_unref (ready);
+  update_free (ready);
 }
 
 static void
@@ -222,38 +249,50 @@ update_main (gpointer data)
   g_mutex_lock (&u->lock);
   for (;;) {
     GstPartimeModel *retired = g_queue_pop_head (&u->retired);
-    GstPartimeModel *ready = NULL;
+    GstPartimeModel *ready = g_queue_pop_head (&u->skipped);
     guint asked = 0;
 
-    if (!retired && u->quit)
+    if (!retired && !ready && u->quit)
       break;
-    if (!retired && u->asked == 0) {
+    if (!retired && !ready && (u->asked == 0 || u->held)) {
       g_cond_wait (&u->cond, &u->lock);
       continue;
     }
-    if (!retired) {
+    if (!retired && !ready) {
       asked = u->asked;
       u->asked = 0;
       u->uncommitted |= (asked & GST_PARTIME_UPDATE_MODEL) != 0;
       /* weights that follow a model that waits are for that one */
       if (u->uncommitted)
         asked |= GST_PARTIME_UPDATE_MODEL;
-      ready = u->ready;
-      g_atomic_pointer_set (&u->ready, NULL);
+      /* one that is shared has taken over elsewhere */
+      if (u->ready && !u->ready->instance) {
+        ready = u->ready;
+        g_atomic_pointer_set (&u->ready, NULL);
+      }
     }
     g_mutex_unlock (&u->lock);
     if (ready)
-      update_drop_ready (self, ready, "another one was asked for");
-    if (retired) {
-      pt_pipeline_stop (retired->pipeline);
-      gst_partime_model_unref (retired);
-    } else {
+      update_drop (self, ready, "another one was asked for");
+    if (retired)
+      update_free (retired);
+    if (asked)
       update_run (self, asked);
-    }
     g_mutex_lock (&u->lock);
   }
   g_mutex_unlock (&u->lock);
   return NULL;
+}
+
+/* With its lock: there is something to do. */
+static void
+update_wake (GstPartimeFilter *self)
+{
+  GstPartimeUpdate *u = &self->update;
+
+  if (!u->thread && !u->quit)
+    u->thread = g_thread_new ("partime-update", update_main, self);
+  g_cond_signal (&u->cond);
 }
 
 /* Takes @model, whose frames are all out: to stop it takes time. */
@@ -264,7 +303,7 @@ gst_partime_update_retire (GstPartimeFilter *self, GstPartimeModel *model)
 
   g_mutex_lock (&u->lock);
   g_queue_push_tail (&u->retired, model);
-  g_cond_signal (&u->cond);
+  update_wake (self);
   g_mutex_unlock (&u->lock);
 }
 
@@ -305,9 +344,53 @@ gst_partime_update_ask (GstPartimeFilter *self)
     return;
   g_mutex_lock (&u->lock);
   u->asked |= asked;
-  if (!u->thread && !u->quit)
-    u->thread = g_thread_new ("partime-update", update_main, self);
+  update_wake (self);
+  g_mutex_unlock (&u->lock);
+}
+
+/* What is asked for before the first caps waits for them: a model is about to
+ * start then. */
+void
+gst_partime_update_hold (GstPartimeFilter *self, gboolean held)
+{
+  GstPartimeUpdate *u = &self->update;
+
+  g_mutex_lock (&u->lock);
+  u->held = held;
   g_cond_signal (&u->cond);
+  g_mutex_unlock (&u->lock);
+}
+
+gboolean
+gst_partime_update_is_held (GstPartimeFilter *self)
+{
+  gboolean held;
+
+  g_mutex_lock (&self->update.lock);
+  held = self->update.held;
+  g_mutex_unlock (&self->update.lock);
+  return held;
+}
+
+/* Takes @model, in whose pipeline @self is to go on. The caller has locks, so
+ * that nothing can be posted here. */
+void
+gst_partime_update_give (GstPartimeFilter *self, GstPartimeModel *model)
+{
+  GstPartimeUpdate *u = &self->update;
+  GstPartimeModel *skipped;
+
+  g_mutex_lock (&u->lock);
+  skipped = u->ready;
+  if (skipped) {
+    model->what.kept_weights &= skipped->what.kept_weights;
+    model->what.kept_optimizer &= skipped->what.kept_optimizer;
+  }
+  g_atomic_pointer_set (&u->ready, model);
+  if (skipped) {
+    g_queue_push_tail (&u->skipped, skipped);
+    update_wake (self);
+  }
   g_mutex_unlock (&u->lock);
 }
 
@@ -320,6 +403,7 @@ gst_partime_update_quit (GstPartimeFilter *self)
 
   g_mutex_lock (&u->lock);
   u->quit = TRUE;
+  u->held = FALSE;
   g_cond_signal (&u->cond);
   g_mutex_unlock (&u->lock);
 }
@@ -328,151 +412,19 @@ void
 gst_partime_update_join (GstPartimeFilter *self)
 {
   GstPartimeUpdate *u = &self->update;
+  GstPartimeModel *model;
 
   if (u->thread)
     g_thread_join (u->thread);
+  /* those that came without a thread */
+  while ((model = g_queue_pop_head (&u->retired)))
+    update_free (model);
   if (u->ready)
-    update_drop_ready (self, u->ready, "the end came");
+    g_queue_push_tail (&u->skipped, u->ready);
+  while ((model = g_queue_pop_head (&u->skipped)))
+    update_drop (self, model, "the end came");
   u->ready = NULL;
   u->thread = NULL;
   u->asked = 0;
   u->quit = u->uncommitted = FALSE;
-}
-
-/* -- between two frames -- */
-
-/* What a model brings with it into the stream. */
-typedef struct
-{
-  GstPartimeModel *model;       /* lent */
-  GstPartimeFormat *format;     /* NULL: the one that is there will do */
-  GstEvent *caps;               /* NULL: they stay */
-  PtReplacement what;
-} Change;
-
-static gboolean
-change_same_input (PtNetwork *a, PtNetwork *b)
-{
-  g_autofree gchar *resize_a = pt_network_get (a, "network", "resize");
-  g_autofree gchar *resize_b = pt_network_get (b, "network", "resize");
-  g_autofree gchar *channels_a = pt_network_get (a, "network", "channels");
-  g_autofree gchar *channels_b = pt_network_get (b, "network", "channels");
-  const PtShape *x = pt_network_get_input_shape (a);
-  const PtShape *y = pt_network_get_input_shape (b);
-
-  return x->dims[2] == y->dims[2] && x->dims[3] == y->dims[3]
-      && g_strcmp0 (resize_a, resize_b) == 0
-      && g_strcmp0 (channels_a, channels_b) == 0;
-}
-
-static gboolean
-change_prepare (Change *change, GstPartimeFilter *self, GError **error)
-{
-  const GstVideoInfo *info = &self->format->info;
-  g_autoptr (GstCaps) before = NULL, after = NULL;
-
-  if (!change_same_input (self->model->network, change->model->network)) {
-    change->format = gst_partime_filter_new_format (self, change->model, info,
-        self->format->cuda != NULL, error);
-    if (!change->format && error && !*error)
-      g_set_error (error, PT_ERROR, PT_ERROR_UNSUPPORTED, "%s: cannot convert "
-          "these frames to what the network takes", change->model->path);
-    if (!change->format)
-      return FALSE;
-  }
-  if (self->output == GST_PARTIME_OUTPUT_FRAMES)
-    return TRUE;
-  before = gst_partime_source_make_caps (self, self->model, info);
-  after = gst_partime_source_make_caps (self, change->model, info);
-  if (!gst_caps_is_equal (before, after))
-    change->caps = gst_event_new_caps (after);
-  return TRUE;
-}
-
-/* With running_lock and the lock. */
-static gboolean
-change_take_over (Change *change, GstPartimeFilter *self, GError **error)
-{
-  GstPartimeItem last = {.kind = GST_PARTIME_LAST,.model = self->model };
-
-  if (!pt_pipeline_replace (self->model->pipeline, change->model->pipeline,
-          &change->what, error))
-    return FALSE;
-  /* the element's own reference goes with it */
-  gst_queue_array_push_tail_struct (self->queue, &last);
-  self->n_queued++;
-  g_queue_push_tail (&self->models, gst_partime_model_ref (change->model));
-  GST_OBJECT_LOCK (self);
-  self->model = gst_partime_model_ref (change->model);
-  GST_OBJECT_UNLOCK (self);
-  g_cond_broadcast (&self->cond);
-  return TRUE;
-}
-
-static void
-change_finish (Change *change, GstPartimeFilter *self)
-{
-  GstPartimeUpdate *u = &self->update;
-
-  gst_partime_filter_apply_live (self, change->model);
-  gst_partime_labels_change (self, change->model);
-  if (change->format) {
-    gst_partime_format_unref (self->format);
-    self->format = g_steal_pointer (&change->format);
-  }
-  if (change->caps) {
-    g_mutex_lock (&self->lock);
-    /* of another size than what is sent from here on */
-    g_clear_pointer (&self->newest, pt_result_unref);
-    g_clear_pointer (&self->newest_model, gst_partime_model_unref);
-    g_mutex_unlock (&self->lock);
-    gst_partime_filter_forward (self, g_steal_pointer (&change->caps));
-  }
-  g_mutex_lock (&u->lock);
-  u->uncommitted = u->asked & GST_PARTIME_UPDATE_MODEL;
-  g_mutex_unlock (&u->lock);
-  update_post (self, change->model->path, change->model->weights,
-      self->n_frames, &change->what, NULL);
-}
-
-static void
-update_change (GstPartimeFilter *self, GstPartimeModel *model)
-{
-  Change change = { .model = model };
-  g_autoptr (GError) error = NULL;
-  gboolean done = change_prepare (&change, self, &error)
-      && gst_partime_labels_fit (self, model, &error);
-
-  if (done) {
-    g_mutex_lock (&self->running_lock);
-    g_mutex_lock (&self->lock);
-    done = change_take_over (&change, self, &error);
-    g_mutex_unlock (&self->lock);
-    g_mutex_unlock (&self->running_lock);
-  }
-  if (done) {
-    change_finish (&change, self);
-    return;
-  }
-  g_clear_pointer (&change.format, gst_partime_format_unref);
-  g_clear_pointer (&change.caps, gst_event_unref);
-  update_refuse (self, model->path, model->weights, error);
-  gst_partime_update_retire (self, gst_partime_model_ref (model));
-}
-
-/* In the sink pad's thread, before a frame: a model that is ready takes over. */
-void
-gst_partime_update_commit (GstPartimeFilter *self)
-{
-  GstPartimeUpdate *u = &self->update;
-  g_autoptr (GstPartimeModel) model = NULL;
-
-  if (!g_atomic_pointer_get (&u->ready))
-    return;
-  g_mutex_lock (&u->lock);
-  model = u->ready;
-  g_atomic_pointer_set (&u->ready, NULL);
-  g_mutex_unlock (&u->lock);
-  if (model)
-    update_change (self, model);
 }

@@ -225,7 +225,7 @@ def check_learning(tap, cli, folder, kind):
 
 
 def check_open_sizes(tap, cli, folder):
-    _, model = make_model(folder, "open.onnx",
+    net, model = make_model(folder, "open.onnx",
                           dynamic_axes={"x": {0: "n", 2: "h", 3: "w"}})
     sizes = ["-s", "network.height=8", "-s", "network.width=12"]
     for words, code, says in (([], 1, ["dimension 2", "network.height"]),
@@ -236,6 +236,13 @@ def check_open_sizes(tap, cli, folder):
                   all(word in done.stderr + done.stdout for word in says),
                   f"open sizes, with {words}: "
                   + done.stderr.strip().replace(folder, ""))
+    frames = safetensors_io.load(folder + "/frames.safetensors")["frames"]
+    with torch.no_grad():
+        expected = net(torch.from_numpy(frames)).numpy()
+    found, said = run(cli, folder, model)
+    error = distance(found, expected)
+    tap.check(error < 1e-4, "open sizes: those of the frames, off by "
+              f"{error:.1e} {said}")
 
 
 def main():

@@ -5,7 +5,7 @@
 with what it has learned on pictures with text, and the graphs of well-known
 networks with random weights.
 
-usage: test-real-models.py path/to/partime
+usage: test-real-models.py path/to/partime path/to/libgstpartimefilter.so
 """
 
 import json
@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import warnings
 import zipfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -23,9 +24,12 @@ import own_python  # noqa: E402
 from tap import Tap  # noqa: E402
 
 try:
+    import gi
+    gi.require_version("Gst", "1.0")
+    from gi.repository import Gst
     import numpy as np
     from PIL import Image
-except ImportError as missing:
+except (ImportError, ValueError) as missing:
     print(f"1..0 # SKIP {missing}")
     sys.exit(0)
 import safetensors_io  # noqa: E402
@@ -124,6 +128,73 @@ def check(tap, cli, python, folder, name, size):
                   f"{name} in {stages} stages: {error:.1e} from ONNX Runtime")
 
 
+# of lists of values, which have no other way
+warnings.simplefilter("ignore", DeprecationWarning)
+
+
+def run_element(model, sizes):
+    """Two frames of each size through one element, which has not been told of
+    any: what the network sees, and its output, by size."""
+    Gst.init(None)
+    os.environ["GST_PLUGIN_PATH"] = os.path.dirname(sys.argv[2])
+    Gst.Registry.get().scan_path(os.path.dirname(sys.argv[2]))
+    line = Gst.parse_launch(
+        "appsrc name=in format=time ! partimefilter devices=cpu:0 overlay=false "
+        f"model={model} learning-mode=off "
+        "settings=settings,network.mean=0.5,network.std=0.5 ! "
+        "appsink name=out sync=false")
+    source, sink = line.get_by_name("in"), line.get_by_name("out")
+    line.set_state(Gst.State.PLAYING)
+    found = []
+    try:
+        for height, width, picture in sizes:
+            source.set_property("caps", Gst.Caps.from_string(
+                f"video/x-raw,format=RGB,width={width},height={height},"
+                "framerate=25/1"))
+            frames = make_frames(picture, (height, width))
+            outputs = []
+            for x in frames:
+                pixels = np.round((x.transpose(1, 2, 0) + 1) * 127.5)
+                source.emit("push-buffer", Gst.Buffer.new_wrapped(
+                    pixels.astype(np.uint8).tobytes()))
+                sample = sink.emit("try-pull-sample", 60 * Gst.SECOND)
+                if sample is None:
+                    error = line.get_bus().pop_filtered(Gst.MessageType.ERROR)
+                    raise RuntimeError(error.parse_error()[0].message
+                                       if error else "no frame in 60 s")
+                meta = sample.get_buffer().get_custom_meta("GstPartimeMeta")
+                tensors = meta.get_structure().get_array("tensors")[1]
+                data = tensors.get_nth(0).get_buffer()
+                outputs.append(np.frombuffer(data.extract_dup(
+                    0, data.get_size()), np.float32))
+            found.append((frames, np.stack(outputs)))
+    finally:
+        line.set_state(Gst.State.NULL)
+    return found
+
+
+def check_element(tap, python, folder, picture):
+    """The sizes are those of the caps, the second while it plays."""
+    model = os.path.join(folder, "detector.onnx")
+    sizes = ((320, 640), (256, 480))
+    try:
+        runs = run_element(model, [(*size, picture) for size in sizes])
+    except RuntimeError as wrong:
+        tap.say(str(wrong))
+        runs = ()
+    for (height, width), (frames, y) in zip(sizes, runs):
+        safetensors_io.save(
+            os.path.join(folder, "detector.safetensors"),
+            {"frames": frames, "y": y.reshape(-1, 1, height, width)})
+        found = run_there(python, folder, "detector")
+        if found.get("wrong"):
+            tap.say(found["wrong"])
+        error = found.get("error", np.inf)
+        tap.check(error < TOLERANCE, f"detector on frames of {width}x{height} "
+                  f"in the element: {error:.1e} from ONNX Runtime")
+    tap.check(len(runs) == len(sizes), "each size of the caps is taken")
+
+
 def main():
     cli = sys.argv[1]
     python, reason = own_python.find("onnxruntime", *own_python.ONNX)
@@ -142,6 +213,8 @@ def main():
             safetensors_io.save(os.path.join(folder, name + ".frames"),
                                 {"frames": make_frames(picture, size)})
             check(tap, cli, python, folder, name, size)
+        if not reason:
+            check_element(tap, python, folder, picture)
         rng = np.random.default_rng(2)
         noise = rng.standard_normal((2, 3, 224, 224)).astype(np.float32)
         for name in LIGHT:

@@ -296,17 +296,15 @@ learn_write_outputs (const gchar *path, const LearnRecord *record,
 }
 
 static gboolean
-learn_run (const LearnOptions *options, PtNetwork *network, GError **error)
+learn_run (const LearnOptions *options, PtNetwork *network, PtTensor *frames,
+    GError **error)
 {
-  g_autoptr (PtTensor) frames = NULL, targets = NULL;
+  g_autoptr (PtTensor) targets = NULL;
   g_autoptr (PtPipeline) pipeline = NULL;
   g_auto (LearnRecord) record = { 0 };
   LearnStream stream = { NULL };
   gboolean done;
 
-  frames = learn_read (options->frames, "frames", error);
-  if (frames == NULL)
-    return FALSE;
   if (options->targets != NULL) {
     targets = learn_read (options->targets, "targets", error);
     if (targets == NULL)
@@ -332,6 +330,19 @@ learn_run (const LearnOptions *options, PtNetwork *network, GError **error)
       learn_write_outputs (options->outputs, &record, network, error));
 }
 
+/* A size that the model leaves open is that of the frames. */
+static PtNetwork *
+learn_open_network (const LearnOptions *options, const gchar *path,
+    const PtTensor *frames, GError **error)
+{
+  const gint64 *dims = frames->shape.dims;
+  const gboolean known = frames->shape.n_dims == 4;
+
+  return pt_network_new_from_file_for (path,
+      (const gchar * const *) options->settings, known ? dims[3] : 0,
+      known ? dims[2] : 0, NULL, error);
+}
+
 gboolean
 cli_learn (gint argc, gchar **argv, GError **error)
 {
@@ -353,6 +364,7 @@ cli_learn (gint argc, gchar **argv, GError **error)
     {NULL}
   };
   g_autoptr (PtNetwork) network = NULL;
+  g_autoptr (PtTensor) frames = NULL;
 
   if (!cli_parse (argc, &argv, entries, "NET.cfg",
           "Runs a network over a file of frames and learns from them.", 1,
@@ -366,9 +378,12 @@ cli_learn (gint argc, gchar **argv, GError **error)
   if (!cli_check_folder ("--out", options.out, error)
       || !cli_check_folder ("--outputs", options.outputs, error))
     return FALSE;
-  network = cli_open_network (argv[1], options.settings, error);
+  frames = learn_read (options.frames, "frames", error);
+  if (frames == NULL)
+    return FALSE;
+  network = learn_open_network (&options, argv[1], frames, error);
   if (network == NULL || (options.weights != NULL &&
           !pt_network_load_weights (network, options.weights, error)))
     return FALSE;
-  return learn_run (&options, network, error);
+  return learn_run (&options, network, frames, error);
 }

@@ -66,6 +66,7 @@ struct _PtPipeline
                                  * are not written back */
   const PtPlacement *given;     /* lent: use this instead of finding one */
   gboolean drew_weights;        /* the network came without */
+  gboolean keep_weights;        /* of the one it takes over from */
 
   GMutex push_lock;             /* one frame or marker enters at a time */
   guint64 sequence;             /* of the next frame; only ever rises */
@@ -86,6 +87,8 @@ struct _PtPipeline
   GMutex shared_lock;           /* of the streams, and who is next to push */
   GCond shared_changed;
   GPtrArray *streams;           /* besides the main one */
+  gint replaced;                /* atomic; set under push_lock: streams go on
+                                 * in another one */
   GQueue pushers;               /* of PtStream, first come first served */
 
   GMutex weights_lock;          /* one load or reset at a time */
@@ -109,6 +112,8 @@ gboolean pt_stream_keep_none (const PtMessage *message);
 /* shared.c: whether anybody waits for the result; takes that to who does. */
 gboolean pt_stream_wants (const PtMessage *message);
 void pt_stream_deliver (const PtMessage *message);
+/* Nothing enters any more by the streams; the caller has push_lock. */
+void pt_stream_close_all (PtPipeline *self);
 /* A stage failed: nobody waits any more. */
 void pt_stream_fail_all (PtPipeline *self);
 void pt_stream_clear_all (PtPipeline *self);

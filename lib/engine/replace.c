@@ -33,46 +33,74 @@ replace_count_weights (const PtNetwork *network)
   return n;
 }
 
+/* Neither learned nor counted. */
 static gboolean
-replace_same_weights (const PtLayer *a, const PtLayer *b)
+replace_is_constant (const PtWeight *weight)
+{
+  return !weight->learned && !g_str_has_prefix (weight->name, "running_");
+}
+
+/* With @own the shapes of constants may differ. */
+static gboolean
+replace_same_weights (const PtLayer *a, const PtLayer *b, gboolean own)
 {
   if (b == NULL || a->n_weights != b->n_weights)
     return FALSE;
   for (guint i = 0; i < a->n_weights; i++)
     if (!g_str_equal (a->weights[i].name, b->weights[i].name)
-        || !pt_shape_equal (&a->weights[i].shape, &b->weights[i].shape))
+        || (!(own && replace_is_constant (&a->weights[i]))
+            && !pt_shape_equal (&a->weights[i].shape, &b->weights[i].shape)))
       return FALSE;
   return TRUE;
 }
 
-/* By name and shape, in whatever order. */
-static gboolean
-replace_same_parameters (PtNetwork *a, PtNetwork *b)
+/* The first layer of @a whose parameters are others in @b, by name and shape,
+ * in whatever order. */
+static const PtLayer *
+replace_find_other (PtNetwork *a, PtNetwork *b, gboolean own)
 {
-  for (guint i = 0; i < a->n_nodes; i++)
-    if (a->nodes[i].layer->n_weights > 0
-        && !replace_same_weights (a->nodes[i].layer,
-            replace_find_layer (b, a->nodes[i].layer->name)))
-      return FALSE;
-  return replace_count_weights (a) == replace_count_weights (b);
+  for (guint i = 0; i < a->n_nodes; i++) {
+    const PtLayer *layer = a->nodes[i].layer;
+
+    if (layer->n_weights > 0 && !replace_same_weights (layer,
+            replace_find_layer (b, layer->name), own))
+      return layer;
+  }
+  return NULL;
+}
+
+/* A network that takes its weights over from one of another size has constants
+ * of its own, if it came with any: they may depend on the size. */
+static gboolean
+replace_keeps_constants (const PtPipeline *next)
+{
+  return next->keep_weights && !next->drew_weights;
+}
+
+static gboolean
+replace_same_parameters (PtNetwork *a, PtNetwork *b, gboolean own)
+{
+  return replace_find_other (a, b, own) == NULL
+      && replace_count_weights (a) == replace_count_weights (b);
 }
 
 /* Whether a cut that is good for one is for the other: as many layers, of the
- * same shapes, on the same devices. */
+ * same shapes, on the same devices. With @scaled of any size: then the costs
+ * of all layers change alike. */
 static gboolean
-replace_same_costs (PtNetwork *a, PtNetwork *b)
+replace_same_costs (PtNetwork *a, PtNetwork *b, gboolean scaled)
 {
   if (a->n_nodes != b->n_nodes
       || !g_str_equal (a->settings.devices, b->settings.devices)
       || !g_str_equal (a->settings.stages, b->settings.stages)
-      || !pt_shape_equal (&a->input, &b->input))
+      || !(scaled || pt_shape_equal (&a->input, &b->input)))
     return FALSE;
   for (guint i = 0; i < a->n_nodes; i++)
     if (!g_str_equal (a->nodes[i].layer->name, b->nodes[i].layer->name)
-        || !pt_shape_equal (&a->nodes[i].layer->output,
-            &b->nodes[i].layer->output))
+        || !(scaled || pt_shape_equal (&a->nodes[i].layer->output,
+                &b->nodes[i].layer->output)))
       return FALSE;
-  return replace_same_parameters (a, b);
+  return replace_same_parameters (a, b, scaled);
 }
 
 static void
@@ -120,13 +148,16 @@ pt_pipeline_start_beside (PtPipeline *self, PtPipeline *running,
     GError **error)
 {
   Plan plan = { self, error };
+  /* to measure a cut takes weights */
+  gboolean drew_weights = !self->network->initialised;
   GThread *thread;
 
   g_return_val_if_fail (!self->running, FALSE);
   pt_pipeline_set_frame_device (self, running->frame_device);
   g_mutex_lock (&running->weights_lock);
   if (running->running && running->given == NULL
-      && replace_same_costs (self->network, running->network))
+      && replace_same_costs (self->network, running->network,
+          self->keep_weights))
     replace_copy_placement (&running->placement, &self->placement);
   g_mutex_unlock (&running->weights_lock);
   if (self->placement.n_stages == 0) {
@@ -135,7 +166,26 @@ pt_pipeline_start_beside (PtPipeline *self, PtPipeline *running,
     if (thread == NULL || !GPOINTER_TO_INT (g_thread_join (thread)))
       return FALSE;
   }
-  return pt_pipeline_start (self, error);
+  if (!pt_pipeline_start (self, error))
+    return FALSE;
+  self->drew_weights = drew_weights;
+  return TRUE;
+}
+
+/**
+ * pt_pipeline_keep_weights:
+ * @self: a pipeline that does not run
+ *
+ * When @self takes over from another one it goes on with the weights of that,
+ * whatever its network came with: it is the same network for frames of another
+ * size. If it is not, pt_pipeline_replace() fails. Constants of a model are
+ * those of its own. Its cut is that of the one before.
+ */
+void
+pt_pipeline_keep_weights (PtPipeline *self)
+{
+  g_return_if_fail (!self->running);
+  self->keep_weights = TRUE;
 }
 
 /* -- handing over -- */
@@ -161,6 +211,25 @@ handover_free (gpointer data)
   g_free (self);
 }
 
+/* All but the constants. */
+static void
+handover_take_learned (PtNetwork *network, PtTensorFile *file)
+{
+  for (guint i = 0; i < network->n_nodes; i++) {
+    const PtNode *node = &network->nodes[i];
+
+    for (guint j = 0; j < node->layer->n_weights; j++) {
+      const PtWeight *weight = &node->layer->weights[j];
+      g_autofree gchar *name = g_strconcat (node->layer->name, ".",
+          weight->name, NULL);
+
+      if (!replace_is_constant (weight))
+        memcpy (node->weights[j]->data,
+            pt_tensor_file_get (file, name)->data, node->weights[j]->size);
+    }
+  }
+}
+
 /* Weights into the network, counts into the statistics. */
 static gboolean
 handover_take (Handover *self, PtPipeline *next, PtTensorFile *file,
@@ -172,6 +241,10 @@ handover_take (Handover *self, PtPipeline *next, PtTensorFile *file,
   if (self->what.kept_optimizer) {
     pt_stats_follow (&next->main.stats, &self->old->main.stats);
     pt_measures_follow (&next->main.measures, &self->old->main.measures);
+  }
+  if (replace_keeps_constants (next)) {
+    handover_take_learned (next->network, file);
+    return TRUE;
   }
   return !self->what.kept_weights || pt_weights_take (next->network, file,
       self->old->network->origin, error);
@@ -213,8 +286,9 @@ replace_compare (PtPipeline *self, PtPipeline *next, PtReplacement *info)
 
   info->frame = self->main.frame;
   info->same_parameters = replace_same_parameters (self->network,
-      next->network);
-  info->kept_weights = info->same_parameters && next->drew_weights;
+      next->network, replace_keeps_constants (next));
+  info->kept_weights = info->same_parameters
+      && (next->drew_weights || next->keep_weights);
   info->kept_optimizer = info->same_parameters && a->mode != PT_MODE_OFF
       && b->mode != PT_MODE_OFF
       && g_str_equal (pt_optimizer_get_name (a->optimizer),
@@ -286,6 +360,39 @@ replace_hand_over (PtPipeline *self, PtPipeline *next,
   pt_pipeline_end_stream (self, handover->copy);
 }
 
+/* The shapes of all weights of @layer. */
+static gchar *
+replace_print_weights (const PtLayer *layer)
+{
+  GString *text = g_string_new (NULL);
+  gchar shape[PT_SHAPE_TEXT_SIZE];
+
+  for (guint i = 0; layer != NULL && i < layer->n_weights; i++)
+    g_string_append_printf (text, "%s%s %s", i ? ", " : "",
+        layer->weights[i].name, pt_shape_print (&layer->weights[i].shape,
+            shape));
+  return g_string_free (text, text->len == 0) ? : g_strdup ("no weights");
+}
+
+static gboolean
+replace_check_kept (PtPipeline *self, PtPipeline *next, GError **error)
+{
+  gboolean own = replace_keeps_constants (next);
+  PtNetwork *a = self->network, *b = next->network;
+  const PtLayer *before = replace_find_other (a, b, own);
+  const PtLayer *after = before == NULL ? replace_find_other (b, a, own) :
+      replace_find_layer (b, before->name);
+  g_autofree gchar *found = replace_print_weights (after);
+  g_autofree gchar *expected = replace_print_weights (before);
+
+  if (before == NULL && after == NULL)
+    return TRUE;
+  g_set_error (error, PT_ERROR, PT_ERROR_SHAPE, "%s: cannot go on with what "
+      "was learned: group [%s]: found %s, expected %s as before", b->origin,
+      (before != NULL ? before : after)->name, found, expected);
+  return FALSE;
+}
+
 /**
  * pt_pipeline_replace:
  * @self: a running pipeline
@@ -309,10 +416,14 @@ replace_hand_over (PtPipeline *self, PtPipeline *next,
  * same normalisation those that are stacked or kept for replay are still
  * there. Otherwise @next starts from its own weights and a new optimizer.
  *
+ * Streams of @self do not come along by themselves: what is pushed to them is
+ * %PT_FLOW_REPLACED from here on, and each goes on by pt_stream_replace().
+ *
  * If @self flushes later, end that before a flush of @next; stop it before
  * @next. Does not wait. One thread at a time may push, or call this.
  *
- * Returns: %TRUE; %FALSE with the error if a stage of either has failed
+ * Returns: %TRUE; %FALSE with the error if a stage of either has failed, or
+ *   with %PT_ERROR_SHAPE if @next is to keep weights and has other parameters
  */
 gboolean
 pt_pipeline_replace (PtPipeline *self, PtPipeline *next, PtReplacement *info,
@@ -329,11 +440,15 @@ pt_pipeline_replace (PtPipeline *self, PtPipeline *next, PtReplacement *info,
     g_mutex_unlock (&failed->error_lock);
     return FALSE;
   }
+  if (next->keep_weights && !replace_check_kept (self, next, error))
+    return FALSE;
   g_mutex_lock (&self->push_lock);
   g_mutex_lock (&next->push_lock);
   replace_compare (self, next, info);
   done = replace_continue (self, next, error);
   hands_over = info->kept_weights || info->kept_optimizer;
+  if (done)
+    pt_stream_close_all (self);
   if (done && hands_over)
     replace_hand_over (self, next, info);
   g_mutex_unlock (&next->push_lock);

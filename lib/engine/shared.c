@@ -112,11 +112,14 @@ shared_queue_up (PtStream *self, PtPushFlags flags, GError **error)
   PtPipeline *pipeline = self->pipeline;
   guint limit = shared_get_limit (pipeline);
 
+  if (g_atomic_int_get (&pipeline->replaced))
+    return PT_FLOW_REPLACED;
   if ((flags & PT_PUSH_TRY) && !shared_stops (self)
       && (self->owed >= limit || !g_queue_is_empty (&pipeline->pushers)
           || !pt_queue_has_room (pipeline->in)))
     return PT_FLOW_FULL;
-  while (self->owed >= limit && !shared_stops (self))
+  while (self->owed >= limit && !shared_stops (self)
+      && !g_atomic_int_get (&pipeline->replaced))
     g_cond_wait (&pipeline->shared_changed, &pipeline->shared_lock);
   g_queue_push_tail (&pipeline->pushers, self);
   while (g_queue_peek_head (&pipeline->pushers) != self
@@ -171,6 +174,24 @@ shared_forget_frame (PtStream *self)
   g_mutex_unlock (&self->pipeline->shared_lock);
 }
 
+/* Has its turn: push_lock is taken first, under which another pipeline may have
+ * taken over. */
+static PtFlow
+shared_enter (PtStream *self, const guint8 *pixels, gsize stride,
+    PtTensor *target, PtPushFlags flags, GError **error)
+{
+  PtPipeline *pipeline = self->pipeline;
+  gboolean begun = pt_pipeline_begin_push (pipeline, error);
+
+  if (g_atomic_int_get (&pipeline->replaced)) {
+    g_mutex_unlock (&pipeline->push_lock);
+    return PT_FLOW_REPLACED;
+  }
+  return pt_pipeline_end_push (pipeline, self, begun
+      && pt_frame_maker_add_pixels (&self->maker, pixels, stride, error),
+      target, flags);
+}
+
 /**
  * pt_stream_push_pixels:
  * @self: a stream
@@ -184,7 +205,7 @@ shared_forget_frame (PtStream *self)
  * As pt_pipeline_push_pixels(). Waits for its turn among the streams, and
  * while nobody pulls what has come out of this one.
  *
- * Returns: as pt_pipeline_push_pixels()
+ * Returns: as pt_pipeline_push_pixels(); %PT_FLOW_REPLACED
  */
 PtFlow
 pt_stream_push_pixels (PtStream *self, const guint8 *pixels, gsize stride,
@@ -196,10 +217,7 @@ pt_stream_push_pixels (PtStream *self, const guint8 *pixels, gsize stride,
   if (flow != PT_FLOW_OK
       || (flow = shared_take_turn (self, flags, error)) != PT_FLOW_OK)
     return flow;
-  flow = pt_pipeline_end_push (pipeline, self,
-      pt_pipeline_begin_push (pipeline, error)
-      && pt_frame_maker_add_pixels (&self->maker, pixels, stride, error),
-      target, flags);
+  flow = shared_enter (self, pixels, stride, target, flags, error);
   if (flow != PT_FLOW_OK)
     shared_forget_frame (self);
   shared_end_turn (self);
@@ -302,6 +320,30 @@ shared_is_last (PtStream *self)
   return TRUE;
 }
 
+/* Behind the last frame of a stream; with push_lock. Returns: the marker, which
+ * is finished once the last stage is through */
+static PtMarker *
+shared_send_end (PtStream *self)
+{
+  PtPipeline *pipeline = self->pipeline;
+  PtMessage end = { .type = PT_MESSAGE_MARKER, .stream = self };
+  PtMarker *marker;
+
+  g_mutex_lock (&pipeline->shared_lock);
+  end.era = self->era;
+  marker = pt_marker_new (pipeline, NULL, g_memdup2 (&end, sizeof end),
+      g_free);
+  marker->done = shared_ended;
+  marker->drains = shared_is_last (self);
+  self->inside++;
+  self->open = FALSE;
+  g_mutex_unlock (&pipeline->shared_lock);
+  pt_pipeline_send_marker (pipeline, marker);
+  self->frame = 0;
+  self->maker.n_frames = 0;
+  return marker;
+}
+
 /**
  * pt_stream_drain:
  * @self: a stream
@@ -317,27 +359,80 @@ PtFlow
 pt_stream_drain (PtStream *self, GError **error)
 {
   PtPipeline *pipeline = self->pipeline;
-  PtMessage end = { .type = PT_MESSAGE_MARKER, .stream = self };
-  PtMarker *marker;
 
   if (g_atomic_int_get (&pipeline->failed))
     return pt_pipeline_fail (pipeline, error);
   g_mutex_lock (&pipeline->push_lock);
-  g_mutex_lock (&pipeline->shared_lock);
-  end.era = self->era;
-  marker = pt_marker_new (pipeline, NULL, g_memdup2 (&end, sizeof end),
-      g_free);
-  marker->done = shared_ended;
-  marker->drains = shared_is_last (self);
-  self->inside++;
-  self->open = FALSE;
-  g_mutex_unlock (&pipeline->shared_lock);
-  pt_pipeline_send_marker (pipeline, marker);
-  self->frame = 0;
-  self->maker.n_frames = 0;
+  pt_marker_unref (shared_send_end (self));
   g_mutex_unlock (&pipeline->push_lock);
-  pt_marker_unref (marker);
   return PT_FLOW_OK;
+}
+
+/* -- another network -- */
+
+void
+pt_stream_close_all (PtPipeline *self)
+{
+  g_mutex_lock (&self->shared_lock);
+  g_atomic_int_set (&self->replaced, TRUE);
+  g_cond_broadcast (&self->shared_changed);
+  g_mutex_unlock (&self->shared_lock);
+}
+
+/* Frames count on, and are stacked with those before; with both locks. */
+static gboolean
+shared_continue (PtStream *self, PtStream *before, GError **error)
+{
+  self->frame = before->frame;
+  self->learn = g_atomic_int_get (&before->learn);
+  self->interval = g_atomic_int_get (&before->interval);
+  self->policy = g_atomic_int_get (&before->policy);
+  return pt_fences_wait (&before->pipeline->wiring.entered, 0, NULL, error)
+      && pt_frame_maker_follow (&self->maker, &before->maker, error)
+      && pt_fences_signal (&self->pipeline->wiring.entered, 0, error);
+}
+
+/**
+ * pt_stream_replace:
+ * @self: a stream of a pipeline that @next has taken over from
+ * @next: a running pipeline
+ * @info: what pt_pipeline_replace() said
+ * @error: return location
+ *
+ * Goes on where @self is, in @next: frames count on and are stacked with those
+ * before as far as pt_pipeline_replace() says, and statistics and measures go
+ * on if the optimizer does. @self drains, see pt_stream_drain(); then it is to
+ * be freed. Waits until its frames that are inside are through. Nobody may
+ * push to @self any more; others may still go on by themselves later.
+ *
+ * Returns: (transfer full): a stream of @next, or %NULL with the error of a
+ *   stage or %PT_ERROR_NO_MEMORY
+ */
+PtStream *
+pt_stream_replace (PtStream *self, PtPipeline *next,
+    const PtReplacement *info, GError **error)
+{
+  PtPipeline *pipeline = self->pipeline;
+  PtStream *stream = pt_stream_new (next, error);
+  g_autoptr (PtMarker) end = NULL;
+
+  if (stream == NULL)
+    return NULL;
+  g_mutex_lock (&pipeline->push_lock);
+  g_mutex_lock (&next->push_lock);
+  if (shared_continue (stream, self, error))
+    end = shared_send_end (self);
+  g_mutex_unlock (&next->push_lock);
+  g_mutex_unlock (&pipeline->push_lock);
+  if (end == NULL || !pt_pipeline_wait_marker (pipeline, end, error)) {
+    pt_stream_free (stream);
+    return NULL;
+  }
+  if (info->kept_optimizer) {
+    pt_stats_follow (&stream->stats, &self->stats);
+    pt_measures_follow (&stream->measures, &self->measures);
+  }
+  return stream;
 }
 
 /**

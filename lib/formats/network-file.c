@@ -39,37 +39,6 @@ network_check_file (const gchar *path, GError **error)
   return TRUE;
 }
 
-static PtNetwork *
-network_load_text (const gchar *path, GError **error)
-{
-  g_autoptr (GError) reason = NULL;
-  g_autofree gchar *text = NULL;
-  gsize length;
-
-  if (!network_check_file (path, error))
-    return NULL;
-  if (!g_file_get_contents (path, &text, &length, &reason)) {
-    g_set_error (error, PT_ERROR, PT_ERROR_FILE,
-        "%s: cannot read the network file: %s", path, reason->message);
-    return NULL;
-  }
-  return pt_network_new_from_data (text, length, path, error);
-}
-
-/* Every model there is reads like its own network file from here on. */
-static PtNetwork *
-network_load_onnx (const gchar *path, const gchar *const *settings,
-    GError **error)
-{
-#ifdef HAVE_ONNX
-  return pt_onnx_load (path, settings, error);
-#else
-  g_set_error (error, PT_ERROR, PT_ERROR_UNSUPPORTED, "%s: cannot read an "
-      "ONNX model: this build is without (meson setup -Donnx=enabled)", path);
-  return NULL;
-#endif
-}
-
 /* Cuts "group.key=value"; a layer's name may have dots of its own. */
 gboolean
 pt_setting_cut (const gchar *setting, gchar **group, gchar **key,
@@ -92,6 +61,65 @@ pt_setting_cut (const gchar *setting, gchar **group, gchar **key,
   return TRUE;
 }
 
+/* Those that bind dimensions; all are applied once the layers are there. */
+gboolean
+pt_setting_apply_network (const gchar *const *settings, const gchar *path,
+    PtSettings *to, GError **error)
+{
+  const PtParam *params = pt_settings_get_params ("network");
+  g_autofree gchar *where = g_strdup_printf ("%s: group [network]", path);
+
+  for (guint i = 0; settings != NULL && settings[i] != NULL; i++) {
+    g_autofree gchar *group = NULL;
+    g_autofree gchar *key = NULL;
+    const gchar *value;
+
+    if (!pt_setting_cut (settings[i], &group, &key, &value, error))
+      return FALSE;
+    if (g_str_equal (group, "network") &&
+        !pt_params_set (params, to, key, value, where, error))
+      return FALSE;
+  }
+  return TRUE;
+}
+
+static PtNetwork *
+network_load_text (const gchar *path, const gchar *const *settings,
+    PtOpenSize *open, GError **error)
+{
+  g_autoptr (PtNetwork) self = pt_network_new_empty (path);
+  g_autoptr (GError) reason = NULL;
+  g_autofree gchar *text = NULL;
+  gsize length;
+
+  if (!network_check_file (path, error))
+    return NULL;
+  if (!g_file_get_contents (path, &text, &length, &reason)) {
+    g_set_error (error, PT_ERROR, PT_ERROR_FILE,
+        "%s: cannot read the network file: %s", path, reason->message);
+    return NULL;
+  }
+  if (!pt_config_parse (self, text, length, error) ||
+      !pt_setting_apply_network (settings, path, &self->settings, error) ||
+      !pt_network_bind (self, open, error))
+    return NULL;
+  return g_steal_pointer (&self);
+}
+
+/* Every model there is reads like its own network file from here on. */
+static PtNetwork *
+network_load_onnx (const gchar *path, const gchar *const *settings,
+    PtOpenSize *open, GError **error)
+{
+#ifdef HAVE_ONNX
+  return pt_onnx_load (path, settings, open, error);
+#else
+  g_set_error (error, PT_ERROR, PT_ERROR_UNSUPPORTED, "%s: cannot read an "
+      "ONNX model: this build is without (meson setup -Donnx=enabled)", path);
+  return NULL;
+#endif
+}
+
 static gboolean
 network_apply (PtNetwork *self, const gchar *setting, GError **error)
 {
@@ -104,10 +132,14 @@ network_apply (PtNetwork *self, const gchar *setting, GError **error)
 }
 
 /**
- * pt_network_new_from_file_with:
+ * pt_network_new_from_file_for:
  * @path: a network file, or an ONNX model if it ends with ".onnx"
  * @settings: (nullable) (array zero-terminated=1): overrides, each
  *   "group.key=value"
+ * @width: of the frames to come, px; 0: not known
+ * @height: of the frames to come, px; 0: not known
+ * @is_open: (out) (optional): whether the file and @settings leave the input's
+ *   height or width open; also said with an error
  * @error: return location
  *
  * As pt_network_new_from_data(), from a file of at most 16 MiB, and
@@ -118,7 +150,8 @@ network_apply (PtNetwork *self, const gchar *setting, GError **error)
  * "network.input-shape", such as "1;3;224;224"; of several outputs
  * "network.output" names those that are wanted, separated by ";". Without it
  * they are all that are the result of layers, or, if one of them needs an
- * operator that is not there, the first alone.
+ * operator that is not there, the first alone. A height or width that is open
+ * then is that of the frames.
  *
  * Returns: (transfer full): the network, or %NULL with %PT_ERROR_FILE for a
  *   file that cannot be read, %PT_ERROR_UNSUPPORTED for a model with operators
@@ -126,22 +159,45 @@ network_apply (PtNetwork *self, const gchar *setting, GError **error)
  *   pt_network_set()
  */
 PtNetwork *
-pt_network_new_from_file_with (const gchar *path,
-    const gchar *const *settings, GError **error)
+pt_network_new_from_file_for (const gchar *path,
+    const gchar *const *settings, guint width, guint height,
+    gboolean *is_open, GError **error)
 {
+  PtOpenSize open = { width, height, FALSE };
   g_autoptr (PtNetwork) self = NULL;
 
   g_return_val_if_fail (path != NULL, NULL);
   if (g_str_has_suffix (path, ".onnx"))
-    self = network_load_onnx (path, settings, error);
+    self = network_load_onnx (path, settings, &open, error);
   else
-    self = network_load_text (path, error);
+    self = network_load_text (path, settings, &open, error);
+  if (is_open != NULL)
+    *is_open = open.used;
   if (self == NULL)
     return NULL;
   for (guint i = 0; settings != NULL && settings[i] != NULL; i++)
     if (!network_apply (self, settings[i], error))
       return NULL;
   return g_steal_pointer (&self);
+}
+
+/**
+ * pt_network_new_from_file_with:
+ * @path: a network file, or an ONNX model if it ends with ".onnx"
+ * @settings: (nullable) (array zero-terminated=1): overrides, each
+ *   "group.key=value"
+ * @error: return location
+ *
+ * pt_network_new_from_file_for() without frames.
+ *
+ * Returns: (transfer full): the network, or %NULL with an error, also
+ *   %PT_ERROR_CONFIG or %PT_ERROR_UNSUPPORTED if its size is open
+ */
+PtNetwork *
+pt_network_new_from_file_with (const gchar *path,
+    const gchar *const *settings, GError **error)
+{
+  return pt_network_new_from_file_for (path, settings, 0, 0, NULL, error);
 }
 
 /**

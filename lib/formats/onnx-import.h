@@ -32,6 +32,7 @@ typedef struct
   PtNetwork *network;
   const gchar *path;            /* for messages, and for external data */
   const Onnx__GraphProto *graph;
+  PtOpenSize *open;             /* of the frames, or NULL */
   GHashTable *constants;        /* given by the caller, or NULL */
   gint64 opset;
   gint64 batch;                 /* frames that N of all tensors stands for; 1

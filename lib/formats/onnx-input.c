@@ -114,7 +114,18 @@ input_get_setting (const OnnxImport *self, guint axis)
   }
 }
 
-/* What the user says, or the model, or 1 for the batch. */
+/* Height and width of the frames, for a picture whose own are open; 0 where
+ * they are not known. */
+static gint64
+input_get_open (const OnnxImport *self, guint rank, guint axis)
+{
+  if (self->open == NULL || rank != 4 || axis < HEIGHT)
+    return 0;
+  self->open->used = TRUE;
+  return axis == HEIGHT ? self->open->height : self->open->width;
+}
+
+/* What the user says, or the model, or 1 for the batch, or the frames. */
 static gboolean
 input_bind (const OnnxImport *self, const Shape *shape, guint axis,
     gint64 *size, GError **error)
@@ -136,8 +147,8 @@ input_bind (const OnnxImport *self, const Shape *shape, guint axis,
     return pt_onnx_fail (self, error, "found %" G_GINT64_FORMAT " as dimension "
         "%u of the input, expected 1 to %d", *size, axis, INPUT_MAX_SIZE);
   }
-  *size = 1;
-  if (axis == 0)
+  *size = axis == 0 ? 1 : input_get_open (self, shape->n_dim, axis);
+  if (*size > 0)
     return TRUE;
   if (shape->n_dim > 4)
     return pt_onnx_fail (self, error, "dimension %u of the input is open: set "

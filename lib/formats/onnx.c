@@ -363,27 +363,6 @@ model_build (OnnxImport *self, GError **error)
 
 /* -- a file -- */
 
-/* Those that bind dimensions; all are applied once the layers are there. */
-static gboolean
-model_apply (PtNetwork *network, const gchar *path,
-    const gchar *const *settings, GError **error)
-{
-  const PtParam *params = pt_settings_get_params ("network");
-
-  for (guint i = 0; settings != NULL && settings[i] != NULL; i++) {
-    g_autofree gchar *group = NULL;
-    g_autofree gchar *key = NULL;
-    const gchar *value;
-
-    if (!pt_setting_cut (settings[i], &group, &key, &value, error))
-      return FALSE;
-    if (g_str_equal (group, "network") && !pt_params_set (params,
-            &network->settings, key, value, path, error))
-      return FALSE;
-  }
-  return TRUE;
-}
-
 /* One reading of the graph, into a network with the settings of @given. */
 static PtNetwork *
 model_try (OnnxImport *self, const PtSettings *given, GError **error)
@@ -470,7 +449,7 @@ model_read_settings (const Onnx__ModelProto *model, const gchar *path,
   given->settings.channels = 0;
   if (!pt_onnx_take_settings (given, model, path, error) || (keys != NULL &&
           !pt_config_parse_settings (given, keys, n_keys, error)) ||
-      !model_apply (given, path, settings, error))
+      !pt_setting_apply_network (settings, path, &given->settings, error))
     return NULL;
   return g_steal_pointer (&given);
 }
@@ -478,10 +457,10 @@ model_read_settings (const Onnx__ModelProto *model, const gchar *path,
 static PtNetwork *
 model_read (const guint8 *data, gsize size, const gchar *path,
     const gchar *keys, gsize n_keys, const gchar *const *settings,
-    GHashTable *constants, GError **error)
+    PtOpenSize *open, GHashTable *constants, GError **error)
 {
   g_autoptr (PtNetwork) given = NULL;
-  OnnxImport self = {.path = path,.constants = constants,
+  OnnxImport self = {.path = path,.constants = constants,.open = open,
     .fold_left = MODEL_MIN_FOLDS + 2 * (gint64) size
   };
   Onnx__ModelProto *model;
@@ -510,7 +489,8 @@ PtNetwork *
 pt_onnx_parse (const guint8 *data, gsize size, const gchar *path,
     const gchar *const *settings, GHashTable *constants, GError **error)
 {
-  return model_read (data, size, path, NULL, 0, settings, constants, error);
+  return model_read (data, size, path, NULL, 0, settings, NULL, constants,
+      error);
 }
 
 static gboolean
@@ -537,7 +517,8 @@ model_get_contents (const gchar *path, gint64 most, gchar **data, gsize *size,
 }
 
 PtNetwork *
-pt_onnx_load (const gchar *path, const gchar *const *settings, GError **error)
+pt_onnx_load (const gchar *path, const gchar *const *settings,
+    PtOpenSize *open, GError **error)
 {
   g_autofree gchar *beside = g_strconcat (path, ".cfg", NULL);
   g_autofree gchar *keys = NULL;
@@ -549,5 +530,5 @@ pt_onnx_load (const gchar *path, const gchar *const *settings, GError **error)
           !model_get_contents (beside, 1 << 20, &keys, &n_keys, error)))
     return NULL;
   return model_read ((const guint8 *) data, size, path, keys, n_keys, settings,
-      NULL, error);
+      open, NULL, error);
 }

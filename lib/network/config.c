@@ -29,8 +29,8 @@ static const gchar *const config_kinds[] = { "flow", "image", "heatmap",
   PT_PARAM_ ## type, G_STRUCT_OFFSET (PtSettings, member)
 
 static const PtParam config_network[] = {
-  {"width", FIELD (INT, width), NULL, 1, 65536, NULL, "of the input, px"},
-  {"height", FIELD (INT, height), NULL, 1, 65536, NULL, "of the input, px"},
+  {"width", FIELD (INT, width), "0", 0, 65536, NULL, "px; 0: the frames' own"},
+  {"height", FIELD (INT, height), "0", 0, 65536, NULL, "px; 0: the frames' own"},
   {"channels", FIELD (INT, channels), "3", 1, 65536, NULL,
       "of a frame: 1 luma, 3 RGB, else tensors only"},
   {"frames", FIELD (INT, frames), "1", 1, 1024, NULL,
@@ -541,7 +541,7 @@ pt_config_parse (PtNetwork *self, const gchar *text, gsize length,
 
   return config_load (self, text, length, file, error) &&
       config_read_settings (&config, error) &&
-      config_read_layers (&config, error) && pt_network_infer (self, error);
+      config_read_layers (&config, error);
 }
 
 gboolean

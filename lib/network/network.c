@@ -61,12 +61,10 @@ pt_network_new_from_data (const gchar *text, gssize length,
 {
   g_autoptr (PtNetwork) self =
       pt_network_new_empty (origin != NULL ? origin : "network");
-  const PtSettings none = {.input_shape = "" };
 
   g_return_val_if_fail (text != NULL, NULL);
   if (!pt_config_parse (self, text, length < 0 ? strlen (text) : (gsize) length,
-          error) ||
-      !network_check_choice (self, &none, self->origin, error))
+          error) || !pt_network_bind (self, NULL, error))
     return NULL;
   return g_steal_pointer (&self);
 }
@@ -152,6 +150,28 @@ pt_network_infer (PtNetwork *self, GError **error)
   return TRUE;
 }
 
+gboolean
+pt_network_bind (PtNetwork *self, PtOpenSize *open, GError **error)
+{
+  const PtSettings none = {.input_shape = "" };
+  PtSettings *s = &self->settings;
+
+  if (!network_check_choice (self, &none, self->origin, error))
+    return FALSE;
+  if (open != NULL && (s->width == 0 || s->height == 0)) {
+    open->used = TRUE;
+    s->width = s->width > 0 ? s->width : open->width;
+    s->height = s->height > 0 ? s->height : open->height;
+  }
+  if (s->width > 0 && s->height > 0)
+    return pt_network_infer (self, error);
+  g_set_error (error, PT_ERROR, PT_ERROR_CONFIG, "%s: group [network]: found "
+      "%s open, expected the input's size here, by --set or in the element's "
+      "property settings, unless a stream of frames says it", self->origin,
+      s->width > 0 ? "height" : s->height > 0 ? "width" : "width and height");
+  return FALSE;
+}
+
 /* Whether the weights that are there still have the layers' shapes. */
 static gboolean
 network_check_weights (PtNetwork *self, const gchar *where, const gchar *key,
@@ -183,6 +203,15 @@ network_check_weights (PtNetwork *self, const gchar *where, const gchar *key,
   return TRUE;
 }
 
+/* A size of 0 leaves it to the frames, which have said it by now. */
+static gboolean
+network_keep_size (PtSettings *now, const PtSettings *before)
+{
+  now->width = now->width > 0 ? now->width : before->width;
+  now->height = now->height > 0 ? now->height : before->height;
+  return TRUE;
+}
+
 static gboolean
 network_set_setting (PtNetwork *self, const PtParam *table,
     const gchar *group, const gchar *key, const gchar *value, GError **error)
@@ -192,6 +221,7 @@ network_set_setting (PtNetwork *self, const PtParam *table,
 
   pt_settings_copy (&self->settings, &old);
   if (pt_params_set (table, &self->settings, key, value, where, error) &&
+      network_keep_size (&self->settings, &old) &&
       pt_config_check_settings (&self->settings, self->origin, error) &&
       network_check_choice (self, &old, where, error) &&
       pt_network_infer (self, error) &&

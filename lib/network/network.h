@@ -71,6 +71,13 @@ typedef struct
   guint node;
 } PtOutput;
 
+/* Of the frames, or 0: what a model leaves open of its own input's. */
+typedef struct
+{
+  gint width, height;
+  gboolean used;                /* (out): something was open */
+} PtOpenSize;
+
 struct _PtNetwork
 {
   gatomicrefcount refs;
@@ -87,7 +94,8 @@ struct _PtNetwork
 
 /* Reserved groups as tables over PtSettings, by group name. */
 const PtParam *pt_settings_get_params (const gchar *group);
-/* Fills @self, fresh and empty, from the text of a network file. */
+/* Fills @self, fresh and empty, from the text of a network file; shapes follow
+ * with pt_network_bind(). */
 gboolean pt_config_parse (PtNetwork *self, const gchar *text, gsize length,
     GError **error);
 /* Settings only, of a network whose layers come from elsewhere: any of the
@@ -104,6 +112,9 @@ void pt_settings_clear (PtSettings *self);
 /* Without layers and with default settings; they are for the caller to fill
  * in. */
 PtNetwork *pt_network_new_empty (const gchar *origin);
+/* A height or width that is not set becomes that of @open, which may be NULL;
+ * then the shapes of all layers. */
+gboolean pt_network_bind (PtNetwork *self, PtOpenSize *open, GError **error);
 /* Shapes of all layers, from the settings and options they have now. */
 gboolean pt_network_infer (PtNetwork *self, GError **error);
 /* Gives the weights their first values, from the seed of the settings, unless

@@ -3,7 +3,7 @@
 
 /* Elements that share one network. */
 
-#include "element-test.h"
+#include "instance-test.h"
 
 #define FRAMES 60
 
@@ -220,39 +220,6 @@ test_model_once (void)
 
 /* -- one after the other -- */
 
-static GstHarness *
-new_harness (const gchar *settings)
-{
-  g_autofree gchar *line = g_strdup_printf ("partimefilter devices=cpu:0 %s",
-      settings);
-  g_autoptr (GstElement) element = gst_parse_launch (line, NULL);
-  GstHarness *h = gst_harness_new_with_element (element, "sink", "src");
-
-  gst_harness_set_src_caps_str (h, "video/x-raw,format=RGB,width=20,"
-      "height=14,framerate=25/1");
-  return h;
-}
-
-static void
-push (GstHarness *h, guint i)
-{
-  GstBuffer *buffer = gst_harness_create_buffer (h, 60 * 14);
-
-  gst_buffer_memset (buffer, 0, i, -1);
-  GST_BUFFER_PTS (buffer) = i * 40 * GST_MSECOND;
-  GST_BUFFER_DURATION (buffer) = 40 * GST_MSECOND;
-  g_assert_cmpint (gst_harness_push (h, buffer), ==, GST_FLOW_OK);
-}
-
-static void
-pull (GstHarness *h, guint i)
-{
-  g_autoptr (GstBuffer) buffer = gst_harness_pull (h);
-
-  g_assert_nonnull (buffer);
-  g_assert_cmpuint (GST_BUFFER_PTS (buffer), ==, i * 40 * GST_MSECOND);
-}
-
 /* One stands still, flushes, ends, stops, starts again: the other goes on. */
 static void
 test_independent (void)
@@ -372,57 +339,6 @@ test_checkpoint (void)
   }
 }
 
-static GstMessage *
-wait_updated (GstHarness *h, GstBus *bus)
-{
-  for (guint i = 0; i < 2000; i++) {
-    g_autoptr (GstMessage) message = gst_bus_timed_pop_filtered (bus,
-        10 * GST_MSECOND, GST_MESSAGE_ELEMENT);
-
-    if (message && gst_message_has_name (message, "partime-model-updated"))
-      return g_steal_pointer (&message);
-  }
-  g_assert_not_reached ();
-}
-
-/* New weights are for all; the network stays. */
-static void
-test_update (void)
-{
-  g_autofree gchar *path = element_test_write ("net.cfg", NET_IMAGE);
-  g_autofree gchar *settings = g_strdup_printf ("model=%s "
-      "model-instance-id=up is-updatable=true", path);
-  g_autofree gchar *weights = element_test_path ("up.safetensors");
-  GstHarness *a = new_harness (settings), *b = new_harness (settings);
-  g_autoptr (GstBus) bus = gst_bus_new ();
-  g_autoptr (GstMessage) message = NULL;
-  gboolean ok;
-
-  gst_element_set_bus (a->element, bus);
-  push (a, 0);
-  push (b, 0);
-  g_signal_emit_by_name (a->element, "save-checkpoint", weights, &ok);
-  while (!g_file_test (weights, G_FILE_TEST_EXISTS))
-    g_usleep (1000);
-  g_object_set (a->element, "weights", weights, NULL);
-  message = wait_updated (a, bus);
-  gst_structure_get_boolean (gst_message_get_structure (message), "ok", &ok);
-  g_assert_true (ok);
-  gst_clear_message (&message);
-  g_object_set (a->element, "model", path, NULL);
-  message = wait_updated (a, bus);
-  gst_structure_get_boolean (gst_message_get_structure (message), "ok", &ok);
-  g_assert_false (ok);
-  g_assert_nonnull (strstr (gst_structure_get_string (gst_message_get_structure
-              (message), "error"), "shared by model-instance-id"));
-  push (b, 1);
-  pull (b, 0);
-  pull (b, 1);
-  gst_element_set_bus (a->element, NULL);
-  gst_harness_teardown (a);
-  gst_harness_teardown (b);
-}
-
 static gpointer
 come_and_go (gpointer data)
 {
@@ -465,7 +381,6 @@ main (int argc, char **argv)
   g_test_add_func ("/instance/independent", test_independent);
   g_test_add_func ("/instance/first-leaves", test_first_leaves);
   g_test_add_func ("/instance/checkpoint", test_checkpoint);
-  g_test_add_func ("/instance/update", test_update);
   g_test_add_func ("/instance/come-and-go", test_come_and_go);
   return element_test_run ();
 }

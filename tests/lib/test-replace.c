@@ -156,7 +156,7 @@ assert_same_counts (PtPipeline *a, PtPipeline *b)
 /* The one that took over, and one that was never replaced, learn the same bit
  * for bit: with weights as they were learned, or, with @own, new ones. */
 static void
-check_kept (const Case *c, gboolean own)
+check_kept (const Case *c, gboolean own, gboolean keep)
 {
   g_autofree gchar *path = g_build_filename (folder, "own.safetensors", NULL);
   g_autoptr (PtNetwork) a = new_network (c, "1"), b = new_network (c, "1");
@@ -165,13 +165,16 @@ check_kept (const Case *c, gboolean own)
   StreamSums found = { 0 }, expected = { 0 };
   PtReplacement info;
 
-  if (own) {
+  if (own)
     pt_network_init_weights (b, 99);
+  own = own && !keep;
+  if (own)
     g_assert_true (pt_network_save_weights (b, path, NULL));
-  }
   alarm (PATIENCE);
   old = stream_start (a);
   next = pt_pipeline_new (b, NULL);
+  if (keep)
+    pt_pipeline_keep_weights (next);
   run_replaced (old, next, &found, &info);
   g_assert_cmpuint (info.frame, ==, BEFORE);
   g_assert_true (info.same_parameters && info.kept_optimizer);
@@ -188,13 +191,72 @@ check_kept (const Case *c, gboolean own)
 static void
 test_kept (gconstpointer c)
 {
-  check_kept (c, FALSE);
+  check_kept (c, FALSE, FALSE);
+  check_kept (c, TRUE, TRUE);
 }
 
 static void
 test_own_weights (gconstpointer c)
 {
-  check_kept (c, TRUE);
+  check_kept (c, TRUE, FALSE);
+}
+
+/* A network that comes with weights and constants, and is to go on with what was
+ * learned: it keeps its constants alone. */
+static void
+test_keep_weights (gconstpointer c)
+{
+  g_auto (GStrv) parts = g_strsplit (STREAM_NETWORK, "[learning]", 2);
+  g_autofree gchar *text = g_strjoin ("", parts[0], "[one]\ntype=mul\n"
+      "other=1\nlearned=false\n[learning]", parts[1], NULL);
+  Case cut = *(const Case *) c;
+  g_autoptr (PtNetwork) a = NULL, b = NULL;
+  g_autoptr (PtPipeline) old = NULL, next = NULL;
+  StreamSums sums = { 0 };
+  PtReplacement info;
+  PtTensor *mine;
+  gfloat *x;
+
+  cut.cut = strchr (cut.cut, ',') ? "4,4" : "8";
+  a = new_network_of (text, &cut, "1");
+  b = new_network_of (text, &cut, "1");
+  pt_network_init_weights (b, 99);
+  mine = pt_network_get_weight (b, "one.other");
+  x = (gfloat *) pt_tensor_get_data (mine);
+  x[0] = 7;
+  old = stream_start (a);
+  next = pt_pipeline_new (b, NULL);
+  pt_pipeline_keep_weights (next);
+  run_replaced (old, next, &sums, &info);
+  g_assert_true (info.same_parameters && info.kept_weights
+      && info.kept_optimizer);
+  pt_pipeline_stop (next);
+  g_assert_cmpfloat (x[0], ==, 7);
+}
+
+/* What cannot keep its weights is refused, and the one before goes on. */
+static void
+test_keep_refused (gconstpointer c)
+{
+  g_autoptr (PtNetwork) a = new_network (c, "1"), b = new_other_network (c);
+  g_autoptr (PtPipeline) old = stream_start (a), next = NULL;
+  g_autoptr (GError) error = NULL;
+  StreamSums sums = { 0 };
+  PtReplacement info;
+
+  next = pt_pipeline_new (b, NULL);
+  pt_pipeline_keep_weights (next);
+  g_assert_true (pt_pipeline_start_beside (next, old, NULL));
+  push (old, 0);
+  g_assert_false (pt_pipeline_replace (old, next, &info, &error));
+  g_assert_error (error, PT_ERROR, PT_ERROR_SHAPE);
+  g_test_message ("%s", error->message);
+  g_assert_nonnull (strstr (error->message, "expected weight 5x"));
+  pt_pipeline_stop (next);
+  stream_take (old, &sums);
+  stream_feed (old, &sums, 1, 5);
+  stream_drain (old);
+  pt_pipeline_stop (old);
 }
 
 /* Every second frame learns, counted over both. */
@@ -330,6 +392,7 @@ main (int argc, char **argv)
     GTestDataFunc run;
   } tests[] = {
     {"kept", test_kept}, {"own-weights", test_own_weights},
+    {"keep-weights", test_keep_weights}, {"keep-refused", test_keep_refused},
     {"interval", test_interval}, {"stacked", test_stacked},
     {"other", test_other}, {"flushed", test_flushed}, {"chain", test_chain},
   };

@@ -268,6 +268,290 @@ test_fair (void)
   pt_pipeline_stop (pipeline);
 }
 
+/* -- another network -- */
+
+#define CHANGE 23
+
+/* Two cameras by turns, one frame each. */
+typedef struct
+{
+  PtStream *streams[2];
+  guint64 hash[2];
+  guint n_pulled[2];
+} Pair;
+
+static void
+pair_push (Pair *self, guint f)
+{
+  guint8 pixels[PIXELS];
+
+  for (guint i = 0; i < 2; i++) {
+    fill (pixels, i, f);
+    g_assert_cmpint (pt_stream_push_pixels (self->streams[i], pixels,
+            STREAM_WIDTH, NULL, PT_PUSH_NONE, NULL), ==, PT_FLOW_OK);
+  }
+}
+
+static void
+pair_pull (Pair *self, PtStream **streams)
+{
+  for (guint i = 0; i < 2; i++) {
+    g_autoptr (PtResult) result = NULL;
+
+    g_assert_cmpint (pt_stream_pull (streams[i], &result, NULL), ==,
+        PT_FLOW_OK);
+    self->hash[i] = stream_hash (self->hash[i],
+        pt_tensor_get_data (result->output), PIXELS * sizeof (gfloat));
+    self->n_pulled[i]++;
+  }
+}
+
+static void
+pair_take_end (PtStream *stream)
+{
+  PtResult *none = NULL;
+
+  g_assert_cmpint (pt_stream_pull (stream, &none, NULL), ==, PT_FLOW_DRAINED);
+}
+
+/* Frames of both are inside as @next takes over; or, without one, both end and
+ * begin again. */
+static void
+pair_change (Pair *self, PtPipeline *pipeline, PtPipeline *next,
+    PtReplacement *info)
+{
+  PtStream *before[] = { self->streams[0], self->streams[1] };
+  guint8 pixels[PIXELS] = { 0 };
+
+  if (next != NULL)
+    g_assert_true (pt_pipeline_replace (pipeline, next, info, NULL));
+  for (guint i = 0; i < 2; i++) {
+    g_autoptr (GError) error = NULL;
+
+    if (next == NULL) {
+      pt_stream_drain (before[i], NULL);
+      continue;
+    }
+    for (guint flags = 0; flags < 2; flags++)
+      g_assert_cmpint (pt_stream_push_pixels (before[i], pixels, STREAM_WIDTH,
+              NULL, flags ? PT_PUSH_TRY : PT_PUSH_NONE, NULL), ==,
+          PT_FLOW_REPLACED);
+    self->streams[i] = pt_stream_replace (before[i], next, info, &error);
+    g_assert_no_error (error);
+  }
+  pair_pull (self, before);
+  pair_pull (self, before);
+  for (guint i = 0; i < 2; i++) {
+    pair_take_end (before[i]);
+    if (next != NULL)
+      pt_stream_free (before[i]);
+  }
+  if (next != NULL)
+    pt_pipeline_stop (pipeline);
+}
+
+static void
+pair_run (Pair *self, PtPipeline *pipeline, PtPipeline *next,
+    PtReplacement *info)
+{
+  alarm (PATIENCE);
+  for (guint i = 0; i < 2; i++)
+    self->streams[i] = pt_stream_new (pipeline, NULL);
+  for (guint f = 0; f < CHANGE; f++) {
+    pair_push (self, f);
+    if (f >= 2)
+      pair_pull (self, self->streams);
+  }
+  pair_change (self, pipeline, next, info);
+  for (guint f = CHANGE; f < N; f++) {
+    pair_push (self, f);
+    pair_pull (self, self->streams);
+  }
+  for (guint i = 0; i < 2; i++)
+    pt_stream_drain (self->streams[i], NULL);
+  for (guint i = 0; i < 2; i++)
+    pair_take_end (self->streams[i]);
+  alarm (0);
+}
+
+static void
+pair_free (Pair *self)
+{
+  pt_stream_free (self->streams[0]);
+  pt_stream_free (self->streams[1]);
+}
+
+/* Of frames alone, so that an end makes no difference to what is stacked. */
+static PtNetwork *
+new_network (const gchar *mode)
+{
+  PtNetwork *network = stream_network (mode, "cpu:0", "3,4");
+
+  g_assert_true (pt_network_set (network, "network", "frames", "1", NULL));
+  return network;
+}
+
+/* Both go on in the other pipeline, and learn bit for bit what they would have
+ * in the first; what each has counted goes on too. */
+static void
+test_replace (gconstpointer mode)
+{
+  g_autoptr (PtNetwork) a = new_network (mode), b = new_network (mode);
+  g_autoptr (PtNetwork) c = new_network (mode);
+  g_autoptr (PtPipeline) first = stream_start (a);
+  g_autoptr (PtPipeline) next = pt_pipeline_new (b, NULL);
+  g_autoptr (PtPipeline) whole = stream_start (c);
+  Pair found = { {NULL}, }, expected = { {NULL}, };
+  PtReplacement info;
+
+  g_assert_true (pt_pipeline_start_beside (next, first, NULL));
+  pair_run (&found, first, next, &info);
+  g_assert_true (info.kept_weights && info.kept_optimizer);
+  g_assert_cmpuint (info.frame, ==, 2 * CHANGE);
+  pair_run (&expected, whole, NULL, NULL);
+  for (guint i = 0; i < 2; i++) {
+    PtPipelineStats x, y;
+
+    g_assert_cmphex (found.hash[i], ==, expected.hash[i]);
+    pt_stream_get_stats (found.streams[i], &x);
+    pt_stream_get_stats (expected.streams[i], &y);
+    g_assert_cmpuint (x.frames, ==, N);
+    g_assert_cmpuint (x.learned, ==, y.learned);
+    g_assert_cmpuint (x.updates, ==, y.updates);
+    g_assert_cmpfloat (x.measures[0].total, ==, y.measures[0].total);
+  }
+  pair_free (&found);
+  pair_free (&expected);
+  pt_pipeline_stop (next);
+  pt_pipeline_stop (whole);
+  g_assert_cmphex (stream_hash_weights (b), ==, stream_hash_weights (c));
+}
+
+/* A camera that goes on in whatever pipeline there is. */
+typedef struct
+{
+  GMutex lock;
+  PtPipeline *now;              /* under the lock */
+  PtReplacement info;
+  gint done;                    /* atomic */
+} Shared;
+
+typedef struct
+{
+  Shared *shared;
+  guint camera;
+  guint64 hash;
+  guint frame, n_changes;
+} Roamer;
+
+static void
+roamer_take (Roamer *self, PtStream *stream, guint n)
+{
+  while (n-- > 0) {
+    g_autoptr (PtResult) result = NULL;
+
+    g_assert_cmpint (pt_stream_pull (stream, &result, NULL), ==, PT_FLOW_OK);
+    g_assert_cmpuint (result->frame, ==, self->frame);
+    self->frame++;
+    self->hash = stream_hash (self->hash,
+        pt_tensor_get_data (result->output), PIXELS * sizeof (gfloat));
+  }
+}
+
+static gpointer
+roamer_run (gpointer data)
+{
+  Roamer *self = data;
+  PtStream *stream;
+  guint8 pixels[PIXELS];
+  guint inside = 0;
+
+  g_mutex_lock (&self->shared->lock);
+  stream = pt_stream_new (self->shared->now, NULL);
+  g_mutex_unlock (&self->shared->lock);
+  for (guint f = 0; f < 20 * N;) {
+    PtFlow flow;
+
+    fill (pixels, self->camera, f);
+    flow = pt_stream_push_pixels (stream, pixels, STREAM_WIDTH, NULL,
+        PT_PUSH_NONE, NULL);
+    if (flow == PT_FLOW_OK) {
+      f++;
+      if (++inside > self->camera)
+        roamer_take (self, stream, inside), inside = 0;
+    } else {
+      PtStream *next;
+
+      g_assert_cmpint (flow, ==, PT_FLOW_REPLACED);
+      g_mutex_lock (&self->shared->lock);
+      next = pt_stream_replace (stream, self->shared->now,
+          &self->shared->info, NULL);
+      g_mutex_unlock (&self->shared->lock);
+      g_assert_nonnull (next);
+      roamer_take (self, stream, inside);
+      pair_take_end (stream);
+      pt_stream_free (stream);
+      stream = next;
+      inside = 0;
+      self->n_changes++;
+    }
+  }
+  roamer_take (self, stream, inside);
+  pt_stream_free (stream);
+  g_atomic_int_inc (&self->shared->done);
+  return NULL;
+}
+
+/* Networks come and go under three cameras: no frame is lost, none comes twice
+ * or of another camera; without learning they are bit for bit those of each
+ * alone, also where two frames are stacked. */
+static void
+test_roam (gconstpointer mode)
+{
+  g_autoptr (GPtrArray) all =
+      g_ptr_array_new_with_free_func ((GDestroyNotify) pt_pipeline_unref);
+  g_autoptr (PtNetwork) network = stream_network (mode, "cpu:0", "3,4");
+  g_autoptr (PtPipeline) alone = stream_start (network);
+  Shared shared = { 0 };
+  Roamer roamers[3] = { { NULL }, };
+  GThread *threads[3];
+
+  alarm (2 * PATIENCE);
+  g_mutex_init (&shared.lock);
+  shared.now = stream_start (network);
+  g_ptr_array_add (all, shared.now);
+  for (guint i = 0; i < 3; i++) {
+    roamers[i] = (Roamer) { &shared, i };
+    threads[i] = g_thread_new ("camera", roamer_run, &roamers[i]);
+  }
+  while (g_atomic_int_get (&shared.done) < 3 && all->len < 30) {
+    g_autoptr (PtNetwork) other = stream_network (mode, "cpu:0", "3,4");
+    PtPipeline *next = pt_pipeline_new (other, NULL);
+
+    g_assert_true (pt_pipeline_start_beside (next, shared.now, NULL));
+    g_mutex_lock (&shared.lock);
+    g_assert_true (pt_pipeline_replace (shared.now, next, &shared.info, NULL));
+    shared.now = next;
+    g_ptr_array_add (all, next);
+    g_mutex_unlock (&shared.lock);
+    g_usleep (1000);
+  }
+  for (guint i = 0; i < 3; i++) {
+    g_thread_join (threads[i]);
+    g_assert_cmpuint (roamers[i].frame, ==, 20 * N);
+    g_assert_cmpuint (roamers[i].n_changes, >, 0);
+  }
+  for (guint i = 0; i < 3 && g_str_equal (mode, "off"); i++) {
+    Shared still = { .now = alone };
+    Roamer roamer = { &still, i };
+
+    roamer_run (&roamer);
+    g_assert_cmphex (roamer.hash, ==, roamers[i].hash);
+  }
+  alarm (0);
+  g_mutex_clear (&shared.lock);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -282,5 +566,10 @@ main (int argc, char **argv)
   g_test_add_data_func ("/shared/others-go-on/delayed", "delayed",
       test_others_go_on);
   g_test_add_func ("/shared/fair", test_fair);
+  g_test_add_data_func ("/shared/replace/exact", "exact", test_replace);
+  g_test_add_data_func ("/shared/replace/partime", "partime", test_replace);
+  g_test_add_data_func ("/shared/replace/delayed", "delayed", test_replace);
+  g_test_add_data_func ("/shared/roam/off", "off", test_roam);
+  g_test_add_data_func ("/shared/roam/delayed", "delayed", test_roam);
   return g_test_run ();
 }

@@ -15,6 +15,9 @@ PT_API GType pt_network_get_type (void);
 PT_API PtNetwork *pt_network_new_from_file (const gchar *path, GError **error);
 PT_API PtNetwork *pt_network_new_from_file_with (const gchar *path,
     const gchar * const *settings, GError **error);
+PT_API PtNetwork *pt_network_new_from_file_for (const gchar *path,
+    const gchar * const *settings, guint width, guint height,
+    gboolean *is_open, GError **error);
 PT_API PtNetwork *pt_network_new_from_data (const gchar *text, gssize length,
     const gchar *origin, GError **error);
 PT_API PtNetwork *pt_network_ref (PtNetwork *self);

@@ -47,6 +47,8 @@ typedef enum
  * @PT_FLOW_FLUSHING: nothing done: the pipeline is flushing or stopped
  * @PT_FLOW_DRAINED: every frame before the drain has come out
  * @PT_FLOW_ERROR: a stage failed; the #GError says how
+ * @PT_FLOW_REPLACED: nothing done: another pipeline has taken over from that of
+ *   the stream, see pt_stream_replace()
  */
 typedef enum
 {
@@ -55,6 +57,7 @@ typedef enum
   PT_FLOW_FLUSHING,
   PT_FLOW_DRAINED,
   PT_FLOW_ERROR,
+  PT_FLOW_REPLACED,
 } PtFlow;
 
 /**
@@ -308,6 +311,7 @@ PT_API void pt_pipeline_set_target_fps (PtPipeline *self, gdouble fps);
 PT_API gboolean pt_pipeline_start (PtPipeline *self, GError **error);
 PT_API gboolean pt_pipeline_start_beside (PtPipeline *self,
     PtPipeline *running, GError **error);
+PT_API void pt_pipeline_keep_weights (PtPipeline *self);
 PT_API gboolean pt_pipeline_replace (PtPipeline *self, PtPipeline *next,
     PtReplacement *info, GError **error);
 PT_API void pt_pipeline_stop (PtPipeline *self);
@@ -354,6 +358,8 @@ PT_API void pt_pipeline_get_stage_stats (PtPipeline *self, guint stage,
 PT_API gdouble pt_pipeline_measure (PtPipeline *self, GError **error);
 PT_API PtStream *pt_stream_new (PtPipeline *pipeline, GError **error);
 PT_API void pt_stream_free (PtStream *self);
+PT_API PtStream *pt_stream_replace (PtStream *self, PtPipeline *next,
+    const PtReplacement *info, GError **error);
 PT_API PtFlow pt_stream_push_pixels (PtStream *self, const guint8 *pixels,
     gsize stride, PtTensor *target, PtPushFlags flags, GError **error);
 PT_API PtFlow pt_stream_pull (PtStream *self, PtResult **result,
