@@ -436,9 +436,15 @@ arena_new_value (PtArena *self, const PtParameter *p, GError **error)
   const PtNode *node = &self->network->nodes[self->span->first + p->layer];
 
   if (p->weight == 0 && self->folds != NULL && self->folds[p->layer].more > 0)
-    return pt_fold_new_weight (node, node + 1, error);
-  if (p->weight == 1 && pt_fold_is_absorbed (self->folds, p->layer))
-    return pt_fold_new_bias (node - 1, node, error);
+    return pt_fold_new_weight (node, self->folds[p->layer].more, error);
+  for (guint i = 0; p->weight == 1 && self->folds != NULL; i++) {
+    const PtFold *fold = &self->folds[p->layer - i];
+
+    if (fold->more > 0 && fold->bias == i)
+      return pt_fold_new_bias (node - i, fold->more, error);
+    if (i == 1 || p->layer == 0)
+      break;
+  }
   return pt_tensor_ref (arena_get_host (self, p));
 }
 

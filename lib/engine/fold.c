@@ -44,9 +44,51 @@ fold_copy_options (PtLayer *copy, const PtLayer *layer,
   return TRUE;
 }
 
-/* @layer with a bias, and the activation of @next. */
+static gboolean
+fold_has_option (const PtLayer *layer, const gchar *key)
+{
+  for (const PtParam *p = layer->kind->params; p->key != NULL; p++)
+    if (g_str_equal (p->key, key))
+      return TRUE;
+  return FALSE;
+}
+
+static gboolean
+fold_is_scale (const PtLayer *layer)
+{
+  return layer->kind->get_scale != NULL &&
+      layer->kind->get_scale (layer, NULL, NULL, NULL);
+}
+
+/* Whether @layer is one of the activations that may end others, with no more
+ * than a slope to choose. */
+static gboolean
+fold_is_activation (const PtLayer *layer)
+{
+  const PtParam *p = layer->kind->params;
+
+  return g_strv_contains (pt_activation_names, layer->kind->name) &&
+      (p->key == NULL || (g_str_equal (p->key, "negative_slope")
+          && p[1].key == NULL));
+}
+
+/* Whether what is behind @layer would come before its activation. */
+static gboolean
+fold_is_open (const PtLayer *layer)
+{
+  g_autofree gchar *activation = NULL;
+
+  if (fold_is_activation (layer))
+    return FALSE;
+  if (!fold_has_option (layer, "activation"))
+    return TRUE;
+  activation = fold_get_option (layer, "activation");
+  return g_str_equal (activation, "none");
+}
+
+/* @layer with a bias, and the activation of @last. */
 static PtLayer *
-fold_copy (const PtLayer *layer, const PtLayer *next)
+fold_copy (const PtLayer *layer, const PtLayer *last)
 {
   static const gchar *const behind[] = {
     "activation", "negative_slope", NULL
@@ -56,32 +98,53 @@ fold_copy (const PtLayer *layer, const PtLayer *next)
   copy->n_inputs = layer->n_inputs;
   memcpy (copy->inputs, layer->inputs, sizeof copy->inputs);
   if (!fold_copy_options (copy, layer, NULL) ||
-      !fold_copy_options (copy, next, behind) ||
-      !pt_params_set (copy->kind->params, copy->options, "bias", "true", "",
-          NULL) || !pt_layer_infer (copy, NULL) ||
-      copy->n_weights != BIAS + 1)
+      !fold_copy_options (copy, last, behind) ||
+      (fold_is_activation (last) && !pt_params_set (copy->kind->params,
+              copy->options, "activation", last->kind->name, "", NULL)) ||
+      (fold_has_option (copy, "bias") && !pt_params_set (copy->kind->params,
+              copy->options, "bias", "true", "", NULL)) ||
+      !pt_layer_infer (copy, NULL) || copy->n_weights < BIAS + 1)
     return NULL;
   return g_steal_pointer (&copy);
 }
 
-static PtLayer *
+/* The layer whose weight 1 can hold a bias: @layer itself or, better, since it
+ * may have none, @next. -1: neither. */
+static gint
+fold_find_bias (const PtLayer *layer, const PtLayer *next)
+{
+  const gint64 rows = layer->weights[WEIGHT].shape.dims[0];
+
+  if (next->n_weights > BIAS &&
+      pt_shape_get_n_elements (&next->weights[BIAS].shape) == rows)
+    return 1;
+  return layer->n_weights > BIAS ? 0 : -1;
+}
+
+/* A layer that takes in the scales behind it and an activation behind those:
+ * as many as it can. */
+static PtFold
 fold_make (const PtWiring *wiring, const PtSpan *span, guint node)
 {
-  const PtLayer *layer = wiring->network->nodes[node].layer, *next;
-  g_autofree gchar *activation = NULL;
+  const PtNode *nodes = &wiring->network->nodes[node];
+  const PtLayer *layer = nodes[0].layer;
+  guint n = 0;
 
   /* of a second input, which is added, only the product would be scaled */
-  if (!layer->kind->rows_are_channels || layer->n_inputs > 1 ||
-      !fold_is_alone (wiring, span, node))
-    return NULL;
-  next = wiring->network->nodes[node + 1].layer;
-  if (next->kind->get_scale == NULL ||
-      !next->kind->get_scale (next, NULL, NULL, NULL))
-    return NULL;
-  activation = fold_get_option (layer, "activation");
-  if (g_strcmp0 (activation, "none") != 0)
-    return NULL;
-  return fold_copy (layer, next);
+  if (!layer->kind->rows_are_channels || layer->n_inputs > 1)
+    return (PtFold) { NULL };
+  while (fold_is_alone (wiring, span, node + n) && fold_is_open (nodes[n].layer)
+      && (fold_is_scale (nodes[n + 1].layer) || (n > 0
+              && fold_is_activation (nodes[n + 1].layer))))
+    n++;
+  for (; n > 0; n--) {
+    const gint bias = fold_find_bias (layer, nodes[1].layer);
+    PtLayer *copy = bias < 0 ? NULL : fold_copy (layer, nodes[n].layer);
+
+    if (copy != NULL)
+      return (PtFold) { copy, n,.bias = bias };
+  }
+  return (PtFold) { NULL };
 }
 
 /* The layers from @node on that only move elements, if there are several. */
@@ -106,8 +169,7 @@ pt_fold_new (const PtWiring *wiring, const PtSpan *span)
   PtFold *folds = g_new0 (PtFold, span->n);
 
   for (guint k = 0; k < span->n; k += 1 + folds[k].more) {
-    folds[k].layer = fold_make (wiring, span, span->first + k);
-    folds[k].more = folds[k].layer != NULL;
+    folds[k] = fold_make (wiring, span, span->first + k);
     if (folds[k].layer == NULL)
       folds[k] = fold_make_chain (wiring, span, span->first + k);
     for (guint i = 0; i < folds[k].more; i++) {
@@ -128,26 +190,39 @@ pt_fold_free (PtFold *folds, guint n)
 
 /* -- weights -- */
 
-/* Two numbers for each channel of @next, scales first. */
+/* What the @n layers behind @node make of each of its channels: as many
+ * scales, then what is added. */
 static gfloat *
-fold_get_scale (const PtNode *next)
+fold_get_scale (const PtNode *node, guint n)
 {
-  const gint64 n =
-      pt_shape_get_n_elements (&next->layer->weights[WEIGHT].shape);
-  gfloat *scale = g_new (gfloat, 2 * n);
+  const gint64 rows = node->weights[WEIGHT]->shape.dims[0];
+  gfloat *all = g_new (gfloat, 2 * rows);
+  g_autofree gfloat *one = g_new (gfloat, 2 * rows);
 
-  next->layer->kind->get_scale (next->layer, next->weights, scale, scale + n);
-  return scale;
+  for (gint64 i = 0; i < rows; i++) {
+    all[i] = 1;
+    all[rows + i] = 0;
+  }
+  for (const PtNode *next = node + 1; next <= node + n; next++) {
+    if (!fold_is_scale (next->layer))
+      continue;
+    next->layer->kind->get_scale (next->layer, next->weights, one, one + rows);
+    for (gint64 i = 0; i < rows; i++) {
+      all[i] *= one[i];
+      all[rows + i] = one[i] * all[rows + i] + one[rows + i];
+    }
+  }
+  return all;
 }
 
 PtTensor *
-pt_fold_new_weight (const PtNode *node, const PtNode *next, GError **error)
+pt_fold_new_weight (const PtNode *node, guint n, GError **error)
 {
   const PtTensor *weight = node->weights[WEIGHT];
   const gint64 rows = weight->shape.dims[0];
   const gint64 columns = pt_shape_get_n_elements (&weight->shape) / rows;
   PtTensor *folded = pt_tensor_new_shaped (PT_F32, &weight->shape, error);
-  g_autofree gfloat *scale = fold_get_scale (next);
+  g_autofree gfloat *scale = fold_get_scale (node, n);
   const gfloat *from = weight->data;
   gfloat *to = folded ? folded->data : NULL;
 
@@ -158,17 +233,16 @@ pt_fold_new_weight (const PtNode *node, const PtNode *next, GError **error)
 }
 
 PtTensor *
-pt_fold_new_bias (const PtNode *node, const PtNode *next, GError **error)
+pt_fold_new_bias (const PtNode *node, guint n, GError **error)
 {
   const gfloat *bias =
       node->layer->n_weights > BIAS ? node->weights[BIAS]->data : NULL;
-  const PtShape *shape = &next->layer->weights[BIAS].shape;
-  const gint64 n = pt_shape_get_n_elements (shape);
-  PtTensor *folded = pt_tensor_new_shaped (PT_F32, shape, error);
-  g_autofree gfloat *scale = fold_get_scale (next);
+  const gint64 rows = node->weights[WEIGHT]->shape.dims[0];
+  PtTensor *folded = pt_tensor_new_shaped (PT_F32, &PT_SHAPE (rows), error);
+  g_autofree gfloat *scale = fold_get_scale (node, n);
   gfloat *to = folded ? folded->data : NULL;
 
-  for (gint64 i = 0; i < n && to != NULL; i++)
-    to[i] = scale[n + i] + (bias ? scale[i] * bias[i] : 0);
+  for (gint64 i = 0; i < rows && to != NULL; i++)
+    to[i] = scale[rows + i] + (bias ? scale[i] * bias[i] : 0);
   return folded;
 }

@@ -7,10 +7,12 @@
 
 G_BEGIN_DECLS
 
-/* When nothing learns, a convolution and the batch-norm with running
- * statistics behind it are one convolution: w' = scale w, b' = scale b +
- * shift. The network keeps the weights it has; only what a stage computes
- * with is folded. Layers in a row that only move elements are one, too. */
+/* When nothing learns, a convolution and what only scales and moves channels
+ * behind it, such as a batch-norm with running statistics, are one
+ * convolution: w' = scale w, b' = scale b + shift; an activation behind those
+ * is its own. The same holds for a batch-norm. The network keeps the weights
+ * it has; only what a stage computes with is folded. Layers in a row that only
+ * move elements are one, too. */
 
 /* Of one layer of a span. */
 typedef struct
@@ -19,16 +21,15 @@ typedef struct
   guint more;                   /* of those */
   gboolean absorbed;            /* one before does its work */
   gboolean hidden;              /* its output is not made */
+  guint bias;                   /* of what has weights: 0, they have room for
+                                 * its bias, or 1, the next layer's have */
 } PtFold;
 
 PtFold *pt_fold_new (const PtWiring *wiring, const PtSpan *span);
 void pt_fold_free (PtFold *folds, guint n);
-/* The weight of @node, folded with @next. */
-PtTensor *pt_fold_new_weight (const PtNode *node, const PtNode *next,
-    GError **error);
-/* What takes the place of the bias, of as many elements as @next's. */
-PtTensor *pt_fold_new_bias (const PtNode *node, const PtNode *next,
-    GError **error);
+/* The weight and the bias of @node, folded with the @n behind it. */
+PtTensor *pt_fold_new_weight (const PtNode *node, guint n, GError **error);
+PtTensor *pt_fold_new_bias (const PtNode *node, guint n, GError **error);
 
 /* Whether a layer before does the work of layer @k. */
 static inline gboolean

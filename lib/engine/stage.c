@@ -163,7 +163,7 @@ pt_stage_forward (PtStage *self, const PtMessage *message, const PtLive *seeds,
       args.half[i] = half != NULL ? half[i] : NULL;
     }
     if (pt_stage_folds (self, k))
-      args.w[1] = w[PT_LAYER_MAX_WEIGHTS + 1];
+      args.w[1] = w[self->folds[k].bias * PT_LAYER_MAX_WEIGHTS + 1];
     if (!pt_layer_forward (layer, &self->plans[k], &args, error)) {
       g_prefix_error (error, "layer [%s]: ", layer->name);
       return FALSE;

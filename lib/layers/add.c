@@ -155,6 +155,13 @@ add_backward (const PtLayer *layer, PtLayerPlan *plan,
   return TRUE;
 }
 
+static gboolean
+add_get_scale (const PtLayer *layer, PtTensor *const *weights, gfloat *scale,
+    gfloat *shift)
+{
+  return pt_binary_get_scale (layer, PT_BINARY_ADD, weights, scale, shift);
+}
+
 static gdouble
 add_flops (const PtLayer *layer)
 {
@@ -187,5 +194,6 @@ const PtLayerKind pt_layer_add = {
   .plan = add_plan,
   .forward = add_forward,
   .backward = add_backward,
+  .get_scale = add_get_scale,
   .flops = add_flops,
 };

@@ -233,5 +233,6 @@ const PtLayerKind pt_layer_batch_norm = {
   .forward = batch_norm_forward,
   .backward = batch_norm_backward,
   .get_scale = batch_norm_get_scale,
+  .rows_are_channels = TRUE,
   .flops = batch_norm_flops,
 };

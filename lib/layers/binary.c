@@ -171,6 +171,45 @@ pt_binary_init (const PtLayer *layer, gdouble value, gfloat *data)
     data[i] = value;
 }
 
+/* Whether the weight is one number, or has one for each channel. */
+static gboolean
+binary_is_by_channel (const PtLayer *layer)
+{
+  const PtShape *x = &layer->inputs[0];
+  gint64 strides[PT_MAX_DIMS];
+
+  if (layer->n_inputs > 1 || !pt_shape_equal (x, &layer->output) ||
+      x->n_dims < 2)
+    return FALSE;
+  pt_shape_get_broadcast_strides (&layer->weights[0].shape, &layer->output,
+      strides);
+  for (guint i = 0; i < x->n_dims; i++)
+    if (i != 1 && strides[i] != 0)
+      return FALSE;
+  return TRUE;
+}
+
+gboolean
+pt_binary_get_scale (const PtLayer *layer, PtBinary kind,
+    PtTensor *const *weights, gfloat *scale, gfloat *shift)
+{
+  const gint64 channels = layer->output.dims[1];
+  const gfloat *other;
+  gint64 step;
+
+  if (!binary_is_by_channel (layer))
+    return FALSE;
+  if (scale == NULL)
+    return TRUE;
+  other = weights[0]->data;
+  step = pt_shape_get_n_elements (&layer->weights[0].shape) > 1;
+  for (gint64 i = 0; i < channels; i++) {
+    scale[i] = kind == PT_BINARY_MUL ? other[i * step] : 1;
+    shift[i] = kind == PT_BINARY_ADD ? other[i * step] : 0;
+  }
+  return TRUE;
+}
+
 /* -- the kinds that are nothing more -- */
 
 extern const PtLayerKind pt_layer_sub, pt_layer_mul, pt_layer_div,
@@ -249,6 +288,14 @@ binary_backward (const PtLayer *layer, PtLayerPlan *plan,
       error);
 }
 
+static gboolean
+binary_get_scale (const PtLayer *layer, PtTensor *const *weights,
+    gfloat *scale, gfloat *shift)
+{
+  return binary_get (layer) == PT_BINARY_MUL &&
+      pt_binary_get_scale (layer, PT_BINARY_MUL, weights, scale, shift);
+}
+
 static const PtParam binary_params[] = {
   PT_BINARY_PARAMS ("0"),
   {NULL}
@@ -296,6 +343,7 @@ const PtLayerKind pt_layer_ ## symbol = { \
   .plan = binary_plan, \
   .forward = binary_forward, \
   .backward = binary_backward, \
+  .get_scale = binary_get_scale, \
 }
 
 BINARY_KIND (sub, "difference of two layers, or of one and a weight, "

@@ -52,6 +52,10 @@ typedef struct
   gint weight;                  /* which of them is the weight; -1: none */
 } PtBinaryPair;
 
+/* get_scale() of sums and products; the layer's only input is the first
+ * operand, or they commute. */
+gboolean pt_binary_get_scale (const PtLayer *layer, PtBinary kind,
+    PtTensor *const *weights, gfloat *scale, gfloat *shift);
 /* Of a layer whose weight is "other". */
 gboolean pt_binary_get_pair (const PtLayer *layer, PtBinary kind,
     const PtBinaryOptions *options, PtBinaryPair *pair, GError **error);

@@ -106,15 +106,15 @@ struct _PtLayerKind
   gboolean (*backward) (const PtLayer *layer, PtLayerPlan *plan,
       const PtLayerArgs *args, GError **error);
   /* For inference: whether y = scale x + shift for each channel, and both from
-   * the weights' values, unless @scale is NULL. Weights 0 and 1 then have a
-   * number per channel each. NULL: never. */
+   * the weights' values, unless @scale is NULL. NULL: never. */
   gboolean (*get_scale) (const PtLayer *layer, PtTensor *const *weights,
       gfloat *scale, gfloat *shift);
   /* What only moves elements: from where to where, layers/combine.h. NULL: it
    * does more. */
   gboolean (*get_map) (const PtLayer *layer, PtMap *map, GError **error);
-  gboolean rows_are_channels;   /* weight 0 has a row for each output channel;
-                                 * options bias and activation */
+  gboolean rows_are_channels;   /* weight 0 has a row for each output channel,
+                                 * weight 1 a number; option activation, and
+                                 * bias if there may be none */
   /* Rough cost of the forward pass in floating-point operations; NULL: the
    * number of output elements. */
   gdouble (*flops) (const PtLayer *layer);
