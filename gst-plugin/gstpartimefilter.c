@@ -20,10 +20,10 @@
  * matched with the frames by running time, within
  * #GstPartimeFilter:label-tolerance:
  *
- * - loss=cross-entropy, one score for each class: GRAY8 1x1, the class; or
- *   text/x-raw, its name in #GstPartimeFilter:labels-file or its number
- * - loss=cross-entropy, scores for each pixel: GRAY8 of any size, a class for
- *   each pixel (the nearest counts)
+ * - loss=cross-entropy or nll, one score for each class: GRAY8 1x1, the class;
+ *   or text/x-raw, its name in #GstPartimeFilter:labels-file or its number
+ * - loss=cross-entropy or nll, scores for each pixel: GRAY8 of any size, a
+ *   class for each pixel (the nearest counts)
  * - other losses, output of 1 or 3 channels: GRAY8 or RGB of any size, scaled
  *   and normalised as frames are; for bce and focal value / 255
  *

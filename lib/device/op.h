@@ -38,8 +38,7 @@ typedef enum
   PT_OP_NORMALIZE,              /* x [w b] -> y [saved_mean saved_variance] */
   PT_OP_NORMALIZE_BACKWARD,     /* x [w] dy saved_mean saved_variance
                                  * -> dx [dw db] */
-  PT_OP_LRN,                    /* x -> y [saved_variance: k + alpha / size
-                                 * sum x^2] */
+  PT_OP_LRN,                    /* x -> y [saved_variance: s of PtLrnDesc] */
   PT_OP_LRN_BACKWARD,           /* x dy saved_variance -> dx */
   PT_OP_GRID_SAMPLE,            /* x w (the grid, (1, H, W, 2)) -> y */
   PT_OP_GRID_SAMPLE_BACKWARD,   /* x w dy -> [dx] [dw] */
@@ -177,6 +176,8 @@ typedef enum
   PT_UPDATE_RMSPROP,            /* square_avg [momentum_buffer] [grad_avg] */
   PT_UPDATE_ADAM,               /* exp_avg exp_avg_sq [max_exp_avg_sq] */
   PT_UPDATE_ADAMW,              /* the same */
+  PT_UPDATE_ADAGRAD,            /* sum; to what it is before the first step
+                                 * comes initial */
 } PtUpdateKind;
 
 #define PT_UPDATE_MAX_SLOTS 3
@@ -337,11 +338,11 @@ typedef struct
   gfloat eps;
 } PtNormalizeDesc;
 
-/* x / s^beta, s = k + alpha / size sum x^2 over channels c - size / 2 to
- * c + (size - 1) / 2 */
+/* x / s^beta, s = k + alpha / (before + 1 + after) sum x^2 over channels
+ * c - before to c + after */
 typedef struct
 {
-  gint size;
+  gint before, after;
   gfloat alpha, beta, k;
 } PtLrnDesc;
 
@@ -421,13 +422,14 @@ typedef struct
 } PtBinaryCrossEntropyDesc;
 
 /* sum (1 - p_y)^gamma (w_y l_y (1 - s) + sum_k w_k l_k s / C) / sum w_y,
- * l = -log softmax (x); 0 where no label counts */
+ * l = -log softmax (x), or -x; 0 where no label counts */
 typedef struct
 {
   gint ignore_index;
   const gdouble *weight;        /* w: one for each class; NULL: ones */
   gfloat label_smoothing;       /* s */
   gfloat gamma;
+  gboolean log_probabilities;   /* x are such; s and gamma are 0 */
 } PtCrossEntropyDesc;
 
 /* alpha (1 - mean SSIM) + (1 - alpha) mean |x - t|, over the windows that lie
@@ -450,6 +452,7 @@ typedef struct
 {
   PtUpdateKind kind;
   gdouble momentum, dampening, alpha, beta1, beta2, eps, weight_decay;
+  gdouble lr_decay, initial;
   gboolean nesterov, centered, amsgrad;
 } PtUpdateDesc;
 

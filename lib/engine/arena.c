@@ -429,32 +429,14 @@ arena_unpack (PtArena *self, const PtParameter *p, PtTensor *base,
   return pt_device_download (self->span->device, host, view, error);
 }
 
-/* What the stage computes with: folded if that is asked for. */
-static PtTensor *
-arena_new_value (PtArena *self, const PtParameter *p, GError **error)
-{
-  const PtNode *node = &self->network->nodes[self->span->first + p->layer];
-
-  if (p->weight == 0 && self->folds != NULL && self->folds[p->layer].more > 0)
-    return pt_fold_new_weight (node, self->folds[p->layer].more, error);
-  for (guint i = 0; p->weight == 1 && self->folds != NULL; i++) {
-    const PtFold *fold = &self->folds[p->layer - i];
-
-    if (fold->more > 0 && fold->bias == i)
-      return pt_fold_new_bias (node - i, fold->more, error);
-    if (i == 1 || p->layer == 0)
-      break;
-  }
-  return pt_tensor_ref (arena_get_host (self, p));
-}
-
-/* The network's weights into the arena. */
+/* The network's weights into the arena, folded if that is asked for. */
 gboolean
 pt_arena_import (PtArena *self, GError **error)
 {
   for (guint i = 0; i < self->n_parameters; i++) {
     const PtParameter *p = &self->parameters[i];
-    g_autoptr (PtTensor) value = arena_new_value (self, p, error);
+    g_autoptr (PtTensor) value = pt_fold_new_value (self->folds,
+        &self->network->nodes[self->span->first], p->layer, p->weight, error);
 
     if (value == NULL || !arena_pack (self, p, self->values, value, error))
       return FALSE;

@@ -19,6 +19,14 @@ fold_get_option (const PtLayer *layer, const gchar *key)
   return pt_params_get (layer->kind->params, layer->options, key);
 }
 
+static gboolean
+fold_is_activated (const PtLayer *layer)
+{
+  g_autofree gchar *activation = fold_get_option (layer, "activation");
+
+  return activation != NULL && !g_str_equal (activation, "none");
+}
+
 /* Whether nobody but the next layer, on the same stage, reads layer @node. */
 static gboolean
 fold_is_alone (const PtWiring *wiring, const PtSpan *span, guint node)
@@ -26,6 +34,61 @@ fold_is_alone (const PtWiring *wiring, const PtSpan *span, guint node)
   return node + 1 < span->first + span->n &&
       wiring->network->nodes[node + 1].inputs[0] == (gint) node &&
       wiring->wires[1 + node].last_node == (gint) node + 1;
+}
+
+static guint
+fold_get_axis (const PtLayer *layer)
+{
+  const gint axis = layer->kind->channels_axis;
+
+  return axis < 0 ? (gint) layer->output.n_dims + axis : axis;
+}
+
+static const gchar *
+fold_get_activation (const PtLayer *layer)
+{
+  return layer->kind->get_activation != NULL ?
+      layer->kind->get_activation (layer) : NULL;
+}
+
+/* Whether @layer can take @next in as something that scales. Of a second input,
+ * which is added, only the product would be scaled. */
+static gboolean
+fold_is_scale (const PtLayer *layer, const PtLayer *next)
+{
+  return layer->n_inputs == 1 && next->kind->get_scale != NULL &&
+      next->kind->get_scale (next, fold_get_axis (layer), NULL, NULL, NULL);
+}
+
+/* How many layers behind @node it can take in. */
+static void
+fold_count (PtFold *self, const PtWiring *wiring, const PtSpan *span,
+    guint node)
+{
+  const PtNode *nodes = &wiring->network->nodes[node];
+
+  for (; nodes->layer->kind->scale_weight != NULL; self->more++) {
+    const PtLayer *next;
+
+    if (fold_is_activated (nodes[self->more].layer) ||
+        !fold_is_alone (wiring, span, node + self->more))
+      return;
+    next = nodes[self->more + 1].layer;
+    if (fold_get_activation (next) != NULL) {
+      self->more++;
+      return;
+    }
+    if (!fold_is_scale (nodes->layer, next))
+      return;
+    self->n_scales++;
+  }
+}
+
+static gboolean
+fold_set (PtLayer *copy, const gchar *key, const gchar *value)
+{
+  return pt_params_set (copy->kind->params, copy->options, key, value, "",
+      NULL);
 }
 
 /* Gives @copy the options that @layer has, of those named or of all. */
@@ -37,59 +100,19 @@ fold_copy_options (PtLayer *copy, const PtLayer *layer,
     g_autofree gchar *value = fold_get_option (layer, p->key);
 
     if ((keys == NULL || g_strv_contains (keys, p->key)) &&
-        !pt_params_set (copy->kind->params, copy->options, p->key, value, "",
-            NULL))
+        !fold_set (copy, p->key, value))
       return FALSE;
   }
   return TRUE;
 }
 
-static gboolean
-fold_has_option (const PtLayer *layer, const gchar *key)
-{
-  for (const PtParam *p = layer->kind->params; p->key != NULL; p++)
-    if (g_str_equal (p->key, key))
-      return TRUE;
-  return FALSE;
-}
-
-static gboolean
-fold_is_scale (const PtLayer *layer)
-{
-  return layer->kind->get_scale != NULL &&
-      layer->kind->get_scale (layer, NULL, NULL, NULL);
-}
-
-/* Whether @layer is one of the activations that may end others, with no more
- * than a slope to choose. */
-static gboolean
-fold_is_activation (const PtLayer *layer)
-{
-  const PtParam *p = layer->kind->params;
-
-  return g_strv_contains (pt_activation_names, layer->kind->name) &&
-      (p->key == NULL || (g_str_equal (p->key, "negative_slope")
-          && p[1].key == NULL));
-}
-
-/* Whether what is behind @layer would come before its activation. */
-static gboolean
-fold_is_open (const PtLayer *layer)
-{
-  g_autofree gchar *activation = NULL;
-
-  if (fold_is_activation (layer))
-    return FALSE;
-  if (!fold_has_option (layer, "activation"))
-    return TRUE;
-  activation = fold_get_option (layer, "activation");
-  return g_str_equal (activation, "none");
-}
-
-/* @layer with a bias, and the activation of @last. */
+/* The first of @nodes with what it needs to do the work of all. */
 static PtLayer *
-fold_copy (const PtLayer *layer, const PtLayer *last)
+fold_copy (const PtFold *self, const PtNode *nodes)
 {
+  const PtLayer *layer = nodes->layer, *last = nodes[self->more].layer;
+  const gchar *activation = fold_get_activation (last);
+  g_autofree gchar *bias = fold_get_option (layer, "bias");
   static const gchar *const behind[] = {
     "activation", "negative_slope", NULL
   };
@@ -99,50 +122,47 @@ fold_copy (const PtLayer *layer, const PtLayer *last)
   memcpy (copy->inputs, layer->inputs, sizeof copy->inputs);
   if (!fold_copy_options (copy, layer, NULL) ||
       !fold_copy_options (copy, last, behind) ||
-      (fold_is_activation (last) && !pt_params_set (copy->kind->params,
-              copy->options, "activation", last->kind->name, "", NULL)) ||
-      (fold_has_option (copy, "bias") && !pt_params_set (copy->kind->params,
-              copy->options, "bias", "true", "", NULL)) ||
-      !pt_layer_infer (copy, NULL) || copy->n_weights < BIAS + 1)
+      (activation != NULL && !fold_set (copy, "activation", activation)) ||
+      (self->n_scales > 0 && bias && !fold_set (copy, "bias", "true")) ||
+      !pt_layer_infer (copy, NULL))
     return NULL;
   return g_steal_pointer (&copy);
 }
 
-/* The layer whose weight 1 can hold a bias: @layer itself or, better, since it
- * may have none, @next. -1: neither. */
-static gint
-fold_find_bias (const PtLayer *layer, const PtLayer *next)
+/* A weight of these layers with as many numbers as there are channels, whose
+ * memory the bias can have; its own if nothing is scaled. */
+static gboolean
+fold_find_bias (PtFold *self, const PtNode *nodes)
 {
-  const gint64 rows = layer->weights[WEIGHT].shape.dims[0];
+  const gint64 channels =
+      nodes->layer->output.dims[fold_get_axis (nodes->layer)];
 
-  if (next->n_weights > BIAS &&
-      pt_shape_get_n_elements (&next->weights[BIAS].shape) == rows)
-    return 1;
-  return layer->n_weights > BIAS ? 0 : -1;
+  self->bias_weight = BIAS;
+  for (guint k = 0; k <= self->n_scales; k++)
+    for (guint i = k == 0 ? BIAS : 0; i < nodes[k].layer->n_weights; i++)
+      if (pt_shape_get_n_elements (&nodes[k].layer->weights[i].shape) ==
+          channels) {
+        self->bias_layer = k;
+        self->bias_weight = i;
+        return TRUE;
+      }
+  return self->n_scales == 0;
 }
 
-/* A layer that takes in the scales behind it and an activation behind those:
- * as many as it can. */
+/* Layer @node, that does the work of those behind it that it can take in; it
+ * may not have the last one's activation. */
 static PtFold
 fold_make (const PtWiring *wiring, const PtSpan *span, guint node)
 {
   const PtNode *nodes = &wiring->network->nodes[node];
-  const PtLayer *layer = nodes[0].layer;
-  guint n = 0;
+  PtFold fold = { NULL };
 
-  /* of a second input, which is added, only the product would be scaled */
-  if (!layer->kind->rows_are_channels || layer->n_inputs > 1)
-    return (PtFold) { NULL };
-  while (fold_is_alone (wiring, span, node + n) && fold_is_open (nodes[n].layer)
-      && (fold_is_scale (nodes[n + 1].layer) || (n > 0
-              && fold_is_activation (nodes[n + 1].layer))))
-    n++;
-  for (; n > 0; n--) {
-    const gint bias = fold_find_bias (layer, nodes[1].layer);
-    PtLayer *copy = bias < 0 ? NULL : fold_copy (layer, nodes[n].layer);
-
-    if (copy != NULL)
-      return (PtFold) { copy, n,.bias = bias };
+  fold_count (&fold, wiring, span, node);
+  for (; fold.more > 0; fold.more--) {
+    fold.n_scales = MIN (fold.n_scales, fold.more);
+    if (fold_find_bias (&fold, nodes)
+        && (fold.layer = fold_copy (&fold, nodes)) != NULL)
+      return fold;
   }
   return (PtFold) { NULL };
 }
@@ -188,61 +208,91 @@ pt_fold_free (PtFold *folds, guint n)
   g_free (folds);
 }
 
+PtFold *
+pt_fold_new_whole (PtNetwork *network, PtDevice *device)
+{
+  const PtSpan span = { 0, network->n_nodes, device };
+  const PtLearning off = { .mode = PT_MODE_OFF };
+  PtWiring wiring;
+  PtFold *folds;
+
+  pt_wiring_init (&wiring, network, &off, &span, 1);
+  folds = pt_fold_new (&wiring, &span);
+  pt_wiring_clear (&wiring);
+  return folds;
+}
+
 /* -- weights -- */
 
-/* What the @n layers behind @node make of each of its channels: as many
- * scales, then what is added. */
-static gfloat *
-fold_get_scale (const PtNode *node, guint n)
+/* What the layers behind @nodes do to its channels, one after the other: y =
+ * scale x + shift, and so s' scale, s' shift + t'. */
+static gdouble *
+fold_get_scale (const PtFold *self, const PtNode *nodes)
 {
-  const gint64 rows = node->weights[WEIGHT]->shape.dims[0];
-  gfloat *all = g_new (gfloat, 2 * rows);
-  g_autofree gfloat *one = g_new (gfloat, 2 * rows);
+  const guint axis = fold_get_axis (nodes->layer);
+  const gint64 n = nodes->layer->output.dims[axis];
+  g_autofree gdouble *next = g_new (gdouble, 2 * n);
+  gdouble *scale = g_new0 (gdouble, 2 * n);
 
-  for (gint64 i = 0; i < rows; i++) {
-    all[i] = 1;
-    all[rows + i] = 0;
-  }
-  for (const PtNode *next = node + 1; next <= node + n; next++) {
-    if (!fold_is_scale (next->layer))
-      continue;
-    next->layer->kind->get_scale (next->layer, next->weights, one, one + rows);
-    for (gint64 i = 0; i < rows; i++) {
-      all[i] *= one[i];
-      all[rows + i] = one[i] * all[rows + i] + one[rows + i];
+  for (gint64 i = 0; i < n; i++)
+    scale[i] = 1;
+  for (guint k = 1; k <= self->n_scales; k++) {
+    nodes[k].layer->kind->get_scale (nodes[k].layer, axis, nodes[k].weights,
+        next, next + n);
+    for (gint64 i = 0; i < n; i++) {
+      scale[i] *= next[i];
+      scale[n + i] = next[i] * scale[n + i] + next[n + i];
     }
   }
-  return all;
+  return scale;
 }
 
-PtTensor *
-pt_fold_new_weight (const PtNode *node, guint n, GError **error)
+static PtTensor *
+fold_new_weight (const PtFold *self, const PtNode *nodes, GError **error)
 {
-  const PtTensor *weight = node->weights[WEIGHT];
-  const gint64 rows = weight->shape.dims[0];
-  const gint64 columns = pt_shape_get_n_elements (&weight->shape) / rows;
+  const PtTensor *weight = nodes->weights[WEIGHT];
   PtTensor *folded = pt_tensor_new_shaped (PT_F32, &weight->shape, error);
-  g_autofree gfloat *scale = fold_get_scale (node, n);
-  const gfloat *from = weight->data;
-  gfloat *to = folded ? folded->data : NULL;
+  g_autofree gdouble *scale = fold_get_scale (self, nodes);
 
-  for (gint64 i = 0; i < rows && to != NULL; i++)
-    for (gint64 j = 0; j < columns; j++)
-      to[i * columns + j] = scale[i] * from[i * columns + j];
+  if (folded == NULL)
+    return NULL;
+  memcpy (folded->data, weight->data, weight->size);
+  nodes->layer->kind->scale_weight (nodes->layer, scale, folded->data);
   return folded;
 }
 
-PtTensor *
-pt_fold_new_bias (const PtNode *node, guint n, GError **error)
+static PtTensor *
+fold_new_bias (const PtFold *self, const PtNode *nodes, GError **error)
 {
   const gfloat *bias =
-      node->layer->n_weights > BIAS ? node->weights[BIAS]->data : NULL;
-  const gint64 rows = node->weights[WEIGHT]->shape.dims[0];
-  PtTensor *folded = pt_tensor_new_shaped (PT_F32, &PT_SHAPE (rows), error);
-  g_autofree gfloat *scale = fold_get_scale (node, n);
+      nodes->layer->n_weights > BIAS ? nodes->weights[BIAS]->data : NULL;
+  const PtShape *shape =
+      &nodes[self->bias_layer].layer->weights[self->bias_weight].shape;
+  const gint64 n = pt_shape_get_n_elements (shape);
+  PtTensor *folded = pt_tensor_new_shaped (PT_F32, shape, error);
+  g_autofree gdouble *scale = fold_get_scale (self, nodes);
   gfloat *to = folded ? folded->data : NULL;
 
-  for (gint64 i = 0; i < rows && to != NULL; i++)
-    to[i] = scale[rows + i] + (bias ? scale[i] * bias[i] : 0);
+  for (gint64 i = 0; i < n && to != NULL; i++)
+    to[i] = scale[n + i] + (bias ? scale[i] * bias[i] : 0);
   return folded;
+}
+
+PtTensor *
+pt_fold_new_value (const PtFold *folds, const PtNode *nodes, guint k,
+    guint weight, GError **error)
+{
+  guint first = k;
+
+  while (pt_fold_is_absorbed (folds, first))
+    first--;
+  if (folds != NULL && folds[first].n_scales > 0) {
+    const PtFold *fold = &folds[first];
+
+    if (k == first && weight == WEIGHT)
+      return fold_new_weight (fold, &nodes[first], error);
+    if (k == first + fold->bias_layer && weight == fold->bias_weight)
+      return fold_new_bias (fold, &nodes[first], error);
+  }
+  return pt_tensor_ref (nodes[k].weights[weight]);
 }

@@ -85,7 +85,7 @@ learning_set_target (PtLearning *self, PtNetwork *network, GError **error)
 {
   const PtSettings *settings = &network->settings;
   const PtShape *output = pt_network_get_output_shape (network);
-  gboolean classes = g_str_equal (self->loss->kind->name, "cross-entropy");
+  gboolean classes = self->loss->kind->classes;
 
   if (self->target == PT_TARGET_AUTO)
     self->target = self->loss->kind->target;
@@ -98,9 +98,9 @@ learning_set_target (PtLearning *self, PtNetwork *network, GError **error)
     self->target_shape = *output;
   if (classes && self->target != PT_TARGET_LABELS) {
     g_set_error (error, PT_ERROR, PT_ERROR_CONFIG,
-        "%s: group [learning], key target: found '%s', but cross-entropy "
-        "learns from target=labels or teacher", network->origin,
-        target_words[self->target]);
+        "%s: group [learning], key target: found '%s', but %s learns "
+        "from target=labels or teacher", network->origin,
+        target_words[self->target], self->loss->kind->name);
     return FALSE;
   }
   if (classes) {

@@ -150,7 +150,7 @@ measure_find_task (const PtNetwork *network, const PtLearning *learning,
     NULL };
   const gchar *loss = pt_loss_get_name (learning->loss);
 
-  if (g_str_equal (loss, "cross-entropy"))
+  if (learning->loss->kind->classes)
     return output->n_dims == 4 ? PT_TASK_PIXEL_CLASSES : PT_TASK_CLASS;
   if (g_strv_contains (binary, loss))
     return PT_TASK_BINARY;

@@ -4,6 +4,7 @@
 #include "engine/pipeline.h"
 
 #include "core/rng.h"
+#include "engine/fold.h"
 
 /* [pipeline]: from devices and stages, given or measured, to spans. */
 
@@ -17,11 +18,14 @@
 /* A choice whose predicted time is within this of the best is tried out. */
 #define PLACEMENT_DOUBT 1.3
 
+/* For a cut between layers that would be one; in ns, more than any other. */
+#define PLACEMENT_APART 1e15
+
 typedef struct
 {
   PtNetwork *network;
   GPtrArray *given;             /* devices named by the user; NULL: auto */
-  gboolean learns;
+  PtFold *folds;                /* of the whole network; NULL: it learns */
   GHashTable *costs;            /* "backend/threads" -> gdouble per layer */
 } Search;
 
@@ -275,6 +279,8 @@ placement_cost (gpointer data, guint stage, guint first, guint n)
 
   for (guint k = first; k < first + n; k++)
     sum += layers[k];
+  if (pt_fold_is_absorbed (cost->search->folds, first))
+    sum += PLACEMENT_APART;
   return sum;
 }
 
@@ -421,6 +427,21 @@ placement_find_best (PtPlacement *self, Search *search, gdouble fps,
   return TRUE;
 }
 
+/* Where learning is off, a cut between layers that would be one moves behind
+ * them, if that leaves the next stage something. */
+static void
+placement_move_cuts (const PtFold *folds, guint *sizes, guint n)
+{
+  guint first = 0;
+
+  for (guint i = 0; i + 1 < n; i++)
+    for (first += sizes[i]; sizes[i + 1] > 1
+        && pt_fold_is_absorbed (folds, first); first++) {
+      sizes[i]++;
+      sizes[i + 1]--;
+    }
+}
+
 static gboolean
 placement_find_given (PtPlacement *self, Search *search, const gchar *text,
     GError **error)
@@ -442,11 +463,28 @@ placement_find_given (PtPlacement *self, Search *search, const gchar *text,
   }
   if (!pt_balance_parse (text, network->n_nodes, where, sizes, error))
     return FALSE;
+  placement_move_cuts (search->folds, (guint *) sizes->data, sizes->len);
   *self = (PtPlacement) { .n_stages = sizes->len,
     .devices = placement_get_devices (search, sizes->len, error) };
   if (self->devices == NULL)
     return FALSE;
   placement_set_spans (self, (guint *) sizes->data);
+  return TRUE;
+}
+
+/* Nothing is folded where something learns. */
+static gboolean
+placement_find_folds (Search *search, GError **error)
+{
+  g_autoptr (GPtrArray) devices = placement_get_devices (search, 1, error);
+  PtLearning learning;
+
+  if (devices == NULL)
+    return FALSE;
+  if (pt_learning_init (&learning, search->network, NULL)
+      && learning.mode == PT_MODE_OFF)
+    search->folds = pt_fold_new_whole (search->network, devices->pdata[0]);
+  pt_learning_clear (&learning);
   return TRUE;
 }
 
@@ -470,9 +508,12 @@ pt_placement_find (PtPlacement *self, PtNetwork *network, gdouble fps,
     return FALSE;
   }
   search.given = given->len > 0 ? given : NULL;
+  if (!placement_find_folds (&search, error))
+    return FALSE;
   found = g_str_equal (s->stages, "auto") ?
       placement_find_best (self, &search, fps, error) :
       placement_find_given (self, &search, s->stages, error);
+  pt_fold_free (search.folds, network->n_nodes);
   if (!found)
     pt_placement_clear (self);
   return found;

@@ -126,30 +126,27 @@ resume_check_slots (PtPipeline *self, PtTensorFile *file,
   return TRUE;
 }
 
-/* What a marker brings to the stages. */
+typedef enum
+{
+  RESTORE_ANEW,                 /* the optimizer remembers nothing */
+  RESTORE_KEPT,                 /* it goes on as it is */
+  RESTORE_OPTIMIZER,            /* as the file has it ... */
+  RESTORE_STREAM,               /* ... and what lies between frames too */
+} RestoreWhat;
+
+/* What a marker brings to the stages: weights, and perhaps more. */
 typedef struct
 {
-  PtTensorFile *file;           /* NULL: the optimizer starts anew */
-  gboolean stream;              /* also what lies between frames */
-  gboolean weights;             /* the optimizer goes on as it is */
+  PtTensorFile *file;
+  RestoreWhat what;
 } Restore;
-
-static Restore *
-restore_new (PtTensorFile *file, gboolean stream)
-{
-  Restore *self = g_new0 (Restore, 1);
-
-  self->file = file;
-  self->stream = stream;
-  return self;
-}
 
 static void
 restore_free (gpointer data)
 {
   Restore *self = data;
 
-  g_clear_pointer (&self->file, pt_tensor_file_free);
+  pt_tensor_file_free (self->file);
   g_free (self);
 }
 
@@ -194,33 +191,43 @@ pt_resume_stage (PtStage *stage, PtTensorFile *file, GError **error)
   return pt_arena_trust (arena, error);
 }
 
-/* On each stage's thread: weights from the network, the rest from the file if
- * there is one, else anew. */
+/* On each stage's thread. Those of the network that are its own change only
+ * here: a checkpoint asked for before, which has not been taken yet, must find
+ * the old ones, for where nothing learns it is made of these. */
 static gboolean
 restore_run (PtStage *stage, PtMarker *marker, GError **error)
 {
   const Restore *self = marker->data;
 
-  if (self->weights) {
+  pt_weights_copy (stage->wiring->network, stage->span->first, stage->span->n,
+      self->file);
+  if (self->what == RESTORE_KEPT) {
     pt_guard_reset (&stage->guard);
     return pt_arena_import (&stage->arena, error)
         && pt_arena_trust (&stage->arena, error);
   }
-  return pt_resume_stage (stage, self->file, error) && (!self->stream
+  return pt_resume_stage (stage, self->what == RESTORE_ANEW ? NULL :
+      self->file, error) && (self->what != RESTORE_STREAM
       || pt_stream_state_restore (stage, marker->sequence, self->file, error));
 }
 
-/* Sends the weights of the network, and what else there is, to the stages,
- * which drop the gradients that old weights left under way. */
+/* Sends @file, transfer full, to the stages, which drop the gradients that old
+ * weights left under way. @frame: (optional): the first one after it. */
 static gboolean
-resume_hand_out (PtPipeline *self, PtTensorFile *file, gboolean stream,
-    GError **error)
+resume_hand_out (PtPipeline *self, PtTensorFile *file, RestoreWhat what,
+    guint64 *frame, GError **error)
 {
-  g_autoptr (PtMarker) marker = pt_marker_new (self, restore_run,
-      restore_new (file, stream), restore_free);
+  Restore *restore = g_new0 (Restore, 1);
+  g_autoptr (PtMarker) marker = pt_marker_new (self, restore_run, restore,
+      restore_free);
 
+  *restore = (Restore) { file, what };
   marker->drains = TRUE;
-  return pt_pipeline_run_marker (self, marker, error);
+  if (!pt_pipeline_run_marker (self, marker, error))
+    return FALSE;
+  if (frame != NULL)
+    *frame = marker->frame;
+  return TRUE;
 }
 
 /* Whether the stages are those of @file. */
@@ -273,16 +280,17 @@ resume_load (PtPipeline *self, const gchar *path, gboolean *whole,
       && resume_has_optimizer (file);
   if (resume && !resume_check_slots (self, file, path, error))
     return FALSE;
-  if (!pt_weights_take (self->network, file, path, error))
-    return FALSE;
   if (!self->running)
-    return TRUE;
+    return pt_weights_take (self->network, file, path, error);
+  if (!pt_weights_check (self->network, file, path, error))
+    return FALSE;
   stream = resume && whole != NULL && resume_fits_stream (self, file)
       && resume_restore_frames (self, file);
   if (whole != NULL)
     *whole = stream;
-  return resume_hand_out (self, resume ? g_steal_pointer (&file) : NULL,
-      stream && self->learning.mode != PT_MODE_EXACT, error);
+  return resume_hand_out (self, g_steal_pointer (&file),
+      stream && self->learning.mode != PT_MODE_EXACT ? RESTORE_STREAM :
+      resume ? RESTORE_OPTIMIZER : RESTORE_ANEW, NULL, error);
 }
 
 /**
@@ -352,27 +360,41 @@ pt_pipeline_set_weights (PtPipeline *self, const gchar *path, guint64 *frame,
 {
   g_autoptr (PtTensorFile) file = pt_tensor_file_load (path, error);
   g_autoptr (GMutexLocker) locker = NULL;
-  g_autoptr (PtMarker) marker = NULL;
-  Restore *restore;
 
   if (file == NULL)
     return FALSE;
   locker = g_mutex_locker_new (&self->weights_lock);
   if (frame != NULL)
     *frame = 0;
-  if (!pt_weights_take (self->network, file, path, error))
-    return FALSE;
   if (!self->running)
-    return TRUE;
-  restore = restore_new (NULL, FALSE);
-  restore->weights = TRUE;
-  marker = pt_marker_new (self, restore_run, restore, restore_free);
-  marker->drains = TRUE;
-  if (!pt_pipeline_run_marker (self, marker, error))
-    return FALSE;
-  if (frame != NULL)
-    *frame = marker->frame;
-  return TRUE;
+    return pt_weights_take (self->network, file, path, error);
+  return pt_weights_check (self->network, file, path, error)
+      && resume_hand_out (self, g_steal_pointer (&file), RESTORE_KEPT, frame,
+      error);
+}
+
+/* First weights, beside those there are. */
+static PtTensorFile *
+resume_new_weights (const PtNetwork *network, GError **error)
+{
+  g_autoptr (PtTensorFile) file = pt_tensor_file_new ();
+
+  for (guint k = 0; k < network->n_nodes; k++) {
+    const PtLayer *layer = network->nodes[k].layer;
+
+    for (guint i = 0; i < layer->n_weights; i++) {
+      g_autofree gchar *name = g_strdup_printf ("%s.%s", layer->name,
+          layer->weights[i].name);
+      g_autoptr (PtTensor) tensor = pt_tensor_new_shaped (PT_F32,
+          &layer->weights[i].shape, error);
+
+      if (tensor == NULL)
+        return NULL;
+      pt_layer_init_weight (layer, i, tensor->data, network->settings.seed);
+      pt_tensor_file_add (file, name, tensor);
+    }
+  }
+  return g_steal_pointer (&file);
 }
 
 /**
@@ -389,9 +411,13 @@ gboolean
 pt_pipeline_reset (PtPipeline *self, GError **error)
 {
   g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&self->weights_lock);
+  PtTensorFile *file;
 
-  pt_network_init_weights (self->network, self->network->settings.seed);
-  if (!self->running)
+  if (!self->running) {
+    pt_network_init_weights (self->network, self->network->settings.seed);
     return TRUE;
-  return resume_hand_out (self, NULL, FALSE, error);
+  }
+  file = resume_new_weights (self->network, error);
+  return file != NULL
+      && resume_hand_out (self, file, RESTORE_ANEW, NULL, error);
 }

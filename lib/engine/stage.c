@@ -162,8 +162,9 @@ pt_stage_forward (PtStage *self, const PtMessage *message, const PtLive *seeds,
       args.w[i] = w[i];
       args.half[i] = half != NULL ? half[i] : NULL;
     }
-    if (pt_stage_folds (self, k))
-      args.w[1] = w[self->folds[k].bias * PT_LAYER_MAX_WEIGHTS + 1];
+    if (self->folds != NULL && self->folds[k].n_scales > 0)
+      args.w[1] = w[self->folds[k].bias_layer * PT_LAYER_MAX_WEIGHTS
+          + self->folds[k].bias_weight];
     if (!pt_layer_forward (layer, &self->plans[k], &args, error)) {
       g_prefix_error (error, "layer [%s]: ", layer->name);
       return FALSE;

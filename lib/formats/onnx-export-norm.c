@@ -152,7 +152,9 @@ norm_write_lrn_parts (OnnxExport *self, gint64 size)
   const PtShape *x = &self->layer->inputs[0];
   const gint64 picture[] = { x->dims[0], 1, x->dims[1], -1 };
   const gint64 kernel[] = { size, 1 };
-  const gint64 pads[] = { size / 2, 0, (size - 1) / 2, 0 };
+  const gint64 begin =
+      (size - pt_onnx_option_is (self, "longer", "after")) / 2;
+  const gint64 pads[] = { begin, 0, size - 1 - begin, 0 };
   Onnx__NodeProto *node;
 
   pt_onnx_write (self, "Mul", self->inputs[0], self->inputs[0], NULL);
@@ -171,8 +173,7 @@ norm_write_lrn_parts (OnnxExport *self, gint64 size)
   pt_onnx_write (self, "Div", self->inputs[0], self->last, NULL);
 }
 
-/* LRN puts the larger half of an even window behind, PyTorch before, and is
- * for pictures only. */
+/* LRN is for pictures only, and ONNX Runtime knows no even windows. */
 static gboolean
 write_lrn (OnnxExport *self, GError **error)
 {

@@ -153,14 +153,9 @@ norm_lrn (OnnxImport *self, GError **error)
   g_autofree gchar *beta = norm_print (self, "beta", "beta", 0.75);
   g_autofree gchar *k = norm_print (self, "k", "bias", 1);
   g_autofree gchar *words = g_strdup_printf ("size=%" G_GINT64_FORMAT
-      " %s %s %s", size, alpha, beta, k);
+      " %s%s %s %s", size, size % 2 ? "" : "longer=after ", alpha, beta, k);
 
-  if (x == NULL)
-    return FALSE;
-  if (size % 2 != 1)
-    return pt_onnx_refuse (self, error, "attribute size: found %"
-        G_GINT64_FORMAT ", expected an odd number", size);
-  return pt_onnx_add_unary (self, "lrn", x, words, error);
+  return x != NULL && pt_onnx_add_unary (self, "lrn", x, words, error);
 }
 
 static gboolean

@@ -111,7 +111,8 @@ part_slice (OnnxImport *self, GError **error)
       error);
 }
 
-/* As many numbers as there are outputs, their sum is @size. */
+/* As many numbers as there are outputs, their sum is @size; 0 only where nobody
+ * reads. */
 static gint64 *
 part_get_split (OnnxImport *self, gint64 size, GError **error)
 {
@@ -141,14 +142,18 @@ part_get_split (OnnxImport *self, gint64 size, GError **error)
     for (guint i = 0; i < n; i++)
       split[i] = MIN (each, size - (gint64) i * each);
   for (guint i = 0; i < n; i++) {
-    if (split[i] < 1 || split[i] > size - sum)
+    const gboolean read = g_hash_table_contains (self->uses,
+        self->node->output[i]);
+
+    if (split[i] < read || split[i] > size - sum)
       break;
     sum += split[i];
     if (i == n - 1 && sum == size)
       return g_steal_pointer (&split);
   }
   pt_onnx_refuse (self, error, "found other sizes than %u that make %"
-      G_GINT64_FORMAT " in all, expected none below 1", n, size);
+      G_GINT64_FORMAT " in all, expected none below 0, nor 0 where the output "
+      "is used", n, size);
   return NULL;
 }
 

@@ -105,17 +105,20 @@ weights_check_extra (PtNetwork *self, PtTensorFile *file, const gchar *path,
 }
 
 gboolean
-pt_weights_take (PtNetwork *self, PtTensorFile *file, const gchar *path,
+pt_weights_check (PtNetwork *self, PtTensorFile *file, const gchar *path,
     GError **error)
 {
   g_autoptr (GHashTable) known =
       g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
 
-  if (!weights_check_known (self, file, path, known, error) ||
-      !weights_check_extra (self, file, path, known, error) ||
-      !pt_network_need_weights (self, error))
-    return FALSE;
-  for (guint i = 0; i < self->n_nodes; i++) {
+  return weights_check_known (self, file, path, known, error) &&
+      weights_check_extra (self, file, path, known, error);
+}
+
+void
+pt_weights_copy (PtNetwork *self, guint first, guint n, PtTensorFile *file)
+{
+  for (guint i = first; i < first + n; i++) {
     const PtNode *node = &self->nodes[i];
 
     for (guint j = 0; j < node->layer->n_weights; j++) {
@@ -125,6 +128,16 @@ pt_weights_take (PtNetwork *self, PtTensorFile *file, const gchar *path,
           node->weights[j]->size);
     }
   }
+}
+
+gboolean
+pt_weights_take (PtNetwork *self, PtTensorFile *file, const gchar *path,
+    GError **error)
+{
+  if (!pt_weights_check (self, file, path, error) ||
+      !pt_network_need_weights (self, error))
+    return FALSE;
+  pt_weights_copy (self, 0, self->n_nodes, file);
   return TRUE;
 }
 

@@ -75,6 +75,15 @@ activation_get (const PtLayer *layer)
   return i;
 }
 
+static const gchar *
+activation_get_fused (const PtLayer *layer)
+{
+  const PtActivation activation = activation_get (layer);
+
+  return activation < PT_N_FUSED_ACTIVATIONS ?
+      pt_activation_names[activation] : NULL;
+}
+
 static gboolean
 activation_infer (PtLayer *layer, GError **error)
 {
@@ -139,6 +148,7 @@ const PtLayerKind pt_layer_ ## symbol = { \
   .plan = activation_plan, \
   .forward = pt_layer_forward_unary, \
   .backward = pt_layer_backward_unary, \
+  .get_activation = activation_get_fused, \
 }
 #define PLAIN(symbol, word, text) ACTIVATION_KIND (symbol, word, text, ,)
 #define WITH_OPTIONS(symbol, word, text) \

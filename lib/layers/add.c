@@ -156,10 +156,15 @@ add_backward (const PtLayer *layer, PtLayerPlan *plan,
 }
 
 static gboolean
-add_get_scale (const PtLayer *layer, PtTensor *const *weights, gfloat *scale,
-    gfloat *shift)
+add_get_scale (const PtLayer *layer, guint axis, PtTensor *const *weights,
+    gdouble *scale, gdouble *shift)
 {
-  return pt_binary_get_scale (layer, PT_BINARY_ADD, weights, scale, shift);
+  const AddOptions *options = layer->options;
+  PtBinaryPair pair;
+
+  return layer->n_inputs == 1 && pt_binary_get_pair (layer, PT_BINARY_ADD,
+      &options->binary, &pair, NULL) && pt_binary_get_scale (layer, &pair,
+      axis, weights, scale, shift);
 }
 
 static gdouble

@@ -20,33 +20,35 @@ enum
 };
 
 void
-pt_affine_infer (PtLayer *layer, const PtShape *weight, gint64 outputs,
-    gboolean bias, PtActivation activation)
+pt_affine_infer (PtLayer *layer, const PtShape *weight, gint64 outputs)
 {
+  const PtAffineOptions *options = layer->options;
+
+  layer->lr_scale = options->lr_scale;
   layer->weights[WEIGHT] = (PtWeight) { "weight", *weight, TRUE };
   layer->weights[BIAS] = (PtWeight) {
     "bias", PT_SHAPE (outputs), TRUE};
-  layer->n_weights = bias ? 2 : 1;
+  layer->n_weights = options->bias ? 2 : 1;
   layer->backward_uses_x = TRUE;
-  if (activation == PT_ACTIVATION_NONE)
+  if (options->activation == PT_ACTIVATION_NONE)
     return;
   /* Where y does not tell the derivative, what went in is kept. */
-  layer->backward_uses_y = pt_activation_uses_y (activation);
+  layer->backward_uses_y = pt_activation_uses_y (options->activation);
   if (!layer->backward_uses_y)
     layer->saved[layer->n_saved++] = (PtSaved) { PT_F32, layer->output };
 }
 
 gboolean
-pt_affine_check_groups (const PtLayer *layer, gint filters, gint groups,
-    GError **error)
+pt_conv_check_groups (const PtLayer *layer, GError **error)
 {
+  const PtConvOptions *o = layer->options;
   const gint64 channels = pt_shape_c (&layer->inputs[0]);
 
-  if (channels % groups == 0 && filters % groups == 0)
+  if (channels % o->groups == 0 && o->filters % o->groups == 0)
     return TRUE;
   g_set_error (error, PT_ERROR, PT_ERROR_SHAPE,
       "groups=%d, expected a divisor of both the %" G_GINT64_FORMAT
-      " input channels and filters=%d", groups, channels, filters);
+      " input channels and filters=%d", o->groups, channels, o->filters);
   return FALSE;
 }
 
@@ -59,14 +61,29 @@ pt_affine_init (const PtLayer *layer, guint i, gfloat *data, guint64 seed)
       pt_shape_get_n_elements (weight) / weight->dims[0], data, seed);
 }
 
+void
+pt_affine_scale_rows (const PtLayer *layer, const gdouble *scale,
+    gfloat *weight)
+{
+  const PtShape *shape = &layer->weights[WEIGHT].shape;
+  const gint64 columns = pt_shape_get_n_elements (shape) / shape->dims[0];
+
+  for (gint64 i = 0; i < shape->dims[0]; i++)
+    for (gint64 k = 0; k < columns; k++)
+      weight[i * columns + k] *= scale[i];
+}
+
 static gboolean
 affine_plan_activation (const PtLayer *layer, PtWorkspace *workspace,
-    PtLayerPlan *plan, const PtActivationDesc *activation, GError **error)
+    PtLayerPlan *plan, GError **error)
 {
+  const PtAffineOptions *options = layer->options;
   PtOpDesc desc = pt_layer_op_desc (layer, workspace, PT_OP_ACTIVATION);
 
   desc.x = layer->output;
-  desc.activation = *activation;
+  desc.activation = (PtActivationDesc) { options->activation,
+    options->negative_slope
+  };
   if (layer->n_saved > 0 &&
       !pt_layer_plan_op (plan, ACTIVATION, workspace, &desc, error))
     return FALSE;
@@ -88,13 +105,13 @@ affine_plan_copy (const PtLayer *layer, PtWorkspace *workspace,
 
 gboolean
 pt_affine_plan (const PtLayer *layer, PtWorkspace *workspace,
-    PtLayerPlan *plan, PtOpDesc *desc, PtActivation *fused,
-    const PtActivationDesc *activation, GError **error)
+    PtLayerPlan *plan, PtOpDesc *desc, PtActivation *fused, GError **error)
 {
+  const PtAffineOptions *options = layer->options;
   gboolean apart = workspace->training && layer->n_saved > 0;
   PtOpType forward = desc->type;
 
-  *fused = apart ? PT_ACTIVATION_NONE : activation->kind;
+  *fused = apart ? PT_ACTIVATION_NONE : options->activation;
   if (!pt_layer_plan_op (plan, FORWARD, workspace, desc, error))
     return FALSE;
   plan->packers[WEIGHT] = plan->ops[FORWARD];
@@ -109,8 +126,32 @@ pt_affine_plan (const PtLayer *layer, PtWorkspace *workspace,
     return FALSE;
   return (layer->n_inputs == 1 ||
       affine_plan_copy (layer, workspace, plan, error)) &&
-      (activation->kind == PT_ACTIVATION_NONE ||
-      affine_plan_activation (layer, workspace, plan, activation, error));
+      (options->activation == PT_ACTIVATION_NONE ||
+      affine_plan_activation (layer, workspace, plan, error));
+}
+
+gboolean
+pt_conv_plan (const PtLayer *layer, PtOpType type, PtWorkspace *workspace,
+    PtLayerPlan *plan, GError **error)
+{
+  const PtConvOptions *o = layer->options;
+  PtOpDesc desc = pt_layer_op_desc (layer, workspace, type);
+
+  desc.conv = (PtConvDesc) {
+    .groups = o->groups,
+    .bias = o->affine.bias,
+    .alpha = o->affine.negative_slope,
+    .add = layer->n_inputs > 1,
+  };
+  for (guint i = 0; i < 2; i++) {
+    desc.conv.kernel[i] = o->kernel[i];
+    desc.conv.stride[i] = o->stride[i];
+    desc.conv.padding[i] = o->padding[i];
+    desc.conv.more_padding[i] = o->padding[2 + i] - o->padding[i];
+    desc.conv.dilation[i] = o->dilation[i];
+  }
+  return pt_affine_plan (layer, workspace, plan, &desc, &desc.conv.activation,
+      error);
 }
 
 gboolean

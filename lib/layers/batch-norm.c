@@ -1,7 +1,7 @@
 /* SPDX-FileCopyrightText: partimefilter contributors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-#include "layers/layer.h"
+#include "layers/affine.h"
 
 #include <math.h>
 
@@ -72,7 +72,7 @@ batch_norm_infer (PtLayer *layer, GError **error)
   const PtShape *x = &layer->inputs[0];
   PtShape channels;
 
-  if (!pt_layer_check_rank (layer, 4, error))
+  if (x->n_dims != 2 && !pt_layer_check_rank (layer, 4, error))
     return FALSE;
   layer->lr_scale = options->lr_scale;
   if (options->statistics == STATISTICS_BATCH &&
@@ -114,6 +114,8 @@ batch_norm_plan (const PtLayer *layer, PtWorkspace *workspace,
   const BatchNormOptions *options = layer->options;
   PtOpDesc desc = pt_layer_op_desc (layer, workspace, PT_OP_BATCH_NORM);
 
+  if (desc.x.n_dims == 2)       /* lies in memory as one pixel does */
+    desc.x = desc.y = PT_SHAPE (1, desc.x.dims[1], 1, 1);
   desc.batch_norm = (PtBatchNormDesc) {
     .batch_statistics = options->statistics == STATISTICS_BATCH,
     .momentum = options->momentum,
@@ -182,14 +184,14 @@ batch_norm_backward (const PtLayer *layer, PtLayerPlan *plan,
 
 /* y = weight (x - mean) / sqrt (variance + eps) + bias. */
 static gboolean
-batch_norm_get_scale (const PtLayer *layer, PtTensor *const *weights,
-    gfloat *scale, gfloat *shift)
+batch_norm_get_scale (const PtLayer *layer, guint axis,
+    PtTensor *const *weights, gdouble *scale, gdouble *shift)
 {
   const BatchNormOptions *options = layer->options;
   const gint64 n = pt_shape_get_n_elements (&layer->weights[WEIGHT].shape);
   const gfloat *data[RUNNING_VAR + 1];
 
-  if (options->statistics != STATISTICS_RUNNING)
+  if (options->statistics != STATISTICS_RUNNING || axis != 1)
     return FALSE;
   for (guint i = 0; i <= RUNNING_VAR && scale != NULL; i++)
     data[i] = weights[i]->data;
@@ -215,13 +217,14 @@ static const gchar *const batch_norm_samples[] = {
   "in=1x16x3x4 eps=1e-3 momentum=0.3 activation=relu",
   "in=1x3x5x4 statistics=running",
   "in=1x4x1x1 statistics=running activation=relu",
+  "in=1x6 statistics=running activation=relu",
   NULL,
 };
 
 const PtLayerKind pt_layer_batch_norm = {
   .name = "batch-norm",
   .summary = "each channel to mean 0 and variance 1, then scaled and moved, "
-      "torch.nn.BatchNorm2d",
+      "torch.nn.BatchNorm2d; and BatchNorm1d of 1xF",
   .options_size = sizeof (BatchNormOptions),
   .params = batch_norm_params,
   .min_inputs = 1,
@@ -233,6 +236,7 @@ const PtLayerKind pt_layer_batch_norm = {
   .forward = batch_norm_forward,
   .backward = batch_norm_backward,
   .get_scale = batch_norm_get_scale,
-  .rows_are_channels = TRUE,
+  .scale_weight = pt_affine_scale_rows,
+  .channels_axis = 1,
   .flops = batch_norm_flops,
 };

@@ -162,6 +162,45 @@ pt_binary_backward (const PtLayer *layer, PtLayerPlan *plan,
   return TRUE;
 }
 
+/* Whether the weight has one number, or one for each index of @axis of x, and
+ * the output x's shape. */
+static gboolean
+binary_is_per_channel (const PtBinaryPair *pair, const PtLayer *layer,
+    guint axis)
+{
+  const PtShape *x = &layer->inputs[0], *w = &pair->operands[pair->weight];
+  const guint before = x->n_dims - MIN (w->n_dims, x->n_dims);
+
+  if (!pt_shape_equal (&layer->output, x) || w->n_dims > x->n_dims)
+    return FALSE;
+  for (guint i = 0; i < w->n_dims; i++)
+    if (w->dims[i] != 1 && before + i != axis)
+      return FALSE;
+  return TRUE;
+}
+
+gboolean
+pt_binary_get_scale (const PtLayer *layer, const PtBinaryPair *pair,
+    guint axis, PtTensor *const *weights, gdouble *scale, gdouble *shift)
+{
+  const gboolean reverse = pair->weight == 0;
+  const gfloat *w = scale ? weights[0]->data : NULL;
+  gint64 step;
+
+  if (pair->weight < 0 || !binary_is_per_channel (pair, layer, axis) ||
+      (pair->kind == PT_BINARY_DIV && reverse) || pair->kind > PT_BINARY_DIV)
+    return FALSE;
+  step = pt_shape_get_n_elements (&layer->weights[0].shape) > 1;
+  for (gint64 i = 0; scale && i < layer->output.dims[axis]; i++, w += step) {
+    scale[i] = pair->kind == PT_BINARY_MUL ? *w :
+        pair->kind == PT_BINARY_DIV ? 1.0 / *w :
+        pair->kind == PT_BINARY_SUB && reverse ? -1 : 1;
+    shift[i] = pair->kind == PT_BINARY_ADD ? *w :
+        pair->kind == PT_BINARY_SUB ? reverse ? *w : -*w : 0;
+  }
+  return TRUE;
+}
+
 void
 pt_binary_init (const PtLayer *layer, gdouble value, gfloat *data)
 {
@@ -169,45 +208,6 @@ pt_binary_init (const PtLayer *layer, gdouble value, gfloat *data)
 
   for (gint64 i = 0; i < n; i++)
     data[i] = value;
-}
-
-/* Whether the weight is one number, or has one for each channel. */
-static gboolean
-binary_is_by_channel (const PtLayer *layer)
-{
-  const PtShape *x = &layer->inputs[0];
-  gint64 strides[PT_MAX_DIMS];
-
-  if (layer->n_inputs > 1 || !pt_shape_equal (x, &layer->output) ||
-      x->n_dims < 2)
-    return FALSE;
-  pt_shape_get_broadcast_strides (&layer->weights[0].shape, &layer->output,
-      strides);
-  for (guint i = 0; i < x->n_dims; i++)
-    if (i != 1 && strides[i] != 0)
-      return FALSE;
-  return TRUE;
-}
-
-gboolean
-pt_binary_get_scale (const PtLayer *layer, PtBinary kind,
-    PtTensor *const *weights, gfloat *scale, gfloat *shift)
-{
-  const gint64 channels = layer->output.dims[1];
-  const gfloat *other;
-  gint64 step;
-
-  if (!binary_is_by_channel (layer))
-    return FALSE;
-  if (scale == NULL)
-    return TRUE;
-  other = weights[0]->data;
-  step = pt_shape_get_n_elements (&layer->weights[0].shape) > 1;
-  for (gint64 i = 0; i < channels; i++) {
-    scale[i] = kind == PT_BINARY_MUL ? other[i * step] : 1;
-    shift[i] = kind == PT_BINARY_ADD ? other[i * step] : 0;
-  }
-  return TRUE;
 }
 
 /* -- the kinds that are nothing more -- */
@@ -273,6 +273,16 @@ binary_get_weight (const PtLayer *layer)
 }
 
 static gboolean
+binary_get_scale (const PtLayer *layer, guint axis, PtTensor *const *weights,
+    gdouble *scale, gdouble *shift)
+{
+  PtBinaryPair pair;
+
+  return pt_binary_get_pair (layer, binary_get (layer), layer->options, &pair,
+      NULL) && pt_binary_get_scale (layer, &pair, axis, weights, scale, shift);
+}
+
+static gboolean
 binary_forward (const PtLayer *layer, PtLayerPlan *plan,
     const PtLayerArgs *args, GError **error)
 {
@@ -286,14 +296,6 @@ binary_backward (const PtLayer *layer, PtLayerPlan *plan,
 {
   return pt_binary_backward (layer, plan, args, binary_get_weight (layer),
       error);
-}
-
-static gboolean
-binary_get_scale (const PtLayer *layer, PtTensor *const *weights,
-    gfloat *scale, gfloat *shift)
-{
-  return binary_get (layer) == PT_BINARY_MUL &&
-      pt_binary_get_scale (layer, PT_BINARY_MUL, weights, scale, shift);
 }
 
 static const PtParam binary_params[] = {

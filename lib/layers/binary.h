@@ -52,10 +52,6 @@ typedef struct
   gint weight;                  /* which of them is the weight; -1: none */
 } PtBinaryPair;
 
-/* get_scale() of sums and products; the layer's only input is the first
- * operand, or they commute. */
-gboolean pt_binary_get_scale (const PtLayer *layer, PtBinary kind,
-    PtTensor *const *weights, gfloat *scale, gfloat *shift);
 /* Of a layer whose weight is "other". */
 gboolean pt_binary_get_pair (const PtLayer *layer, PtBinary kind,
     const PtBinaryOptions *options, PtBinaryPair *pair, GError **error);
@@ -70,6 +66,10 @@ gboolean pt_binary_forward (const PtLayer *layer, PtLayerPlan *plan,
     const PtLayerArgs *args, gint weight, GError **error);
 gboolean pt_binary_backward (const PtLayer *layer, PtLayerPlan *plan,
     const PtLayerArgs *args, gint weight, GError **error);
+/* PtLayerKind.get_scale for sums, differences, products and quotients. */
+gboolean pt_binary_get_scale (const PtLayer *layer,
+    const PtBinaryPair *pair, guint axis, PtTensor *const *weights,
+    gdouble *scale, gdouble *shift);
 void pt_binary_init (const PtLayer *layer, gdouble value, gfloat *data);
 
 G_END_DECLS

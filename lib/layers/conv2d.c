@@ -6,45 +6,16 @@
 
 #include <string.h>
 
-typedef struct
-{
-  gint filters;
-  gint kernel[2], stride[2], padding[4], dilation[2];
-  gint groups;
-  gboolean bias;
-  gint activation;
-  gdouble negative_slope, lr_scale;
-} Conv2dOptions;
-
-#define ROW(key, type) \
-  #key, PT_PARAM_ ## type, G_STRUCT_OFFSET (Conv2dOptions, key)
-
 static const PtParam conv2d_params[] = {
-  {ROW (filters, INT), NULL, 1, 65536, NULL, "output channels"},
-  {ROW (kernel, INT_PAIR), NULL, 1, 1024, NULL, "size of the kernel, px"},
-  {ROW (stride, INT_PAIR), "1", 1, 1024, NULL, "step of the kernel, px"},
-  {ROW (padding, INT_SIDES), "0", 0, 4096, NULL,
-      "zeros put around the input, px"},
-  {ROW (dilation, INT_PAIR), "1", 1, 1024, NULL,
-      "distance of the kernel's elements, px"},
-  {ROW (groups, INT), "1", 1, 65536, NULL,
-      "parts into which the channels are cut, each with its own filters"},
-  {ROW (bias, BOOL), "true", 0, 0, NULL, "adds a learned number per filter"},
-  {ROW (activation, ENUM), "none", 0, 0, pt_activation_names,
-      "applied to the output"},
-  {ROW (negative_slope, DOUBLE), "0.01", 0, 100, NULL,
-      "slope below zero of activation=leaky-relu"},
-  {ROW (lr_scale, DOUBLE), "1", 0, 1e6, NULL,
-      "times the learning rate of its weights; 0: they stay"},
+  PT_CONV_PARAMS ("step of the kernel, px", "zeros put around the input, px"),
+  PT_AFFINE_PARAMS ("filter"),
   {NULL}
 };
-
-#undef ROW
 
 static PtWindow
 conv2d_get_window (const PtLayer *layer)
 {
-  const Conv2dOptions *o = layer->options;
+  const PtConvOptions *o = layer->options;
   PtWindow window = {
     .kernel = {o->kernel[0], o->kernel[1]},
     .stride = {o->stride[0], o->stride[1]},
@@ -73,15 +44,14 @@ conv2d_check_add (const PtLayer *layer, GError **error)
 static gboolean
 conv2d_infer (PtLayer *layer, GError **error)
 {
-  const Conv2dOptions *options = layer->options;
+  const PtConvOptions *options = layer->options;
   const PtShape *x = &layer->inputs[0];
   PtWindow window = conv2d_get_window (layer);
   PtShape weight;
   gint64 out[2];
 
   if (!pt_layer_check_rank (layer, 4, error) ||
-      !pt_affine_check_groups (layer, options->filters, options->groups,
-          error) ||
+      !pt_conv_check_groups (layer, error) ||
       !pt_window_count (&window, x, out, error))
     return FALSE;
   layer->output = PT_SHAPE (1, options->filters, out[0], out[1]);
@@ -89,9 +59,7 @@ conv2d_infer (PtLayer *layer, GError **error)
     return FALSE;
   weight = PT_SHAPE (options->filters, pt_shape_c (x) / options->groups,
       options->kernel[0], options->kernel[1]);
-  layer->lr_scale = options->lr_scale;
-  pt_affine_infer (layer, &weight, options->filters, options->bias,
-      options->activation);
+  pt_affine_infer (layer, &weight, options->filters);
   return TRUE;
 }
 
@@ -99,24 +67,7 @@ static gboolean
 conv2d_plan (const PtLayer *layer, PtWorkspace *workspace, PtLayerPlan *plan,
     GError **error)
 {
-  const Conv2dOptions *o = layer->options;
-  PtActivationDesc activation = { o->activation, o->negative_slope };
-  PtOpDesc desc = pt_layer_op_desc (layer, workspace, PT_OP_CONV);
-  PtWindow window = conv2d_get_window (layer);
-
-  desc.conv = (PtConvDesc) {
-    .kernel = {o->kernel[0], o->kernel[1]},
-    .stride = {o->stride[0], o->stride[1]},
-    .padding = {o->padding[0], o->padding[1]},
-    .dilation = {o->dilation[0], o->dilation[1]},
-    .groups = o->groups,
-    .bias = o->bias,
-    .alpha = o->negative_slope,
-    .add = layer->n_inputs > 1,
-  };
-  pt_window_get_more_padding (&window, desc.conv.more_padding);
-  return pt_affine_plan (layer, workspace, plan, &desc, &desc.conv.activation,
-      &activation, error);
+  return pt_conv_plan (layer, PT_OP_CONV, workspace, plan, error);
 }
 
 /* A multiplication and an addition per weight and output pixel. */
@@ -153,7 +104,7 @@ const PtLayerKind pt_layer_conv2d = {
   .name = "conv2d",
   .summary = "convolution with learned kernels, torch.nn.Conv2d; a second input is "
       "added before the activation",
-  .options_size = sizeof (Conv2dOptions),
+  .options_size = sizeof (PtConvOptions),
   .params = conv2d_params,
   .min_inputs = 1,
   .max_inputs = 2,              /* what is added before the activation */
@@ -163,6 +114,7 @@ const PtLayerKind pt_layer_conv2d = {
   .plan = conv2d_plan,
   .forward = pt_affine_forward,
   .backward = pt_affine_backward,
-  .rows_are_channels = TRUE,
+  .scale_weight = pt_affine_scale_rows,
+  .channels_axis = 1,
   .flops = conv2d_flops,
 };

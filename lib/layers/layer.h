@@ -105,16 +105,23 @@ struct _PtLayerKind
       const PtLayerArgs *args, GError **error);
   gboolean (*backward) (const PtLayer *layer, PtLayerPlan *plan,
       const PtLayerArgs *args, GError **error);
-  /* For inference: whether y = scale x + shift for each channel, and both from
-   * the weights' values, unless @scale is NULL. NULL: never. */
-  gboolean (*get_scale) (const PtLayer *layer, PtTensor *const *weights,
-      gfloat *scale, gfloat *shift);
+  /* For inference: whether y = scale x + shift with two numbers for each index
+   * of @axis, and these from the weights' values, unless @scale is NULL. NULL:
+   * never. */
+  gboolean (*get_scale) (const PtLayer *layer, guint axis,
+      PtTensor *const *weights, gdouble *scale, gdouble *shift);
+  /* For inference: scales the output along channels_axis, but for the bias, by
+   * changing the elements of weight 0. Weight 1 is the bias, which an option of
+   * that name may leave out; another one is activation. NULL: no such layer. */
+  void (*scale_weight) (const PtLayer *layer, const gdouble *scale,
+      gfloat *weight);
+  gint channels_axis;           /* of the output; -1: its last */
+  /* Which of pt_activation_names the layer is, with their options; or NULL,
+   * always if this is. */
+  const gchar *(*get_activation) (const PtLayer *layer);
   /* What only moves elements: from where to where, layers/combine.h. NULL: it
    * does more. */
   gboolean (*get_map) (const PtLayer *layer, PtMap *map, GError **error);
-  gboolean rows_are_channels;   /* weight 0 has a row for each output channel,
-                                 * weight 1 a number; option activation, and
-                                 * bias if there may be none */
   /* Rough cost of the forward pass in floating-point operations; NULL: the
    * number of output elements. */
   gdouble (*flops) (const PtLayer *layer);

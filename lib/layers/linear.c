@@ -5,28 +5,16 @@
 
 typedef struct
 {
+  PtAffineOptions affine;
   gint units;
-  gboolean bias;
-  gint activation;
-  gdouble negative_slope, lr_scale;
 } LinearOptions;
 
-#define ROW(key, type) \
-  #key, PT_PARAM_ ## type, G_STRUCT_OFFSET (LinearOptions, key)
-
 static const PtParam linear_params[] = {
-  {ROW (units, INT), NULL, 1, 1 << 24, NULL, "output features"},
-  {ROW (bias, BOOL), "true", 0, 0, NULL, "adds a learned number per unit"},
-  {ROW (activation, ENUM), "none", 0, 0, pt_activation_names,
-      "applied to the output"},
-  {ROW (negative_slope, DOUBLE), "0.01", 0, 100, NULL,
-      "slope below zero of activation=leaky-relu"},
-  {ROW (lr_scale, DOUBLE), "1", 0, 1e6, NULL,
-      "times the learning rate of its weights; 0: they stay"},
+  {"units", PT_PARAM_INT, G_STRUCT_OFFSET (LinearOptions, units), NULL, 1,
+      1 << 24, NULL, "output features"},
+  PT_AFFINE_PARAMS ("unit"),
   {NULL}
 };
-
-#undef ROW
 
 static gboolean
 linear_infer (PtLayer *layer, GError **error)
@@ -43,9 +31,7 @@ linear_infer (PtLayer *layer, GError **error)
   layer->output = *x;
   layer->output.dims[x->n_dims - 1] = options->units;
   weight = PT_SHAPE (options->units, x->dims[x->n_dims - 1]);
-  layer->lr_scale = options->lr_scale;
-  pt_affine_infer (layer, &weight, options->units, options->bias,
-      options->activation);
+  pt_affine_infer (layer, &weight, options->units);
   return TRUE;
 }
 
@@ -53,16 +39,13 @@ static gboolean
 linear_plan (const PtLayer *layer, PtWorkspace *workspace, PtLayerPlan *plan,
     GError **error)
 {
-  const LinearOptions *options = layer->options;
-  PtActivationDesc activation = {
-    options->activation, options->negative_slope
-  };
+  const PtAffineOptions *options = layer->options;
   PtOpDesc desc = pt_layer_op_desc (layer, workspace, PT_OP_LINEAR);
 
   desc.linear.bias = options->bias;
   desc.linear.alpha = options->negative_slope;
   return pt_affine_plan (layer, workspace, plan, &desc,
-      &desc.linear.activation, &activation, error);
+      &desc.linear.activation, error);
 }
 
 static gdouble
@@ -103,5 +86,7 @@ const PtLayerKind pt_layer_linear = {
   .plan = linear_plan,
   .forward = pt_affine_forward,
   .backward = pt_affine_backward,
+  .scale_weight = pt_affine_scale_rows,
+  .channels_axis = -1,
   .flops = linear_flops,
 };

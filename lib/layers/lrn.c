@@ -9,17 +9,27 @@ enum
   BACKWARD,
 };
 
+enum
+{
+  BEFORE,
+  AFTER,
+};
+
 typedef struct
 {
-  gint size;
+  gint size, longer;
   gdouble alpha, beta, k;
 } LrnOptions;
 
 #define ROW(key, type) \
   #key, PT_PARAM_ ## type, G_STRUCT_OFFSET (LrnOptions, key)
 
+static const gchar *const lrn_sides[] = { "before", "after", NULL };
+
 static const PtParam lrn_params[] = {
   {ROW (size, INT), NULL, 1, 4096, NULL, "neighbouring channels that count"},
+  {ROW (longer, ENUM), "before", 0, 0, lrn_sides,
+      "which side has more of them if size is even; in ONNX after"},
   {ROW (alpha, DOUBLE), "1e-4", 0, 1e6, NULL, "weight of their mean square"},
   {ROW (beta, DOUBLE), "0.75", 0, 100, NULL, "exponent of the divisor"},
   {ROW (k, DOUBLE), "1", 1e-6, 1e6, NULL, "added to the mean square"},
@@ -50,9 +60,13 @@ lrn_plan (const PtLayer *layer, PtWorkspace *workspace, PtLayerPlan *plan,
   const LrnOptions *options = layer->options;
   PtOpDesc desc = pt_layer_op_desc (layer, workspace, PT_OP_LRN);
 
-  desc.lrn = (PtLrnDesc) { options->size, options->alpha, options->beta,
-    options->k
+  desc.lrn = (PtLrnDesc) { options->size / 2, (options->size - 1) / 2,
+    options->alpha, options->beta, options->k
   };
+  if (options->longer == AFTER) {
+    desc.lrn.before = (options->size - 1) / 2;
+    desc.lrn.after = options->size / 2;
+  }
   return pt_layer_plan_unary (plan, workspace, &desc, PT_OP_LRN_BACKWARD,
       error);
 }
@@ -95,6 +109,7 @@ static const gchar *const lrn_samples[] = {
   "in=2x5x6 size=3 alpha=2",
   "in=2x3x2x2 size=9 alpha=1",
   "in=3x6 size=2 alpha=1 beta=1",
+  "in=1x9x3x2 size=4 longer=after alpha=1",
   NULL,
 };
 

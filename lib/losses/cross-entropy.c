@@ -3,6 +3,9 @@
 
 #include "losses/loss.h"
 
+/* Two kinds over one operation: what the network gives are scores, or already
+ * logarithms of probabilities. */
+
 typedef struct
 {
   gint ignore_index;
@@ -10,13 +13,16 @@ typedef struct
   gdouble label_smoothing, gamma;
 } CrossEntropyOptions;
 
+#define CLASSES_PARAMS \
+  {"ignore_index", PT_PARAM_INT, \
+        G_STRUCT_OFFSET (CrossEntropyOptions, ignore_index), "-100", 0, 0, \
+      NULL, "label of what is not to be learned from"}, \
+  {"weight", PT_PARAM_DOUBLE_LIST, \
+        G_STRUCT_OFFSET (CrossEntropyOptions, weight), "", 0, 1e6, NULL, \
+      "one for each class; none: all count the same"}
+
 static const PtParam cross_entropy_params[] = {
-  {"ignore_index", PT_PARAM_INT,
-        G_STRUCT_OFFSET (CrossEntropyOptions, ignore_index), "-100", 0, 0,
-      NULL, "label of what is not to be learned from"},
-  {"weight", PT_PARAM_DOUBLE_LIST,
-        G_STRUCT_OFFSET (CrossEntropyOptions, weight), "", 0, 1e6, NULL,
-      "one for each class; none: all count the same"},
+  CLASSES_PARAMS,
   {"label_smoothing", PT_PARAM_DOUBLE,
         G_STRUCT_OFFSET (CrossEntropyOptions, label_smoothing), "0", 0, 1,
       NULL, "share of the target that is spread over all classes"},
@@ -25,6 +31,15 @@ static const PtParam cross_entropy_params[] = {
       "above 0: focal loss, power of 1 - p_t, by which the easy count less"},
   {NULL}
 };
+
+static const PtParam nll_params[] = {
+  CLASSES_PARAMS,
+  {NULL}
+};
+
+#undef CLASSES_PARAMS
+
+extern const PtLossKind pt_loss_cross_entropy, pt_loss_nll;
 
 static gboolean
 cross_entropy_check_weight (const PtDoubleList *weight, const PtShape *output,
@@ -70,6 +85,7 @@ cross_entropy_describe (const PtLoss *loss, const PtShape *output,
   desc->cross_entropy.weight = options->weight.values;
   desc->cross_entropy.label_smoothing = options->label_smoothing;
   desc->cross_entropy.gamma = options->gamma;
+  desc->cross_entropy.log_probabilities = loss->kind == &pt_loss_nll;
   return TRUE;
 }
 
@@ -93,21 +109,28 @@ cross_entropy_check_target (const PtLoss *loss, const PtShape *output,
     return TRUE;
   while ((guint32) label[i] < classes || label[i] == ignore)
     i++;
-  g_set_error (error, PT_ERROR, PT_ERROR_SHAPE, "loss cross-entropy: found "
-      "label %d at row %" G_GSIZE_FORMAT ", column %" G_GSIZE_FORMAT " of the "
-      "target, but the network has %u classes: expected 0 to %u, or %d for "
-      "what does not count (ignore_index)", label[i], i / width, i % width,
-      classes, classes - 1, ignore);
+  g_set_error (error, PT_ERROR, PT_ERROR_SHAPE, "loss %s: found label %d at "
+      "row %" G_GSIZE_FORMAT ", column %" G_GSIZE_FORMAT " of the target, but "
+      "the network has %u classes: expected 0 to %u, or %d for what does not "
+      "count (ignore_index)", loss->kind->name, label[i], i / width,
+      i % width, classes, classes - 1, ignore);
   return FALSE;
 }
 
-const PtLossKind pt_loss_cross_entropy = {
-  .name = "cross-entropy",
-  .summary = "classes from scores, over pixels if there are several, "
-      "torch.nn.CrossEntropyLoss; 0 where no label counts",
-  .options_size = sizeof (CrossEntropyOptions),
-  .params = cross_entropy_params,
-  .target = PT_TARGET_LABELS,
-  .describe = cross_entropy_describe,
-  .check_target = cross_entropy_check_target,
-};
+#define CLASSES_KIND(symbol, word, text) \
+const PtLossKind pt_loss_ ## symbol = { \
+  .name = word, \
+  .summary = text, \
+  .options_size = sizeof (CrossEntropyOptions), \
+  .params = symbol ## _params, \
+  .target = PT_TARGET_LABELS, \
+  .classes = TRUE, \
+  .describe = cross_entropy_describe, \
+  .check_target = cross_entropy_check_target, \
+}
+
+CLASSES_KIND (cross_entropy, "cross-entropy", "classes from scores, over "
+    "pixels if there are several, torch.nn.CrossEntropyLoss; 0 where no "
+    "label counts");
+CLASSES_KIND (nll, "nll", "as cross-entropy, of log-probabilities such as "
+    "log-softmax gives, torch.nn.NLLLoss");

@@ -26,6 +26,7 @@ typedef struct
   gsize options_size;
   const PtParam *params;
   PtTarget target;              /* what it compares with unless told */
+  gboolean classes;             /* its target are int32 indices of classes */
   /* Fills @desc for an output of shape @output and a target of shape
    * @target; the caller has set x and y. */
   gboolean (*describe) (const PtLoss *loss, const PtShape *output,

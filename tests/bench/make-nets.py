@@ -13,14 +13,15 @@ target=labels
 # small, so that nothing saturates while it is timed
 optimizer=adam lr=1e-6
 warmup=0
+interval={interval}
 """
 
 
 class Net:
     """The text of a network file, layer by layer."""
 
-    def __init__(self, width, height, channels=3, kind='raw'):
-        self.kind = kind
+    def __init__(self, width, height, channels=3, kind='raw', interval=1):
+        self.kind, self.interval = kind, interval
         self.text = [f'[network]\nwidth={width}\nheight={height}\n'
                      f'channels={channels}\n']
 
@@ -32,7 +33,7 @@ class Net:
 
     def write(self, path):
         path.write_text('\n'.join(self.text + [
-            LEARNING.format(mode='partime'),
+            LEARNING.format(mode='partime', interval=self.interval),
             f'[output]\nkind={self.kind}\n']))
 
 
@@ -122,6 +123,24 @@ def folded_resnet(size, blocks):
     return net
 
 
+def scaled(size, filters, layers, apart, interval=1):
+    """Convolutions whose channels are scaled and moved, in layers of their own
+    or already in the convolution."""
+    net = Net(size, size, channels=filters, interval=interval)
+    for i in range(layers):
+        if apart:
+            net.layer(f'conv{i + 1}', 'conv2d', filters=filters, kernel=1,
+                      bias='false')
+            net.layer(f'norm{i + 1}', 'batch-norm', statistics='running')
+            net.layer(f'scale{i + 1}', 'mul', other=f'{filters};1;1')
+            net.layer(f'move{i + 1}', 'add', other=f'{filters};1;1',
+                      activation='relu')
+        else:
+            net.layer(f'conv{i + 1}', 'conv2d', filters=filters, kernel=1,
+                      activation='relu')
+    return net
+
+
 def resnet(size, blocks):
     """Of bottlenecks: 3, 4, 6, 3 of them make ResNet-50."""
     net = Net(size, size)
@@ -153,6 +172,9 @@ def main():
         'resnet50-224': resnet(224, [3, 4, 6, 3]),
         'resnet50-32': resnet(32, [3, 4, 6, 3]),
         'resnet50-folded': folded_resnet(224, [3, 4, 6, 3]),
+        'scaled': scaled(56, 64, 20, True),
+        'scaled-apart': scaled(56, 64, 20, True, interval=1 << 30),
+        'scaled-as-one': scaled(56, 64, 20, False),
         # equal layers, for devices that only take time
         'sim-2': chain(8, [3] * 2, 1),
         'sim-8': chain(8, [3] * 8, 1),

@@ -239,6 +239,16 @@ class Bench:
                     'off', kind=lambda w, g=gap: Latency('', w, g)))
         return row
 
+    def fold_row(self):
+        """Layers that are one where nothing learns; as they are run where
+        something may, though it does not; and written as one."""
+        row = Row('folded')
+        row.contenders = [
+            self.ours('folded', 'scaled', 'cpu:0', 1, 'off', '0'),
+            self.ours('apart', 'scaled-apart', 'cpu:0', 1, 'exact', '0'),
+            self.ours('as one', 'scaled-as-one', 'cpu:0', 1, 'off', '0')]
+        return row
+
     def element_row(self):
         row = Row('element')
         for kind in 'library', 'element', 'overlay':
@@ -265,6 +275,7 @@ class Bench:
                 yield (f'sim {layers} {"learn" if learn else "forward"}',
                        lambda n=layers, l=learn: self.sim_row(n, l))
         yield 'hand-over', self.handover_row
+        yield 'folded', self.fold_row
         yield 'element', self.element_row
 
     # measuring

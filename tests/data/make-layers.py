@@ -92,6 +92,9 @@ OPTIMIZERS = [
     "adam lr=0.01 amsgrad=true",
     "adamw",
     "adamw lr=0.02 betas=0.8;0.95 weight_decay=0.3 amsgrad=true",
+    "adagrad",
+    "adagrad lr=0.1 lr_decay=0.2 weight_decay=0.1 eps=1e-3",
+    "adagrad lr=0.1 initial_accumulator_value=0.5",
 ]
 STEPS = 10
 WEIGHTS = 37
@@ -165,8 +168,9 @@ def linear(xs, o, weights):
 def batch_norm(xs, o, weights):
     c = xs[0].shape[1]
     running = o.get("statistics") == "running"
-    norm = torch.nn.BatchNorm2d(
-        c, float(o.get("eps", 1e-5)), float(o.get("momentum", 0.1))).double()
+    kind = torch.nn.BatchNorm1d if xs[0].dim() == 2 else torch.nn.BatchNorm2d
+    norm = kind(c, float(o.get("eps", 1e-5)),
+                float(o.get("momentum", 0.1))).double()
     norm.train(not running)
     weights["weight"] = normal(c)
     weights["bias"] = normal(c)
@@ -262,6 +266,7 @@ def make_optimizer(text):
     optimizer = {
         "sgd": torch.optim.SGD, "rmsprop": torch.optim.RMSprop,
         "adam": torch.optim.Adam, "adamw": torch.optim.AdamW,
+        "adagrad": torch.optim.Adagrad,
     }[kind]([w], **options)
     for step in range(STEPS):
         w.grad = gradients[step].clone()

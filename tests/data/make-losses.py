@@ -68,6 +68,10 @@ optical-flow smoothness=0 @ 1x2x17x19 1x4x17x19
 optical-flow @ 1x2x5x9 1x2x5x9 still
 optical-flow smoothness=0 @ 1x2x5x9 1x6x5x9 whole
 optical-flow smoothness=0.1 @ 1x2x9x17 1x2x9x17 away
+nll @ 1x9 1
+nll @ 1x21x9x11 1x9x11
+nll ignore_index=255 @ 1x6x9x15 1x9x15 ignored
+nll weight=1;2;0.5;0;3 ignore_index=1 @ 1x5x11x6 1x11x6
 """
 
 random = np.random.default_rng(20261121)
@@ -111,7 +115,7 @@ def flow(shape, how):
 
 
 def make_inputs(kind, output, target, how):
-    if kind == "cross-entropy":
+    if kind in ("cross-entropy", "nll"):
         label = classes(output[1], target, how == "ignored")
         x = 2 * normal(output)
         if how == "certain":

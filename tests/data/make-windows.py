@@ -96,6 +96,8 @@ grid-sample in=1x2x6x5,1x3x4x2 mode=bicubic
 grid-sample in=1x3x5x5,1x2x3x2 mode=bicubic padding_mode=border
 grid-sample in=1x2x4x6,1x4x2x2 mode=bicubic padding_mode=reflection align_corners=true
 grid-sample in=1x2x4x6 height=3 width=5
+lrn in=1x9x3x2 size=4 longer=after alpha=1
+batch-norm in=1x6 statistics=running activation=relu
 """
 
 
@@ -247,11 +249,13 @@ def mean_variance_norm(xs, o, weights):
 
 
 def lrn(xs, o, weights):
-    """Of rank 2, PyTorch wants an axis more."""
+    """Of rank 2, PyTorch wants an axis more; of the channels in the other
+    order, what is before is after."""
     x = xs[0][:, :, None] if xs[0].dim() == 2 else xs[0]
+    turn = [1] if o.get("longer") == "after" else []
     return F.local_response_norm(
-        x, int(o["size"]), float(o.get("alpha", 1e-4)),
-        float(o.get("beta", 0.75)), float(o.get("k", 1))).reshape(
+        x.flip(turn), int(o["size"]), float(o.get("alpha", 1e-4)),
+        float(o.get("beta", 0.75)), float(o.get("k", 1))).flip(turn).reshape(
             xs[0].shape)
 
 

@@ -103,7 +103,8 @@ test_golden (gconstpointer data)
   g_autofree gchar *text =
       g_strndup (line, strstr (line, " @ ") - line);
   PtTensor *golden = golden_find (line, "target");
-  g_autoptr (PtTensor) target = g_str_has_prefix (line, "cross-entropy") ?
+  g_autoptr (PtLoss) kind = pt_loss_new (text, NULL);
+  g_autoptr (PtTensor) target = kind->kind->classes ?
       make_labels (golden) : pt_tensor_ref (golden);
   g_autoptr (PtTensor) dx = NULL;
   gdouble expected = *(gfloat *) golden_find (line, "loss")->data;
@@ -120,7 +121,7 @@ test_golden (gconstpointer data)
 
 /* Where everything is ignored there is nothing to learn: no NaN. */
 static void
-test_all_ignored (void)
+test_all_ignored (gconstpointer text)
 {
   g_autoptr (PtTensor) x = pt_tensor_new_shaped (PT_F32,
       &PT_SHAPE (1, 3, 2, 2), NULL);
@@ -131,7 +132,7 @@ test_all_ignored (void)
 
   for (guint i = 0; i < 4; i++)
     ((gint32 *) target->data)[i] = -100;
-  if (!run_loss ("cross-entropy", x, target, &loss, &dx))
+  if (!run_loss (text, x, target, &loss, &dx))
     return;
   g_assert_cmpfloat (loss, ==, 0);
   for (guint i = 0; i < 12; i++)
@@ -186,6 +187,7 @@ static const BadText bad_texts[] = {
   {"cross-entropy label_smoothing=1.1", "label_smoothing|\"1.1\"|from 0 to 1"},
   {"cross-entropy gamma=-1", "gamma|\"-1\"|from 0 to 100"},
   {"cross-entropy alpha=1", "unknown key \"alpha\"|ignore_index, weight"},
+  {"nll gamma=1", "loss nll|unknown key \"gamma\"|ignore_index, weight"},
   {"bce pos_weight=-1", "bce|pos_weight|\"-1\"|from 0"},
   {"bce gamma=2", "bce|unknown key \"gamma\"|pos_weight"},
   {"focal alpha=2", "focal|alpha|\"2\"|from -1 to 1"},
@@ -238,6 +240,10 @@ static const BadShape bad_shapes[] = {
       PT_ERROR_SHAPE},
   {"cross-entropy weight=1;2", {2, {1, 3}}, {1, {1}},
       "weight|found 2 numbers, expected 3|1x3", PT_ERROR_CONFIG},
+  {"nll weight=1;2", {2, {1, 3}}, {1, {1}},
+      "loss nll|found 2 numbers, expected 3|1x3", PT_ERROR_CONFIG},
+  {"nll", {4, {1, 5, 4, 3}}, {3, {1, 3, 4}}, "loss nll|1x3x4|1x4x3",
+      PT_ERROR_SHAPE},
   {"bce", {2, {1, 3}}, {2, {1, 4}}, "bce|1x3|1x4", PT_ERROR_SHAPE},
   {"bce pos_weight=1;2", {4, {1, 3, 4, 4}}, {4, {1, 3, 4, 4}},
       "pos_weight|found 2 numbers, expected 1 or 3", PT_ERROR_CONFIG},
@@ -289,6 +295,7 @@ static const TargetCase targets[] = {
   {"cross-entropy ignore_index=255", {4, {1, 5, 4, 3}}, 254,
       "label 254|or 255"},
   {"cross-entropy ignore_index=255", {4, {1, 5, 4, 3}}, -100, "label -100"},
+  {"nll", {4, {1, 5, 4, 3}}, 5, "loss nll|label 5|0 to 4"},
   {"bce", {4, {1, 2, 4, 3}}, 1, NULL},
   {"bce", {4, {1, 2, 4, 3}}, 1.5, "bce|1.5|element 22|0 to 1"},
   {"focal", {4, {1, 2, 4, 3}}, -0.25, "focal|-0.25|0 to 1"},
@@ -302,7 +309,7 @@ test_check_target (gconstpointer data)
   const TargetCase *item = data;
   g_autoptr (GError) error = NULL;
   g_autoptr (PtLoss) loss = pt_loss_new (item->text, NULL);
-  gboolean labels = g_str_has_prefix (item->text, "cross");
+  gboolean labels = loss->kind->classes;
   g_autoptr (PtTensor) target = labels ?
       pt_tensor_new_shaped (PT_I32, &PT_SHAPE (1, 4, 3), NULL) :
       pt_tensor_new_shaped (PT_F32, &item->output, NULL);
@@ -416,7 +423,9 @@ main (int argc, char **argv)
 
     g_test_add_data_func (path, &bad_shapes[i], test_bad_shape);
   }
-  g_test_add_func ("/losses/all-ignored", test_all_ignored);
+  g_test_add_data_func ("/losses/all-ignored/cross-entropy", "cross-entropy",
+      test_all_ignored);
+  g_test_add_data_func ("/losses/all-ignored/nll", "nll", test_all_ignored);
   g_test_add_func ("/losses/flow-direction", test_flow_direction);
   return g_test_run ();
 }

@@ -151,6 +151,67 @@ add_number (Made *made, const gchar *name, gint64 *value)
   tensor->int64_data = value;
 }
 
+/* A window of even size has more channels behind than before; PyTorch's has
+ * them before. */
+static void
+test_even_lrn (void)
+{
+  g_autoptr (PtNetwork) network = NULL;
+  g_autoptr (GError) error = NULL;
+  g_autofree gchar *longer = NULL;
+  const PtLayer *layer;
+  gchar **words;
+  Made made;
+
+  made_init (&made);
+  onnx__attribute_proto__init (&made.attribute);
+  made.attribute.name = "size";
+  made.attribute.has_type = made.attribute.has_i = TRUE;
+  made.attribute.type = ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INT;
+  made.attribute.i = 4;
+  made.attributes[0] = &made.attribute;
+  made_add_node (&made, "LRN x > y", &words);
+  made.nodes[0].n_attribute = 1;
+  made.nodes[0].attribute = (gpointer) made.attributes;
+  network = made_parse (&made, "net.onnx", &error);
+  g_strfreev (words);
+  g_assert_no_error (error);
+  layer = network->nodes[0].layer;
+  longer = pt_params_get (layer->kind->params, layer->options, "longer");
+  g_assert_cmpstr (layer->kind->name, ==, "lrn");
+  g_assert_cmpstr (longer, ==, "after");
+}
+
+/* A part of nothing: nobody may read it. */
+static void
+test_empty_part (void)
+{
+  static gint64 n = 2;
+  gint64 sizes[] = { 0, 1 };
+  static const gchar *const used[] = { "Relu rest > y", "Add nothing rest > y" };
+
+  for (guint i = 0; i < G_N_ELEMENTS (used); i++) {
+    g_autofree gchar *nodes = g_strconcat ("Split x sizes > nothing rest; ",
+        used[i], NULL);
+    g_autoptr (PtNetwork) network = NULL;
+    g_autoptr (GError) error = NULL;
+    Onnx__TensorProto *tensor;
+    Made made;
+
+    made_init (&made);
+    tensor = made_add_tensor (&made, "sizes",
+        ONNX__TENSOR_PROTO__DATA_TYPE__INT64, &n, 1);
+    tensor->n_int64_data = 2;
+    tensor->int64_data = sizes;
+    network = parse_nodes (&made, nodes, &error);
+    g_assert_cmpint (network != NULL, ==, i == 0);
+    if (i == 0)
+      continue;
+    g_assert_error (error, PT_ERROR, PT_ERROR_UNSUPPORTED);
+    g_assert_nonnull (strstr (error->message, "nor 0 where"));
+  }
+}
+
 /* Sizes worked out from the input's, as exporters write them; a layer of which
  * only the shape is asked is none. */
 static void
@@ -245,6 +306,8 @@ main (gint argc, gchar **argv)
   g_test_add_func ("/onnx/choice", test_choice);
   g_test_add_func ("/onnx/batch", test_batch);
   g_test_add_func ("/onnx/input-shape", test_input_shape);
+  g_test_add_func ("/onnx/empty-part", test_empty_part);
+  g_test_add_func ("/onnx/even-lrn", test_even_lrn);
   g_test_add_func ("/onnx/folded", test_folded);
   g_test_add_func ("/onnx/if", test_if);
   return g_test_run ();

@@ -2,8 +2,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include "golden.h"
-#include "op-test.h"
-#include "optimizers/optimizer.h"
+#include "optimizer-rig.h"
 
 /* The lines of tests/data/make-layers.py, of every kind at least one. */
 static const gchar *const lines[] = {
@@ -20,6 +19,9 @@ static const gchar *const lines[] = {
   "adam lr=0.01 amsgrad=true",
   "adamw",
   "adamw lr=0.02 betas=0.8;0.95 weight_decay=0.3 amsgrad=true",
+  "adagrad",
+  "adagrad lr=0.1 lr_decay=0.2 weight_decay=0.1 eps=1e-3",
+  "adagrad lr=0.1 initial_accumulator_value=0.5",
 };
 
 #define STEPS 10
@@ -27,85 +29,6 @@ static const gchar *const lines[] = {
  * subtracting two large numbers. */
 #define WEIGHT_TOLERANCE 1e-6
 #define STATE_TOLERANCE 1e-5
-
-typedef struct
-{
-  PtDevice *device;
-  PtWorkspace workspace;
-  PtOptimizer *optimizer;
-  PtOp *op;
-  PtTensor *w, *dw;
-  guint n_slots;
-  const gchar *names[PT_UPDATE_MAX_SLOTS + 1];
-  PtTensor *slots[PT_UPDATE_MAX_SLOTS];
-} Rig;
-
-/* NULL: the device has no update, the test is skipped. */
-static Rig *
-rig_new (const gchar *text, const PtTensor *start)
-{
-  g_autoptr (GError) error = NULL;
-  g_autoptr (PtDevice) device = op_test_device (NULL);
-  Rig *rig;
-  gsize n = pt_tensor_get_n_elements (start);
-
-  if (op_test_lacks (device, PT_OP_UPDATE))
-    return NULL;
-  rig = g_new0 (Rig, 1);
-  rig->device = g_steal_pointer (&device);
-  rig->optimizer = pt_optimizer_new (text, &error);
-  g_assert_no_error (error);
-  pt_workspace_init (&rig->workspace, rig->device, TRUE);
-  rig->op = pt_optimizer_plan (rig->optimizer, &rig->workspace, n, &error);
-  g_assert_no_error (error);
-  pt_workspace_ready (&rig->workspace, &error);
-  rig->n_slots = pt_optimizer_get_slots (rig->optimizer, rig->names);
-  for (guint i = 0; i < rig->n_slots; i++)
-    rig->slots[i] = pt_device_tensor_new (rig->device, PT_F32,
-        &start->shape, &error);
-  rig->w = pt_device_tensor_new (rig->device, PT_F32, &start->shape, &error);
-  rig->dw = pt_device_tensor_new (rig->device, PT_F32, &start->shape, &error);
-  g_assert_no_error (error);
-  op_test_write_bytes (rig->device, rig->w, start->data);
-  return rig;
-}
-
-static void
-rig_free (Rig *rig)
-{
-  for (guint i = 0; i < rig->n_slots; i++)
-    pt_tensor_unref (rig->slots[i]);
-  pt_tensor_unref (rig->w);
-  pt_tensor_unref (rig->dw);
-  pt_op_free (rig->op);
-  pt_optimizer_unref (rig->optimizer);
-  pt_workspace_clear (&rig->workspace);
-  pt_device_unref (rig->device);
-  g_free (rig);
-}
-
-G_DEFINE_AUTOPTR_CLEANUP_FUNC (Rig, rig_free)
-
-/* The update of @step, which counts from 1, with row @step of gradients. */
-static void
-rig_step (Rig *rig, guint step, const PtTensor *gradients)
-{
-  g_autoptr (GError) error = NULL;
-  PtOpArgs run = {
-    .update_w = rig->w,
-    .scale = 1,
-    .dw = rig->dw,
-    .rate = pt_optimizer_get_learning_rate (rig->optimizer),
-    .step = step,
-  };
-  gsize n = pt_tensor_get_n_elements (rig->w);
-
-  memcpy (run.slots, rig->slots, sizeof run.slots);
-  op_test_write_bytes (rig->device, rig->dw,
-      (gfloat *) gradients->data + (step - 1) * n);
-  pt_op_run (rig->op, &run, &error);
-  g_assert_no_error (error);
-}
 
 /* @found is of the device. */
 static void
@@ -128,13 +51,14 @@ test_golden (gconstpointer data)
       (const gchar *) data);
   g_autoptr (Rig) rig = rig_new (data, golden_find (line, "w0"));
   const PtTensor *gradients = golden_find (line, "gradients");
+  const gsize n = pt_tensor_get_n_elements (golden_find (line, "w0"));
 
   if (rig == NULL)
     return;
   for (guint step = 1; step <= STEPS; step++) {
     PtTensor *expected = golden_find (line, "w%u", step);
 
-    rig_step (rig, step, gradients);
+    rig_step (rig, step, (gfloat *) gradients->data + (step - 1) * n);
     if (expected != NULL)
       rig_close (rig, rig->w, expected, WEIGHT_TOLERANCE);
   }
@@ -154,7 +78,7 @@ test_zero_rate (gconstpointer data)
 
   if (rig == NULL)
     return;
-  rig_step (rig, 1, golden_find ("optimizer sgd", "gradients"));
+  rig_step (rig, 1, golden_find ("optimizer sgd", "gradients")->data);
   w = op_test_read_bytes (rig->device, rig->w);
   g_assert_cmpmem (w, rig->w->size, start->data, start->size);
 }
@@ -166,7 +90,7 @@ typedef struct
 } BadText;
 
 static const BadText bad_texts[] = {
-  {"", "unknown optimizer \"\"|sgd|rmsprop|adam|adamw"},
+  {"", "unknown optimizer \"\"|sgd|rmsprop|adam|adamw|adagrad"},
   {"lion lr=1", "lion|sgd|adamw"},
   {"sgd lr=-1", "sgd|lr|-1"},
   {"sgd lr=inf", "lr|inf"},
@@ -181,6 +105,7 @@ static const BadText bad_texts[] = {
   {"adam eps=-1", "eps|-1"},
   {"adam amsgrad=maybe", "amsgrad|maybe"},
   {"adamw weight_decay=-1", "adamw|weight_decay|-1"},
+  {"adagrad lr_decay=-1", "adagrad|lr_decay|-1"},
   {"rmsprop alpha=-1", "rmsprop|alpha|-1"},
 };
 

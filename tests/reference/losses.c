@@ -78,6 +78,25 @@ ref_classes (const RefLoss *loss, const gdouble *x)
 }
 
 gdouble
+ref_picked (const RefLoss *loss, const gdouble *x)
+{
+  gint n = loss->h * loss->w;
+  gdouble sum = 0, total = 0;
+
+  for (gint p = 0; p < n; p++) {
+    gint label = loss->label[p];
+    gdouble weight;
+
+    if (label == loss->ignore || label < 0 || label >= loss->c)
+      continue;
+    weight = loss->weight ? loss->weight[label] : 1;
+    sum -= weight * x[label * n + p];
+    total += weight;
+  }
+  return total > 0 ? sum / total : 0;
+}
+
+gdouble
 ref_binary (const RefLoss *loss, const gdouble *x)
 {
   gint n = loss->h * loss->w;

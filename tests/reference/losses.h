@@ -30,6 +30,7 @@ gdouble ref_mse (const RefLoss *loss, const gdouble *x);
 gdouble ref_l1 (const RefLoss *loss, const gdouble *x);
 gdouble ref_charbonnier (const RefLoss *loss, const gdouble *x);
 gdouble ref_classes (const RefLoss *loss, const gdouble *x);
+gdouble ref_picked (const RefLoss *loss, const gdouble *x);
 gdouble ref_binary (const RefLoss *loss, const gdouble *x);
 gdouble ref_ssim (const RefLoss *loss, const gdouble *x);
 gdouble ref_flow (const RefLoss *loss, const gdouble *x);

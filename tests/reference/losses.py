@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 
 # What a loss compares with unless told; else the input.
-TARGETS = {"optical-flow": "pair", "cross-entropy": "labels", "bce": "labels",
-           "focal": "labels"}
+TARGETS = {"optical-flow": "pair", "cross-entropy": "labels", "nll": "labels",
+           "bce": "labels", "focal": "labels"}
 
 
 def charbonnier(x, eps=1e-3):
@@ -53,6 +53,13 @@ def cross_entropy(y, t, ignore_index=-100, weight=None, label_smoothing=0,
     return ((1 - p) ** gamma * each)[live].sum() / w[live].sum()
 
 
+def nll(y, t, ignore_index=-100, weight=None):
+    t = t.long().reshape(y.shape[:1] + y.shape[2:])
+    if weight is not None:
+        weight = torch.as_tensor(weight, dtype=y.dtype)
+    return F.nll_loss(y, t, weight, ignore_index=int(ignore_index))
+
+
 def bce(y, t, pos_weight=1):
     pos_weight = torch.as_tensor(pos_weight, dtype=y.dtype).reshape(
         (-1,) + (1,) * (y.dim() - 2))
@@ -95,6 +102,7 @@ KINDS = {
     "charbonnier": lambda y, t, eps=1e-3: charbonnier(y - t, eps).mean(),
     "optical-flow": flow_loss,
     "cross-entropy": cross_entropy,
+    "nll": nll,
     "bce": bce,
     "focal": focal,
     "ssim": ssim,

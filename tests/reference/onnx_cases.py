@@ -33,7 +33,7 @@ def main():
     for folder in sys.argv[2:]:
         node = onnx.load(os.path.join(folder, "model.onnx")).graph.node[0]
         arrays = {f"{kind}{i}": read(folder, kind, i)
-                  for kind in ("input", "output") for i in range(6)}
+                  for kind in ("input", "output") for i in range(12)}
         base = os.path.join(out, os.path.basename(folder.rstrip("/")))
         safetensors_io.save(base + ".safetensors", {
             k: v for k, v in arrays.items() if v is not None})

@@ -2,7 +2,18 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Test results as the Test Anything Protocol, one line as each is known."""
 
+import contextlib
 import sys
+
+
+@contextlib.contextmanager
+def needed():
+    """Around imports: what cannot be had skips the whole program."""
+    try:
+        yield
+    except (ImportError, ValueError) as missing:
+        print(f"1..0 # SKIP {missing}")
+        sys.exit(0)
 
 
 class Tap:

@@ -179,6 +179,31 @@ classes_range (gconstpointer data, gint64 begin, gint64 end)
   }
 }
 
+/* Of log-probabilities only the label's counts. */
+static PT_CLONES void
+classes_pick_range (gconstpointer data, gint64 begin, gint64 end)
+{
+  const Classes *self = data;
+
+  for (gint64 b = begin; b < end; b++) {
+    gint64 first = b * CLASSES_PIXELS;
+    gint64 last = MIN (first + CLASSES_PIXELS, self->n);
+    gdouble sum = 0;
+
+    memset (self->dx + first * self->c, 0,
+        (last - first) * self->c * sizeof *self->dx);
+    for (gint64 p = first; p < last; p++) {
+      gint32 label = self->label[p];
+
+      if (!classes_counts (self, label))
+        continue;
+      sum -= self->weight[label] * self->x[p * self->c + label];
+      self->dx[p * self->c + label] = -self->scale * self->weight[label];
+    }
+    self->sums[b] = sum;
+  }
+}
+
 static void
 classes_clear (PtOp *op)
 {
@@ -238,7 +263,12 @@ classes_run (PtOp *op, const PtOpArgs *args, GError **error)
     return TRUE;
   }
   self->scale = 1 / total;
-  pt_cpu_for (op, blocks, 8 * self->c * CLASSES_PIXELS, classes_range, self);
+  if (op->desc.cross_entropy.log_probabilities)
+    pt_cpu_for (op, blocks, self->c * CLASSES_PIXELS, classes_pick_range,
+        self);
+  else
+    pt_cpu_for (op, blocks, 8 * self->c * CLASSES_PIXELS, classes_range,
+        self);
   *(gfloat *) args->loss->data = pt_loss_add_up (self->sums, blocks) / total;
   return TRUE;
 }

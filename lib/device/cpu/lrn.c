@@ -11,6 +11,8 @@ typedef struct
   const PtLrnDesc *desc;
   gint64 n, step;               /* elements of an outer one; from a channel to
                                  * the next */
+  gint size;
+  gfloat alpha;                 /* divided by size */
   const gfloat *x, *dy, *s;
   gfloat *to, *sums, *products;
 } LrnJob;
@@ -21,10 +23,12 @@ lrn_get_job (const PtOp *op, const PtOpArgs *args)
   const PtShape *x = &op->desc.x;
   gint64 n = pt_shape_get_n_elements (x), c = pt_shape_c (x);
   gboolean channels_last = x->n_dims > 3;
+  const PtLrnDesc *desc = &op->desc.lrn;
+  gint size = desc->before + 1 + desc->after;
   gint64 step = channels_last ? 1 : n / (pt_shape_get_dim (x, 0) * c);
 
-  return (LrnJob) {.desc = &op->desc.lrn,.n = c * step,.step = step,
-    .x = args->x->data
+  return (LrnJob) {.desc = desc,.n = c * step,.step = step,.size = size,
+    .alpha = desc->alpha / size,.x = args->x->data
   };
 }
 
@@ -69,8 +73,8 @@ lrn_forward (gconstpointer data, gint64 begin, gint64 end)
 
     for (gint64 i = 0; i < job->n; i++)
       s[i] = desc->k;
-    for (gint64 t = -(desc->size / 2); t <= (desc->size - 1) / 2; t++)
-      lrn_add (job, x, s, t, desc->alpha / desc->size, TRUE);
+    for (gint64 t = -desc->before; t <= desc->after; t++)
+      lrn_add (job, x, s, t, job->alpha, TRUE);
     lrn_power (s, y, job->n, desc->beta);
 #pragma omp simd
     for (gint64 i = 0; i < job->n; i++)
@@ -78,13 +82,13 @@ lrn_forward (gconstpointer data, gint64 begin, gint64 end)
   }
 }
 
-/* dx = dy s^-beta - 2 alpha beta / size x sum dy x s^(-beta - 1) */
+/* dx = dy s^-beta - 2 alpha beta x sum dy x s^(-beta - 1), alpha as in job */
 static PT_CLONES void
 lrn_backward (gconstpointer data, gint64 begin, gint64 end)
 {
   const LrnJob *job = data;
   const PtLrnDesc *desc = job->desc;
-  gfloat factor = -2 * desc->alpha * desc->beta / desc->size;
+  gfloat factor = -2 * job->alpha * desc->beta;
 
   for (gint64 o = begin; o < end; o++) {
     const gfloat *x = job->x + o * job->n, *dy = job->dy + o * job->n;
@@ -99,7 +103,7 @@ lrn_backward (gconstpointer data, gint64 begin, gint64 end)
       p[i] = dx[i] * x[i] / s[i];
       sum[i] = 0;
     }
-    for (gint64 t = -((desc->size - 1) / 2); t <= desc->size / 2; t++)
+    for (gint64 t = -desc->after; t <= desc->before; t++)
       lrn_add (job, p, sum, t, factor, FALSE);
 #pragma omp simd
     for (gint64 i = 0; i < job->n; i++)
@@ -132,7 +136,7 @@ lrn_run (PtOp *op, const PtOpArgs *args, GError **error)
   job.sums = saves ? args->saved_variance->data :
       op->workspace->scratch->data;
   pt_cpu_for (op, pt_shape_get_n_elements (&op->desc.x) / job.n,
-      job.n * op->desc.lrn.size, lrn_forward, &job);
+      job.n * job.size, lrn_forward, &job);
   return TRUE;
 }
 
@@ -147,7 +151,7 @@ lrn_run_backward (PtOp *op, const PtOpArgs *args, GError **error)
   job.sums = op->workspace->scratch->data;
   job.products = job.sums + pt_shape_get_n_elements (&op->desc.x);
   pt_cpu_for (op, pt_shape_get_n_elements (&op->desc.x) / job.n,
-      job.n * op->desc.lrn.size, lrn_backward, &job);
+      job.n * job.size, lrn_backward, &job);
   return TRUE;
 }
 

@@ -120,6 +120,23 @@ update_adam (gconstpointer data, gint64 begin, gint64 end)
     update_adam_any (j, begin, end, FALSE);
 }
 
+static PT_CLONES void
+update_adagrad (gconstpointer data, gint64 begin, gint64 end)
+{
+  const UpdateJob j = *(const UpdateJob *) data;
+  const gfloat *g = j.g;
+  gfloat *w = j.w, *q = j.s[0];
+
+#pragma omp simd
+  for (gint64 i = begin; i < end; i++) {
+    gfloat v = j.scale * g[i] + j.decay * w[i];
+    gfloat s = q[i] + j.a + v * v;
+
+    q[i] = s;
+    w[i] -= j.rate * v / (sqrtf (s) + j.eps);
+  }
+}
+
 static void
 update_prepare_sgd (UpdateJob *j, const PtUpdateDesc *d, guint64 step)
 {
@@ -149,6 +166,14 @@ update_prepare_adam (UpdateJob *j, const PtUpdateDesc *d,
   }
 }
 
+static void
+update_prepare_adagrad (UpdateJob *j, const PtUpdateDesc *d,
+    const PtLive *now)
+{
+  j->a = now->step <= 1 ? d->initial : 0;
+  j->rate = now->rate / (1. + (now->step - 1.) * d->lr_decay);
+}
+
 static gboolean
 update_run (PtOp *op, const PtOpArgs *args, GError **error)
 {
@@ -157,6 +182,7 @@ update_run (PtOp *op, const PtOpArgs *args, GError **error)
     [PT_UPDATE_RMSPROP] = update_rmsprop,
     [PT_UPDATE_ADAM] = update_adam,
     [PT_UPDATE_ADAMW] = update_adam,
+    [PT_UPDATE_ADAGRAD] = update_adagrad,
   };
   const PtUpdateDesc *d = &op->desc.update;
   UpdateJob j = { d, args->update_w->data, args->dw->data };
@@ -177,6 +203,8 @@ update_run (PtOp *op, const PtOpArgs *args, GError **error)
   } else if (d->kind == PT_UPDATE_RMSPROP) {
     j.a = d->alpha;
     j.b = 1. - d->alpha;
+  } else if (d->kind == PT_UPDATE_ADAGRAD) {
+    update_prepare_adagrad (&j, d, &now);
   } else {
     update_prepare_adam (&j, d, &now);
   }

@@ -101,6 +101,24 @@ struct Look:Classes
   }
 };
 
+/* Of log-probabilities only the label's counts. */
+struct Pick:Classes
+{
+  PT_HD void operator() (guint p) const
+  {
+    gint own = get_label (p);
+    gfloat w;
+
+    pixels[p] = { };
+    if (own < 0)
+      return;
+    w = get_weight (own);
+    pixels[p].value = -w * x[(gsize) p * c + own];
+    pixels[p].w = w;
+    pixels[p].pull = -w;
+  }
+};
+
 /* The sums of the losses and of the weights that their mean is over. */
 struct Sum:Classes
 {
@@ -139,7 +157,7 @@ struct Spread:Classes
       return;
     }
     pixel = pixels[p];
-    d = pixel.slope * expf (x[i] - pixel.top);
+    d = pixel.slope > 0.f ? pixel.slope * expf (x[i] - pixel.top) : 0.f;
     if (pixel.shift > 0.f)
       d -= pixel.shift * get_weight (k);
     dx[i] = (k == (guint) own ? pixel.pull : d) * *scale;
@@ -202,6 +220,7 @@ classes_run (PtOp *op, const PtOpArgs *args, GError **error)
   Classes job = plan->job;
   PtCudaLaunch launch;
   guint8 *scratch;
+  gboolean looked;
 
   if (!pt_cuda_launch_init (&launch, op, error))
     return FALSE;
@@ -212,8 +231,10 @@ classes_run (PtOp *op, const PtOpArgs *args, GError **error)
   job.dx = pt_data (args->dx);
   job.scale = (gfloat *) scratch;
   job.pixels = (Pixel *) (scratch + plan->pixels_at);
-  return pt_cuda_teams (&launch, job.n, job.c, Look { job }, error)
-      && pt_cuda_sum < gfloat, 2 > (&launch, 1, job.n,
+  looked = op->desc.cross_entropy.log_probabilities ?
+      pt_cuda_each (&launch, job.n, Pick { job }, error) :
+      pt_cuda_teams (&launch, job.n, job.c, Look { job }, error);
+  return looked && pt_cuda_sum < gfloat, 2 > (&launch, 1, job.n,
       scratch + plan->sums_at, Sum { job },
       Mean { pt_data (args->loss), job.scale }, error)
       && pt_cuda_each (&launch, (gint64) job.n * job.c, Spread { job }, error);

@@ -74,8 +74,8 @@ lrn_get_window (const PtOp *op)
   gint64 n = pt_shape_get_n_elements (x), c = pt_shape_c (x);
   gint64 step = x->n_dims > 3 ? 1 : n / (pt_shape_get_dim (x, 0) * c);
 
-  return Window { (guint) c, (guint) step, desc->size / 2,
-    (desc->size - 1) / 2, desc->alpha / desc->size, desc->beta, desc->k };
+  return Window { (guint) c, (guint) step, desc->before, desc->after,
+    desc->alpha / (desc->before + 1 + desc->after), desc->beta, desc->k };
 }
 
 static gboolean

@@ -51,6 +51,12 @@ struct Prepare
     }
   }
 
+  PT_HD void adagrad (const PtLive &now, Numbers *n) const
+  {
+    n->a = now.step <= 1 ? desc.initial : 0;
+    n->rate = now.rate / (1. + (now.step - 1.) * desc.lr_decay);
+  }
+
   PT_HD void operator() (guint i) const
   {
     PtLive now = live != NULL ? *live : own;
@@ -68,6 +74,8 @@ struct Prepare
     } else if (desc.kind == PT_UPDATE_RMSPROP) {
       n.a = desc.alpha;
       n.b = 1. - desc.alpha;
+    } else if (desc.kind == PT_UPDATE_ADAGRAD) {
+      adagrad (now, &n);
     } else {
       adam (now, &n);
     }
@@ -128,6 +136,19 @@ template < bool amsgrad > struct Adam
     if (amsgrad)
       square = s[2] = s[2] > square ? s[2] : square;
     *w = p - n.step * s[0] / (sqrtf (square) * n.root + n.eps);
+  }
+};
+
+struct Adagrad
+{
+  static const gint n_slots = 1;
+
+  static PT_HD void apply (const Numbers &n, gfloat *w, gfloat g, gfloat *s)
+  {
+    gfloat v = n.scale * g + n.decay * *w;
+
+    s[0] = s[0] + n.a + v * v;
+    *w -= n.rate * v / (sqrtf (s[0]) + n.eps);
   }
 };
 
@@ -218,6 +239,8 @@ update_run (PtOp *op, const PtOpArgs *args, GError **error)
     return d->momentum > 0 ?
         update_launch < Sgd < true > > (&launch, args, error) :
         update_launch < Sgd < false > > (&launch, args, error);
+  if (d->kind == PT_UPDATE_ADAGRAD)
+    return update_launch < Adagrad > (&launch, args, error);
   return d->amsgrad ? update_launch < Adam < true > > (&launch, args, error) :
       update_launch < Adam < false > > (&launch, args, error);
 }
