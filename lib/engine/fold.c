@@ -13,11 +13,16 @@ enum
   BIAS,
 };
 
+static gchar *
+fold_get_option (const PtLayer *layer, const gchar *key)
+{
+  return pt_params_get (layer->kind->params, layer->options, key);
+}
+
 static gboolean
 fold_is_activated (const PtLayer *layer)
 {
-  g_autofree gchar *activation = pt_params_get (layer->kind->params,
-      layer->options, "activation");
+  g_autofree gchar *activation = fold_get_option (layer, "activation");
 
   return activation != NULL && !g_str_equal (activation, "none");
 }
@@ -92,8 +97,7 @@ fold_copy_options (PtLayer *copy, const PtLayer *layer,
     const gchar *const *keys)
 {
   for (const PtParam *p = layer->kind->params; p->key != NULL; p++) {
-    g_autofree gchar *value = pt_params_get (layer->kind->params,
-        layer->options, p->key);
+    g_autofree gchar *value = fold_get_option (layer, p->key);
 
     if ((keys == NULL || g_strv_contains (keys, p->key)) &&
         !fold_set (copy, p->key, value))
@@ -108,6 +112,7 @@ fold_copy (const PtFold *self, const PtNode *nodes)
 {
   const PtLayer *layer = nodes->layer, *last = nodes[self->more].layer;
   const gchar *activation = fold_get_activation (last);
+  g_autofree gchar *bias = fold_get_option (layer, "bias");
   static const gchar *const behind[] = {
     "activation", "negative_slope", NULL
   };
@@ -118,7 +123,7 @@ fold_copy (const PtFold *self, const PtNode *nodes)
   if (!fold_copy_options (copy, layer, NULL) ||
       !fold_copy_options (copy, last, behind) ||
       (activation != NULL && !fold_set (copy, "activation", activation)) ||
-      (self->n_scales > 0 && !fold_set (copy, "bias", "true")) ||
+      (self->n_scales > 0 && bias && !fold_set (copy, "bias", "true")) ||
       !pt_layer_infer (copy, NULL))
     return NULL;
   return g_steal_pointer (&copy);
@@ -144,7 +149,8 @@ fold_find_bias (PtFold *self, const PtNode *nodes)
   return self->n_scales == 0;
 }
 
-/* Layer @node, that does the work of those behind it that it can take in. */
+/* Layer @node, that does the work of those behind it that it can take in; it
+ * may not have the last one's activation. */
 static PtFold
 fold_make (const PtWiring *wiring, const PtSpan *span, guint node)
 {
@@ -152,9 +158,13 @@ fold_make (const PtWiring *wiring, const PtSpan *span, guint node)
   PtFold fold = { NULL };
 
   fold_count (&fold, wiring, span, node);
-  if (fold.more > 0 && fold_find_bias (&fold, nodes))
-    fold.layer = fold_copy (&fold, nodes);
-  return fold.layer != NULL ? fold : (PtFold) { NULL };
+  for (; fold.more > 0; fold.more--) {
+    fold.n_scales = MIN (fold.n_scales, fold.more);
+    if (fold_find_bias (&fold, nodes)
+        && (fold.layer = fold_copy (&fold, nodes)) != NULL)
+      return fold;
+  }
+  return (PtFold) { NULL };
 }
 
 /* The layers from @node on that only move elements, if there are several. */

@@ -10,9 +10,9 @@ G_BEGIN_DECLS
 /* When nothing learns, a convolution and what follows it to scale and shift its
  * channels, such as a batch-norm with running statistics, are one convolution:
  * w' = scale w, b' = scale b + shift; and so is an activation behind that. The
- * same holds of linear layers and transposed convolutions. Layers in a row that
- * only move elements are one, too. The network keeps the weights it has; only
- * what a stage computes with is folded. */
+ * same holds of linear layers, transposed convolutions and batch-norms. Layers in
+ * a row that only move elements are one, too. The network keeps the weights it
+ * has; only what a stage computes with is folded. */
 
 /* Of one layer of a span. */
 typedef struct

@@ -454,8 +454,28 @@ model_read_settings (const Onnx__ModelProto *model, const gchar *path,
   return g_steal_pointer (&given);
 }
 
+static Onnx__ModelProto *
+model_unpack (const guint8 *data, gsize size, const gchar *path,
+    GError **error)
+{
+  Onnx__ModelProto *model;
+
+  if (!pt_onnx_guard (data, size, path, error))
+    return NULL;
+  model = onnx__model_proto__unpack (NULL, size, data);
+  if (model != NULL && model->graph != NULL)
+    return model;
+  g_set_error (error, PT_ERROR, PT_ERROR_FILE, "%s: cannot read the ONNX "
+      "model: found %s, expected a model as onnx.save() writes it", path,
+      model ? "no graph" : "other bytes");
+  if (model != NULL)
+    onnx__model_proto__free_unpacked (model, NULL);
+  return NULL;
+}
+
+/* Frees @model, which was @size bytes. */
 static PtNetwork *
-model_read (const guint8 *data, gsize size, const gchar *path,
+model_read (Onnx__ModelProto *model, gsize size, const gchar *path,
     const gchar *keys, gsize n_keys, const gchar *const *settings,
     PtOpenSize *open, GHashTable *constants, GError **error)
 {
@@ -463,25 +483,16 @@ model_read (const guint8 *data, gsize size, const gchar *path,
   OnnxImport self = {.path = path,.constants = constants,.open = open,
     .fold_left = MODEL_MIN_FOLDS + 2 * (gint64) size
   };
-  Onnx__ModelProto *model;
   PtNetwork *network = NULL;
 
-  if (!pt_onnx_guard (data, size, path, error))
-    return NULL;
-  model = onnx__model_proto__unpack (NULL, size, data);
-  if (model == NULL || model->graph == NULL)
-    g_set_error (error, PT_ERROR, PT_ERROR_FILE, "%s: cannot read the ONNX "
-        "model: found %s, expected a model as onnx.save() writes it", path,
-        model ? "no graph" : "other bytes");
-  else if ((given = model_read_settings (model, path, keys, n_keys, settings,
-              error)) != NULL && model_find_opset (&self, model, error)) {
+  given = model_read_settings (model, path, keys, n_keys, settings, error);
+  if (given != NULL && model_find_opset (&self, model, error)) {
     self.graph = model->graph;
     network = model_import (&self, &given->settings, error);
     if (network != NULL && !pt_onnx_take_options (network, model, error))
       g_clear_pointer (&network, pt_network_unref);
   }
-  if (model != NULL)
-    onnx__model_proto__free_unpacked (model, NULL);
+  onnx__model_proto__free_unpacked (model, NULL);
   return network;
 }
 
@@ -489,8 +500,10 @@ PtNetwork *
 pt_onnx_parse (const guint8 *data, gsize size, const gchar *path,
     const gchar *const *settings, GHashTable *constants, GError **error)
 {
-  return model_read (data, size, path, NULL, 0, settings, NULL, constants,
-      error);
+  Onnx__ModelProto *model = model_unpack (data, size, path, error);
+
+  return model == NULL ? NULL : model_read (model, size, path, NULL, 0,
+      settings, NULL, constants, error);
 }
 
 static gboolean
@@ -524,11 +537,14 @@ pt_onnx_load (const gchar *path, const gchar *const *settings,
   g_autofree gchar *keys = NULL;
   g_autofree gchar *data = NULL;
   gsize n_keys = 0, size;
+  Onnx__ModelProto *model;
 
   if (!model_get_contents (path, MODEL_MAX_FILE, &data, &size, error) ||
       (g_file_test (beside, G_FILE_TEST_EXISTS) &&
           !model_get_contents (beside, 1 << 20, &keys, &n_keys, error)))
     return NULL;
-  return model_read ((const guint8 *) data, size, path, keys, n_keys, settings,
-      open, NULL, error);
+  model = model_unpack ((const guint8 *) data, size, path, error);
+  g_clear_pointer (&data, g_free);
+  return model == NULL ? NULL : model_read (model, size, path, keys, n_keys,
+      settings, open, NULL, error);
 }

@@ -1,7 +1,7 @@
 /* SPDX-FileCopyrightText: partimefilter contributors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-#include "layers/layer.h"
+#include "layers/affine.h"
 
 #include <math.h>
 
@@ -236,5 +236,7 @@ const PtLayerKind pt_layer_batch_norm = {
   .forward = batch_norm_forward,
   .backward = batch_norm_backward,
   .get_scale = batch_norm_get_scale,
+  .scale_weight = pt_affine_scale_rows,
+  .channels_axis = 1,
   .flops = batch_norm_flops,
 };

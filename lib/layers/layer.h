@@ -110,9 +110,9 @@ struct _PtLayerKind
    * never. */
   gboolean (*get_scale) (const PtLayer *layer, guint axis,
       PtTensor *const *weights, gdouble *scale, gdouble *shift);
-  /* For inference: scales the output along channels_axis by changing the
-   * elements of weight 0. NULL: the layer is none that has a weight, a bias and
-   * an activation, and options of these names. */
+  /* For inference: scales the output along channels_axis, but for the bias, by
+   * changing the elements of weight 0. Weight 1 is the bias, which an option of
+   * that name may leave out; another one is activation. NULL: no such layer. */
   void (*scale_weight) (const PtLayer *layer, const gdouble *scale,
       gfloat *weight);
   gint channels_axis;           /* of the output; -1: its last */

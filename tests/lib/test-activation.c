@@ -32,29 +32,24 @@ check_kind (PtActivation kind, const gdouble *x, const gdouble *y,
   }
 }
 
-static void
-test_kind (gconstpointer data)
+/* y of N numbers and the gradient where that of y is 1. FALSE: the device has
+ * no such operation, the test is skipped. */
+static gboolean
+run (PtActivation kind, const gdouble *x, gdouble **y, gdouble **dx)
 {
-  PtActivation kind = GPOINTER_TO_UINT (data);
-  gboolean is_positive = kind >= PT_ACTIVATION_LOG
-      && kind <= PT_ACTIVATION_RECIPROCAL;
   g_autoptr (GError) error = NULL;
   g_autoptr (PtDevice) device = op_test_device (NULL);
   PtShape shape = PT_SHAPE (1, 1, 1, N);
-  g_autofree gdouble *x = g_new (gdouble, N), *dy = g_new (gdouble, N);
-  g_autofree gdouble *y = NULL, *dx = NULL;
+  g_autofree gdouble *dy = g_new (gdouble, N);
   g_autoptr (PtTensor) tx = NULL, ty = NULL, tdy = NULL, tdx = NULL;
   g_autoptr (PtOp) forward = NULL, backward = NULL;
   PtOpDesc desc = { PT_OP_ACTIVATION, shape, shape,.training = TRUE };
   PtWorkspace workspace;
 
   if (op_test_lacks (device, PT_OP_ACTIVATION_BACKWARD))
-    return;
-  for (gint i = 0; i < N; i++) {
-    /* not within the step of a difference from any bend or jump */
-    x[i] = (gfloat) ((is_positive ? 0.1 : -12.0003) + 24. * i / N);
+    return FALSE;
+  for (gint i = 0; i < N; i++)
     dy[i] = 1;
-  }
   pt_workspace_init (&workspace, device, TRUE);
   desc.activation = (PtActivationDesc) { kind, ALPHA, BETA };
   forward = pt_op_new (&workspace, &desc, &error);
@@ -69,12 +64,53 @@ test_kind (gconstpointer data)
   PtOpArgs args = {.x = tx,.y = ty,.dy = tdy,.dx = tdx };
   op_test_run (forward, &args);
   op_test_run (backward, &args);
-  y = op_test_read (device, ty);
-  dx = op_test_read (device, tdx);
-  check_kind (kind, x, y, dx);
+  *y = op_test_read (device, ty);
+  *dx = op_test_read (device, tdx);
   g_clear_pointer (&forward, pt_op_free);
   g_clear_pointer (&backward, pt_op_free);
   pt_workspace_clear (&workspace);
+  return TRUE;
+}
+
+static void
+test_kind (gconstpointer data)
+{
+  PtActivation kind = GPOINTER_TO_UINT (data);
+  gboolean is_positive = kind >= PT_ACTIVATION_LOG
+      && kind <= PT_ACTIVATION_RECIPROCAL;
+  g_autofree gdouble *x = g_new (gdouble, N), *y = NULL, *dx = NULL;
+
+  for (gint i = 0; i < N; i++)
+    /* not within the step of a difference from any bend or jump */
+    x[i] = (gfloat) ((is_positive ? 0.1 : -12.0003) + 24. * i / N);
+  if (run (kind, x, &y, &dx))
+    check_kind (kind, x, y, dx);
+}
+
+/* Angles of any size, and what is none. */
+static void
+test_turns (gconstpointer data)
+{
+  const PtActivation kind = GPOINTER_TO_UINT (data);
+  g_autofree gdouble *x = g_new (gdouble, N), *y = NULL, *dx = NULL;
+
+  for (gint i = 0; i < N; i++)
+    x[i] = (gfloat) ((i & 1 ? 1 : -1) * pow (10, -6 + 18. * i / N));
+  x[7] = NAN;
+  x[20011] = -INFINITY;
+  if (!run (kind, x, &y, &dx))
+    return;
+  for (gint i = 0; i < N; i++) {
+    const gboolean is_sin = kind == PT_ACTIVATION_SIN;
+
+    if (isfinite (x[i])) {
+      g_assert_cmpfloat (fabs (y[i] - (is_sin ? sin (x[i]) : cos (x[i]))), <=,
+          2e-7);
+      g_assert_cmpfloat (fabs (dx[i] - (is_sin ? cos (x[i]) : -sin (x[i]))),
+          <=, 2e-7);
+    } else
+      g_assert_true (isnan (y[i]) && isnan (dx[i]));
+  }
 }
 
 int
@@ -87,5 +123,9 @@ main (int argc, char **argv)
 
     g_test_add_data_func (path, GUINT_TO_POINTER (i), test_kind);
   }
+  g_test_add_data_func ("/activation/sin/turns",
+      GUINT_TO_POINTER (PT_ACTIVATION_SIN), test_turns);
+  g_test_add_data_func ("/activation/cos/turns",
+      GUINT_TO_POINTER (PT_ACTIVATION_COS), test_turns);
   return g_test_run ();
 }

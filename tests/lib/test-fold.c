@@ -85,6 +85,22 @@ static const struct
   {"one that cannot end others", CONV ("c", "") NORM ("n", "")
         "[e]\ntype=elu\n", 1},
   {"of two layers", CONV ("c", "") "[m]\ntype=mul\ninputs=c;c\n", 0},
+  {"scaled by numbers", CONV ("a", "") LAYER ("m", "mul\nother=1")
+        LAYER ("p", "add\nother=1\nreverse=true") LAYER ("h", "hard-swish")
+        LAYER ("q", "mul\nother=1") CONV ("d", ""), 3},
+  {"scaled by channels", CONV ("a", "bias=false\n") NORM ("n", "")
+        LAYER ("m", "mul\nother=4;1;1\nreverse=true")
+        LAYER ("p", "add\nother=1;4;1;1\nactivation=relu") CONV ("d", ""), 3},
+  {"a norm first", CONV ("a", "activation=relu\n") NORM ("n", "")
+        LAYER ("m", "mul\nother=4;1;1") LAYER ("e", "relu") CONV ("d", ""), 2},
+  {"a norm without such an activation", CONV ("a", "activation=relu\n")
+        NORM ("n", "") LAYER ("m", "mul\nother=1") LAYER ("h", "hard-swish"),
+      1},
+  {"leaky", CONV ("a", "") LAYER ("m", "mul\nother=1")
+        LAYER ("l", "leaky-relu\nnegative_slope=0.3"), 2},
+  {"scaled by columns", CONV ("a", "") LAYER ("m", "mul\nother=9"), 0},
+  {"added to by a layer", CONV ("a", "") CONV ("c", "")
+        LAYER ("s", "add\ninputs=a;c"), 0},
   {"shuffled channels", CONV ("a", "") LAYER ("r", "reshape\nshape=1;2;2;9;9")
         LAYER ("t", "transpose\nperm=0;2;1;3;4")
         LAYER ("u", "reshape\nshape=1;4;9;9") CONV ("d", ""), 2},

@@ -113,6 +113,84 @@ test_split_leaves_out (void)
   rig_clear (&rig, op);
 }
 
+static gdouble
+reduce_line (PtReduceKind kind, const gdouble *x, gint n)
+{
+  gdouble sum = 0, top = -INFINITY;
+
+  for (gint i = 0; i < n; i++) {
+    const gdouble v = kind == PT_REDUCE_MIN ? -x[i] : x[i];
+
+    top = v > top || isnan (v) ? v : top;
+    sum += kind == PT_REDUCE_L1 ? fabs (v) :
+        kind == PT_REDUCE_L2 || kind == PT_REDUCE_SUM_SQUARE ? v * v : v;
+  }
+  switch (kind) {
+    case PT_REDUCE_MAX:
+      return top;
+    case PT_REDUCE_MIN:
+      return -top;
+    case PT_REDUCE_MEAN:
+      return sum / n;
+    case PT_REDUCE_L2:
+      return sqrt (sum);
+    case PT_REDUCE_LOG_SUM:
+      return log (sum);
+    default:
+      return sum;
+  }
+}
+
+/* Lines of any length, of which one has a number that is none at place
+ * @odd. */
+static void
+check_lines (PtReduceKind kind, gint n, gint odd, gdouble number)
+{
+  const PtShape in = PT_SHAPE (3, 2, n), out = PT_SHAPE (3, 2, 1);
+  g_autofree gdouble *values = op_test_random (6 * n, n), *y = NULL;
+  g_autoptr (PtTensor) tx = NULL, ty = NULL;
+  Rig rig;
+  PtOp *op;
+
+  if (!rig_init (&rig, PT_OP_REDUCE))
+    return;
+  for (gint i = 0; i < 6 * n; i++)
+    values[i] = kind == PT_REDUCE_LOG_SUM ? fabs (values[i]) + 0.1 :
+        values[i] - (i < n ? 2 : 0);
+  if (odd >= 0)
+    values[3 * n + odd] = number;
+  tx = op_test_tensor (rig.device, &in, values);
+  ty = op_test_unset (rig.device, &out);
+  op = rig_plan (&rig, &(PtOpDesc) { .type = PT_OP_REDUCE, .x = in, .y = out,
+      .reduce = { kind, 1 << 2 } });
+  op_test_run (op, &(PtOpArgs) { .x = tx, .y = ty });
+  y = op_test_read (rig.device, ty);
+  for (gint i = 0; i < 6; i++) {
+    const gdouble want = reduce_line (kind, values + i * n, n);
+
+    if (isnan (want))
+      g_assert_true (isnan (y[i]));
+    else if (isinf (want))
+      g_assert_cmpfloat (y[i], ==, want);
+    else
+      g_assert_cmpfloat (fabs (y[i] - want), <=, 1e-6 * MAX (fabs (want), 1));
+  }
+  rig_clear (&rig, op);
+}
+
+static void
+test_reduce_lines (gconstpointer data)
+{
+  const PtReduceKind kind = GPOINTER_TO_UINT (data);
+  static const gdouble numbers[] = { NAN, -NAN, INFINITY, -INFINITY };
+
+  for (gint n = 1; n <= 70; n++)
+    check_lines (kind, n, -1, 0);
+  for (gint i = 0; i < 37; i++)
+    check_lines (kind, 37, i, numbers[i % 4]);
+  check_lines (kind, 1, 0, -INFINITY);
+}
+
 /* The engine adds gradients in place. */
 static void
 test_add_in_place (gconstpointer data)
@@ -190,5 +268,11 @@ main (int argc, char **argv)
   g_test_add_data_func ("/structure-ops/add/into-second", GUINT_TO_POINTER (1),
       test_add_in_place);
   g_test_add_func ("/structure-ops/dropout", test_dropout);
+  for (guint i = PT_REDUCE_SUM; i <= PT_REDUCE_LOG_SUM; i++) {
+    g_autofree gchar *path = g_strdup_printf ("/structure-ops/reduce-lines/%u", i);
+
+    if (i != PT_REDUCE_PROD)
+      g_test_add_data_func (path, GUINT_TO_POINTER (i), test_reduce_lines);
+  }
   return g_test_run ();
 }

@@ -249,6 +249,28 @@ activation_sign (gfloat x)
   return x != x ? x : y;
 }
 
+/* sin (x + @quarter pi / 2) for |x| < SINE_FAR: the rest of x after quarters
+ * of a turn is taken in double. */
+PT_INLINE gfloat
+activation_sine (gfloat x, gint32 quarter)
+{
+  const gdouble magic = 6755399441055744.;      /* 1.5 2^52 */
+  gdouble turn = (x * M_2_PI + magic) - magic;
+  gint32 n = (gint32) turn + quarter;
+  gfloat r = x - turn * M_PI_2, s = r * r, p, q;
+
+  p = -1.9515295891e-4f;
+  p = p * s + 8.3321608736e-3f;
+  p = p * s - 1.6666654611e-1f;
+  p = p * s * r + r;
+  q = 2.443315711809948e-5f;
+  q = q * s - 1.388731625493765e-3f;
+  q = q * s + 4.166664568298827e-2f;
+  q = q * s * s - 0.5f * s + 1.f;
+  p = n & 1 ? q : p;
+  return n & 2 ? -p : p;
+}
+
 /* Defines activation_<name>: out[i] = @expression of v = x[i]. */
 #define ACTIVATION(name, expression) \
 static PT_CLONES void \
@@ -317,14 +339,52 @@ PAIR (reciprocal, 1.f / v, -dy[i] * v * v)
 PAIR (abs, fabsf (v), v > 0.f ? dy[i] : v < 0.f ? -dy[i] : 0.f)
 PAIR (neg, -v, ((void) v, -dy[i]))
 PAIR (erf, activation_erf (v), dy[i] * 1.12837917f * pt_expf (-v * v))
+PAIR (sin_near, activation_sine (v, 0), dy[i] * activation_sine (v, 1))
+PAIR (cos_near, activation_sine (v, 1), -dy[i] * activation_sine (v, 0))
 /* of any size: libm's */
-PAIR (sin, sinf (v), dy[i] * cosf (v))
-PAIR (cos, cosf (v), -dy[i] * sinf (v))
+PAIR (sin_far, sinf (v), dy[i] * cosf (v))
+PAIR (cos_far, cosf (v), -dy[i] * sinf (v))
 ACTIVATION (floor_y, floorf (v))
 ACTIVATION (ceil_y, ceilf (v))
 ACTIVATION (round_y, rintf (v))
 ACTIVATION (sign_y, activation_sign (v))
 ACTIVATION (zero_dx, ((void) v, 0.f))
+
+#define SINE_FAR 1e8f
+#define SINE_CHUNK 1024
+
+/* FALSE of NaN, too. */
+static PT_CLONES gboolean
+activation_are_near (const gfloat *x, gint64 n)
+{
+  gint32 far = 0;
+
+#pragma omp simd reduction (|:far)
+  for (gint64 i = 0; i < n; i++)
+    far |= !(fabsf (x[i]) < SINE_FAR);
+  return far == 0;
+}
+
+/* Defines activation_<name>, of which there are two. */
+#define BY_SIZE(name, form) \
+static void \
+activation_##name##_##form (gconstpointer data, gint64 begin, gint64 end) \
+{ \
+  const ActivationJob *job = data; \
+\
+  for (gint64 i = begin, n; i < end; i += n) { \
+    n = MIN (SINE_CHUNK, end - i); \
+    if (activation_are_near (job->x + i, n)) \
+      activation_##name##_near_##form (data, i, i + n); \
+    else \
+      activation_##name##_far_##form (data, i, i + n); \
+  } \
+}
+
+BY_SIZE (sin, y)
+BY_SIZE (sin, dx)
+BY_SIZE (cos, y)
+BY_SIZE (cos, dx)
 
 #define BOTH(name) { activation_##name##_y, activation_##name##_dx }
 
@@ -386,10 +446,9 @@ activation_cost (const PtOp *op)
     case PT_ACTIVATION_EXP:
     case PT_ACTIVATION_LOG:
     case PT_ACTIVATION_ERF:
-      return 8;
     case PT_ACTIVATION_SIN:
     case PT_ACTIVATION_COS:
-      return 32;
+      return 8;
     default:
       return 1;
   }

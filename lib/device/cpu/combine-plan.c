@@ -161,9 +161,10 @@ combine_find_across (const PtCombineDesc *desc)
   const PtCombineAxis *inner = &desc->axes[desc->n_axes - 1];
 
   for (guint a = 0; a + 1 < desc->n_axes; a++)
-    if (inner->offsets == NULL && inner->n >= PT_COMBINE_TILE / 2 &&
-        desc->axes[a].offsets == NULL && desc->axes[a].stride == 1 &&
-        desc->axes[a].n >= PT_COMBINE_TILE / 2)
+    if (inner->offsets == NULL && desc->axes[a].offsets == NULL &&
+        desc->axes[a].stride == 1 &&
+        MIN (inner->n, desc->axes[a].n) >= PT_COMBINE_TILE / 4 &&
+        MAX (inner->n, desc->axes[a].n) >= PT_COMBINE_TILE / 2)
       return a + 1;
   return 0;
 }

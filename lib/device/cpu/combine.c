@@ -105,29 +105,59 @@ combine_pick (gconstpointer data, gint64 begin, gint64 end)
   }
 }
 
-/* A matrix of @rows lines whose beginnings lie side by side in x. By tiles:
- * both sides read and write whole lines of the cache. */
+#define LANES 8
+
+typedef gfloat Vec __attribute__ ((vector_size (4 * LANES)));
+typedef gint32 VecMask __attribute__ ((vector_size (4 * LANES)));
+typedef gfloat VecAt __attribute__ ((vector_size (4 * LANES), aligned (4),
+        may_alias));
+
+/* A square of eight: each round shuffles two halves of the vectors like a pack
+ * of cards, three rounds change rows and columns. */
+PT_INLINE void
+combine_turn_square (const gfloat *x, gint64 x_step, gfloat *y, gint64 y_step)
+{
+  const VecMask low = { 0, 8, 1, 9, 2, 10, 3, 11 };
+  const VecMask high = { 4, 12, 5, 13, 6, 14, 7, 15 };
+  Vec v[4][LANES];
+
+#pragma GCC unroll 8
+  for (gint i = 0; i < LANES; i++)
+    v[0][i] = *(const VecAt *) (x + i * x_step);
+#pragma GCC unroll 3
+  for (gint round = 0; round < 3; round++)
+#pragma GCC unroll 4
+    for (gint i = 0; i < LANES / 2; i++) {
+      const Vec a = v[round][i], b = v[round][i + LANES / 2];
+
+      v[round + 1][2 * i] = __builtin_shuffle (a, b, low);
+      v[round + 1][2 * i + 1] = __builtin_shuffle (a, b, high);
+    }
+#pragma GCC unroll 8
+  for (gint i = 0; i < LANES; i++)
+    *(VecAt *) (y + i * y_step) = v[3][i];
+}
+
+/* A matrix of @rows lines whose beginnings lie side by side in x, at most TILE
+ * of them: both sides read and write whole lines of the cache. */
 PT_INLINE void
 combine_turn (const gfloat *x, gint64 x_step, gfloat *y, gint64 y_step,
     gint64 rows, gint64 columns)
 {
-  gfloat tile[PT_COMBINE_TILE][PT_COMBINE_TILE];
-  gint64 from = 0;
+  for (; columns >= LANES; columns -= LANES) {
+    gint64 row = 0;
 
-  for (; rows == PT_COMBINE_TILE && from + PT_COMBINE_TILE <= columns;
-      from += PT_COMBINE_TILE) {
-    for (gint64 c = 0; c < PT_COMBINE_TILE; c++)
-#pragma omp simd
-      for (gint64 r = 0; r < PT_COMBINE_TILE; r++)
-        tile[c][r] = x[(from + c) * x_step + r];
-    for (gint64 r = 0; r < PT_COMBINE_TILE; r++)
-#pragma omp simd
-      for (gint64 c = 0; c < PT_COMBINE_TILE; c++)
-        y[r * y_step + from + c] = tile[c][r];
+    for (; row + LANES <= rows; row += LANES)
+      combine_turn_square (x + row, x_step, y + row * y_step, y_step);
+    for (; row < rows; row++)
+      for (gint64 c = 0; c < LANES; c++)
+        y[row * y_step + c] = x[c * x_step + row];
+    x += LANES * x_step;
+    y += LANES;
   }
-  for (; from < columns; from++)
-    for (gint64 r = 0; r < rows; r++)
-      y[r * y_step + from] = x[from * x_step + r];
+  for (gint64 c = 0; c < columns; c++)
+    for (gint64 row = 0; row < rows; row++)
+      y[row * y_step + c] = x[c * x_step + row];
 }
 
 /* Items are lines, but along one axis TILE of them are one. */

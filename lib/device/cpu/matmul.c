@@ -29,15 +29,14 @@ matmul_init_copy (PtCpuMatmul *self, PtOp *op, const PtOpDesc *desc, guint i,
   const PtShape *shape = matmul_shape (desc, i);
   const gint64 c = pt_shape_c (shape);
   const gint64 rest = pt_shape_get_n_elements (shape) / c / shape->dims[0];
-  dnnl_dims_t dims = { shape->dims[0], c, rest };
-  dnnl_memory_desc_t own, rows;
+  const gint64 rows = i == PT_MATMUL_Y ? rest : c;
+  const gint64 columns = i == PT_MATMUL_Y ? c : rest;
 
-  return PT_DNNL (dnnl_memory_desc_init_by_tag (&own, 3, dims, dnnl_f32,
-          dnnl_acb), error) &&
-      PT_DNNL (dnnl_memory_desc_init_by_tag (&rows, 3, dims, dnnl_f32,
-          dnnl_abc), error) &&
-      pt_dnnl_step_init_reorder (&self->copies[i], op,
-      i == PT_MATMUL_Y ? &rows : &own, i == PT_MATMUL_Y ? &own : &rows, error);
+  self->copies[i] = (PtOp) {.workspace = op->workspace,.desc = {
+      .type = PT_OP_COMBINE,.x = *shape,.y = *shape,.combine = {
+        .axes = {{shape->dims[0], c * rest}, {rows, 1}, {columns, rows}},
+        .n_axes = 3,.block = 1}}};
+  return pt_cpu_combine.plan (&self->copies[i], error);
 }
 
 /* The largest loop that moves in all three tensors goes into the primitive. */
@@ -203,12 +202,13 @@ matmul_run_one (PtCpuMatmul *self, PtOp *op, gint64 i, gfloat *const data[3],
 }
 
 static gboolean
-matmul_copy (PtCpuMatmul *self, PtOp *op, guint i, gconstpointer from,
-    gpointer to, GError **error)
+matmul_copy (PtCpuMatmul *self, guint i, gpointer from, gpointer to,
+    GError **error)
 {
-  return pt_dnnl_step_set (&self->copies[i], DNNL_ARG_FROM, from, error) &&
-      pt_dnnl_step_set (&self->copies[i], DNNL_ARG_TO, to, error) &&
-      pt_dnnl_step_run (&self->copies[i], op, error);
+  PtTensor x = {.data = from }, y = {.data = to };
+
+  return pt_cpu_combine.run (&self->copies[i],
+      &(PtOpArgs) {.x = &x,.y = &y }, error);
 }
 
 gboolean
@@ -225,7 +225,7 @@ pt_cpu_matmul_run (PtCpuMatmul *self, PtOp *op, const PtTensor *a,
         op->workspace->scratch->data + self->offsets[i]) : tensors[i]->data;
   for (guint i = 0; i < PT_MATMUL_Y; i++)
     if (self->copied[i] &&
-        !matmul_copy (self, op, i, tensors[i]->data, data[i], error))
+        !matmul_copy (self, i, tensors[i]->data, data[i], error))
       return FALSE;
   if (bias != NULL && !pt_dnnl_step_set (&self->product, DNNL_ARG_BIAS,
           bias->data, error))
@@ -235,7 +235,7 @@ pt_cpu_matmul_run (PtCpuMatmul *self, PtOp *op, const PtTensor *a,
   for (gint64 i = 0; i < n; i++)
     if (!matmul_run_one (self, op, i, data, error))
       return FALSE;
-  return !self->copied[PT_MATMUL_Y] || matmul_copy (self, op, PT_MATMUL_Y,
+  return !self->copied[PT_MATMUL_Y] || matmul_copy (self, PT_MATMUL_Y,
       data[PT_MATMUL_Y], y->data, error);
 }
 
@@ -243,7 +243,7 @@ void
 pt_cpu_matmul_clear (PtCpuMatmul *self)
 {
   for (guint i = 0; i < 3; i++)
-    pt_dnnl_step_clear (&self->copies[i]);
+    pt_cpu_combine.clear (&self->copies[i]);
   pt_dnnl_step_clear (&self->product);
   pt_dnnl_step_clear (&self->adding);
 }

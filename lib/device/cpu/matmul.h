@@ -14,7 +14,7 @@ typedef struct
 {
   PtMatmulGeometry geometry;
   PtMatmulAxis batch;           /* taken out of its loops */
-  PtDnnlStep copies[3];
+  PtOp copies[3];
   gboolean copied[3];
   gsize offsets[3];             /* of the copies, in scratch memory */
   PtDnnlStep product, adding;   /* the second adds to y */

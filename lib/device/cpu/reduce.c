@@ -60,24 +60,6 @@ reduce_cost (const ReduceJob *job)
   return job->across ? job->g.terms : job->g.terms * MIN (job->row, LANES);
 }
 
-/* Element @i of the loops, from number @first on. */
-static gint64
-reduce_locate (const PtReduceAxis *axes, guint n, guint first, gint64 i,
-    gint64 *y)
-{
-  gint64 x = 0;
-
-  *y = 0;
-  for (guint k = first; k < n; k++) {
-    gint64 at = i % axes[k].size;
-
-    i /= axes[k].size;
-    x += at * axes[k].x;
-    *y += at * axes[k].y;
-  }
-  return x;
-}
-
 /* Where block @b begins. */
 static gint64
 reduce_begin (const ReduceJob *job, ReduceBlock *block, gint64 b)
@@ -87,12 +69,12 @@ reduce_begin (const ReduceJob *job, ReduceBlock *block, gint64 b)
 
   if (job->across || job->row == 1) {
     block->n = 1;
-    return reduce_locate (g->kept, g->n_kept, 0, b, block->at);
+    return pt_reduce_locate (g->kept, g->n_kept, 0, b, block->at);
   }
   pieces = (job->row + LANES - 1) / LANES;
   first = b % pieces * LANES;
   block->n = MIN (LANES, job->row - first);
-  x = reduce_locate (g->kept, g->n_kept, 1, b / pieces, &y);
+  x = pt_reduce_locate (g->kept, g->n_kept, 1, b / pieces, &y);
   for (gint64 i = 0; i < block->n; i++)
     block->at[i] = y + (first + i) * g->kept[0].y;
   return x + first;
@@ -107,7 +89,7 @@ reduce_walk (const ReduceJob *job, ReduceBlock *block, gint64 offset,
   gint64 unused;
 
   for (gint64 r = 0; r < job->rows; r++) {
-    const gfloat *x = job->x + offset + reduce_locate (g->reduced,
+    const gfloat *x = job->x + offset + pt_reduce_locate (g->reduced,
         g->n_reduced, job->across, r, &unused);
 
     if (job->across)
@@ -334,28 +316,6 @@ reduce_block (const ReduceJob *job, ReduceBlock *block, gint64 offset)
   }
 }
 
-static gfloat
-reduce_finish (const ReduceJob *job, gdouble acc, gdouble other)
-{
-  switch (job->desc.kind) {
-    case PT_REDUCE_MEAN:
-      return acc / job->g.terms;
-    case PT_REDUCE_MIN:
-      return -acc;
-    case PT_REDUCE_L2:
-      return sqrt (acc);
-    case PT_REDUCE_LOG_SUM:
-      return log (acc);
-    case PT_REDUCE_LOG_SUM_EXP:
-      return acc + log (other);
-    case PT_REDUCE_ARGMAX:
-    case PT_REDUCE_ARGMIN:
-      return other;
-    default:
-      return acc;
-  }
-}
-
 static void
 reduce_range (gconstpointer data, gint64 begin, gint64 end)
 {
@@ -366,7 +326,8 @@ reduce_range (gconstpointer data, gint64 begin, gint64 end)
     reduce_block (job, &block, reduce_begin (job, &block, b));
     for (gint64 i = 0; i < block.n; i++)
       job->out[block.at[i]] =
-          reduce_finish (job, block.acc[i], block.other[i]);
+          pt_reduce_finish (&job->g, job->desc.kind, block.acc[i],
+          block.other[i]);
   }
 }
 
@@ -378,7 +339,8 @@ pt_cpu_reduce_run (const PtOp *op, const PtReduceGeometry *geometry,
 
   job.x = x;
   job.out = y;
-  pt_cpu_for (op, job.blocks, reduce_cost (&job), reduce_range, &job);
+  if (!pt_cpu_reduce_lines (op, geometry, desc, x, y))
+    pt_cpu_for (op, job.blocks, reduce_cost (&job), reduce_range, &job);
 }
 
 /* -- backward -- */
