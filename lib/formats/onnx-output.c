@@ -174,6 +174,9 @@ static gboolean
 output_list (OnnxImport *self, const GPtrArray *names, GArray *outputs,
     GError **error)
 {
+  if (names->len > PT_NETWORK_MAX_OUTPUTS)
+    return pt_onnx_fail (self, error, "found %u outputs, expected at most %d: "
+        "name some (network.output)", names->len, PT_NETWORK_MAX_OUTPUTS);
   for (guint i = 0; i < names->len; i++) {
     const gchar *name = names->pdata[i];
     PtOutput output;
