@@ -150,8 +150,8 @@ network_apply (PtNetwork *self, const gchar *setting, GError **error)
  * "network.input-shape", such as "1;3;224;224"; of several outputs
  * "network.output" names those that are wanted, separated by ";". Without it
  * they are all that are the result of layers, or, if one of them needs an
- * operator that is not there, the first alone. A height or width that is open
- * then is that of the frames.
+ * operator that is not there, those of floats, or the first alone. A height or
+ * width that is open then is that of the frames.
  *
  * Returns: (transfer full): the network, or %NULL with %PT_ERROR_FILE for a
  *   file that cannot be read, %PT_ERROR_UNSUPPORTED for a model with operators

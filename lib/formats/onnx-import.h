@@ -27,6 +27,13 @@ typedef struct
   gboolean alone;               /* the layer's output has one reader only */
 } OnnxValue;
 
+typedef enum
+{
+  ONNX_ASKED_ALL,
+  ONNX_ASKED_FLOATS,            /* and the first */
+  ONNX_ASKED_FIRST,
+} OnnxAsked;
+
 typedef struct
 {
   PtNetwork *network;
@@ -45,7 +52,7 @@ typedef struct
   gint64 fold_left;             /* elements that those to come may have */
   gdouble weight_bytes;         /* of all layers */
   gboolean whole;               /* the batch is one frame */
-  gboolean first_only;          /* of the outputs, where none is named */
+  OnnxAsked asked;              /* outputs, where none is named */
   guint n_done;                 /* nodes */
   const Onnx__NodeProto *node;  /* at hand */
   guint number;                 /* of it */
@@ -72,9 +79,11 @@ gboolean pt_onnx_add_input (OnnxImport *self, GError **error);
 
 /* -- onnx-output.c -- */
 
-/* The names, lent, of the outputs that network.output names; else of all, or of
- * the first if the others cannot be had. NULL with an error. */
+/* The names, lent, of the outputs that network.output names, else of those that
+ * are asked for. NULL with an error. */
 GPtrArray *pt_onnx_find_outputs (OnnxImport *self, GError **error);
+/* Asks for fewer outputs from here on; FALSE: there is only one. */
+gboolean pt_onnx_ask_less (OnnxImport *self);
 /* Leaves the layers that outputs @names need, which are a network then. */
 gboolean pt_onnx_finish (OnnxImport *self, const GPtrArray *names,
     GError **error);

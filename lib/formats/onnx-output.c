@@ -1,7 +1,7 @@
 /* SPDX-FileCopyrightText: partimefilter contributors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-#include "formats/onnx-import.h"
+#include "formats/onnx-fold.h"
 
 /* The outputs of a network, and the layers that they need. */
 
@@ -53,11 +53,52 @@ output_add_wanted (const OnnxImport *self, GPtrArray *names, GError **error)
   return TRUE;
 }
 
+/* Unless its type says otherwise. */
+static gboolean
+output_is_float (const Onnx__ValueInfoProto *output)
+{
+  const Onnx__TypeProto *type = output->type;
+
+  return type == NULL ||
+      type->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE ||
+      pt_onnx_type_is_float (type->tensor_type->elem_type);
+}
+
+static gboolean
+output_is_asked (const OnnxImport *self, gsize i)
+{
+  return i == 0 || self->asked == ONNX_ASKED_ALL ||
+      (self->asked == ONNX_ASKED_FLOATS &&
+      output_is_float (self->graph->output[i]));
+}
+
+static gsize
+output_count_asked (const OnnxImport *self)
+{
+  gsize n = 0;
+
+  for (gsize i = 0; i < self->graph->n_output; i++)
+    n += output_is_asked (self, i);
+  return n;
+}
+
+gboolean
+pt_onnx_ask_less (OnnxImport *self)
+{
+  const gsize before = output_count_asked (self);
+
+  while (self->asked < ONNX_ASKED_FIRST) {
+    self->asked++;
+    if (output_count_asked (self) < before)
+      return TRUE;
+  }
+  return FALSE;
+}
+
 GPtrArray *
 pt_onnx_find_outputs (OnnxImport *self, GError **error)
 {
   g_autoptr (GPtrArray) names = g_ptr_array_new ();
-  const gsize n = self->first_only ? 1 : self->graph->n_output;
 
   if (self->graph->n_output == 0) {
     pt_onnx_fail (self, error, "found no output, expected one");
@@ -66,8 +107,9 @@ pt_onnx_find_outputs (OnnxImport *self, GError **error)
   if (*self->network->settings.output != '\0')
     return output_add_wanted (self, names, error) ?
         g_steal_pointer (&names) : NULL;
-  for (gsize i = 0; i < n; i++)
-    g_ptr_array_add (names, self->graph->output[i]->name);
+  for (gsize i = 0; i < self->graph->n_output; i++)
+    if (output_is_asked (self, i))
+      g_ptr_array_add (names, self->graph->output[i]->name);
   return g_steal_pointer (&names);
 }
 
@@ -166,14 +208,17 @@ output_is_skipped (const OnnxImport *self, const gchar *name)
 {
   const OnnxValue *value = g_hash_table_lookup (self->values, name);
 
-  return *self->network->settings.output == '\0' && !self->first_only &&
-      value != NULL && value->constant != NULL;
+  return *self->network->settings.output == '\0' && value != NULL &&
+      value->constant != NULL;
 }
 
 static gboolean
 output_list (OnnxImport *self, const GPtrArray *names, GArray *outputs,
     GError **error)
 {
+  if (names->len > PT_NETWORK_MAX_OUTPUTS)
+    return pt_onnx_fail (self, error, "found %u outputs, expected at most %d: "
+        "name some (network.output)", names->len, PT_NETWORK_MAX_OUTPUTS);
   for (guint i = 0; i < names->len; i++) {
     const gchar *name = names->pdata[i];
     PtOutput output;

@@ -389,24 +389,30 @@ model_try (OnnxImport *self, const PtSettings *given, GError **error)
   return done ? g_steal_pointer (&network) : NULL;
 }
 
-/* All outputs, if none is named; if any of them cannot be had, the first
- * alone. */
+/* All outputs, if none is named; if any of them cannot be had, those of floats,
+ * or the first alone. */
 static PtNetwork *
 model_try_outputs (OnnxImport *self, const PtSettings *given, GError **error)
 {
-  const gboolean all = *given->output == '\0' && self->graph->n_output > 1;
+  const gboolean named = *given->output != '\0';
   const gint64 fold_left = self->fold_left;
-  g_autoptr (GError) reason = NULL;
-  PtNetwork *network;
 
-  self->first_only = FALSE;
-  network = model_try (self, given, all ? &reason : error);
-  if (network != NULL || !all)
-    return network;
-  g_info ("%s; of the outputs only the first is looked at", reason->message);
-  self->first_only = TRUE;
-  self->fold_left = fold_left;
-  return model_try (self, given, error);
+  self->asked = ONNX_ASKED_ALL;
+  for (;;) {
+    GError *reason = NULL;
+    PtNetwork *network = model_try (self, given, &reason);
+
+    if (network != NULL)
+      return network;
+    if (named || !pt_onnx_ask_less (self)) {
+      g_propagate_error (error, reason);
+      return NULL;
+    }
+    g_info ("%s; once more, with %s of the outputs", reason->message,
+        self->asked == ONNX_ASKED_FIRST ? "the first" : "the floats");
+    g_error_free (reason);
+    self->fold_left = fold_left;
+  }
 }
 
 /* A fixed batch is many frames; if its operators say otherwise, one. Of two

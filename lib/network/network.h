@@ -9,6 +9,7 @@
 G_BEGIN_DECLS
 
 #define PT_NETWORK_INPUT -1
+#define PT_NETWORK_MAX_OUTPUTS 1024
 
 typedef enum
 {

@@ -84,6 +84,9 @@ outputs_add (PtNetwork *self, GArray *outputs, const gchar *name,
   const gint node = pt_network_find_layer (self, name);
   PtOutput output;
 
+  if (outputs->len == PT_NETWORK_MAX_OUTPUTS)
+    return outputs_refuse (self, name, "at most "
+        G_STRINGIFY (PT_NETWORK_MAX_OUTPUTS) " names before", error);
   if (node < 0)
     return outputs_refuse (self, name, "names of layers, separated by ;: there "
         "is no such layer", error);

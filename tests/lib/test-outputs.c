@@ -413,6 +413,22 @@ test_bad_names (void)
   }
 }
 
+static void
+test_too_many (void)
+{
+  GString *text = g_string_new (HEAD "output=");
+  g_autoptr (GError) error = NULL;
+
+  for (guint i = 0; i <= PT_NETWORK_MAX_OUTPUTS; i++)
+    g_string_append_printf (text, "r%u;", i);
+  for (guint i = 0; i <= PT_NETWORK_MAX_OUTPUTS; i++)
+    g_string_append_printf (text, "\n[r%u]\ntype=relu", i);
+  g_assert_null (pt_network_new_from_data (text->str, -1, "net.cfg", &error));
+  g_assert_error (error, PT_ERROR, PT_ERROR_CONFIG);
+  g_assert_nonnull (strstr (error->message, "r1024"));
+  g_string_free (text, TRUE);
+}
+
 /* Weights that only another output needs cannot be all there is to learn. */
 static void
 test_nothing_to_learn (void)
@@ -451,6 +467,7 @@ main (gint argc, gchar **argv)
   g_test_add_func ("/outputs/replaced", test_replaced);
   g_test_add_func ("/outputs/names", test_names);
   g_test_add_func ("/outputs/bad-names", test_bad_names);
+  g_test_add_func ("/outputs/too-many", test_too_many);
   g_test_add_func ("/outputs/nothing-to-learn", test_nothing_to_learn);
   return g_test_run ();
 }
