@@ -376,6 +376,7 @@ pt_pipeline_start (PtPipeline *self, GError **error)
   g_atomic_int_set (&self->failed, FALSE);
   g_atomic_int_set (&self->flushing, FALSE);
   g_atomic_int_set (&self->replaced, FALSE);
+  g_atomic_int_set (&self->handing_over, FALSE);
   pt_stats_reset (&self->main.stats);
   self->sequence = PIPELINE_FIRST;
   self->main.frame = self->main.drained = self->n_learning = 0;

@@ -67,6 +67,7 @@ struct _PtPipeline
   const PtPlacement *given;     /* lent: use this instead of finding one */
   gboolean drew_weights;        /* the network came without */
   gboolean keep_weights;        /* of the one it takes over from */
+  gint handing_over;            /* atomic: those are on their way */
 
   GMutex push_lock;             /* one frame or marker enters at a time */
   guint64 sequence;             /* of the next frame; only ever rises */
@@ -138,6 +139,10 @@ gchar *pt_checkpoint_print_cut (const PtPipeline *self);
 void pt_checkpoint_finish_writing (PtPipeline *self);
 PtMarker *pt_checkpoint_new_copy (PtPipeline *self);
 PtTensorFile *pt_checkpoint_get_copy (PtMarker *marker, GError **error);
+
+/* Until what another pipeline has learned is in the network: nobody else may
+ * write there before. */
+gboolean pt_pipeline_wait_handover (PtPipeline *self, GError **error);
 
 /* What the stage forgets first; @file: (nullable): the optimizer's state. */
 gboolean pt_resume_stage (PtStage *stage, PtTensorFile *file, GError **error);

@@ -279,6 +279,25 @@ handover_run (PtStage *stage, PtMarker *marker, GError **error)
   return TRUE;
 }
 
+/* Every stage has. */
+static void
+handover_done (PtMarker *marker)
+{
+  g_atomic_int_set (&marker->pipeline->handing_over, FALSE);
+  pt_marker_finish (marker);
+}
+
+gboolean
+pt_pipeline_wait_handover (PtPipeline *self, GError **error)
+{
+  g_autoptr (PtMarker) behind = NULL;
+
+  if (!self->running || !g_atomic_int_get (&self->handing_over))
+    return TRUE;
+  behind = pt_marker_new (self, NULL, NULL, NULL);
+  return pt_pipeline_run_marker (self, behind, error);
+}
+
 static void
 replace_compare (PtPipeline *self, PtPipeline *next, PtReplacement *info)
 {
@@ -356,6 +375,8 @@ replace_hand_over (PtPipeline *self, PtPipeline *next,
   if (info->kept_optimizer)
     pt_stats_follow (&next->main.stats, &self->main.stats);
   marker = pt_marker_new (next, handover_run, handover, handover_free);
+  marker->done = handover_done;
+  g_atomic_int_set (&next->handing_over, TRUE);
   pt_pipeline_send_marker (next, marker);
   pt_pipeline_end_stream (self, handover->copy);
 }

@@ -276,6 +276,8 @@ resume_load (PtPipeline *self, const gchar *path, gboolean *whole,
   if (file == NULL)
     return FALSE;
   locker = g_mutex_locker_new (&self->weights_lock);
+  if (!pt_pipeline_wait_handover (self, error))
+    return FALSE;
   resume = self->running && self->learning.mode != PT_MODE_OFF
       && resume_has_optimizer (file);
   if (resume && !resume_check_slots (self, file, path, error))
@@ -366,6 +368,8 @@ pt_pipeline_set_weights (PtPipeline *self, const gchar *path, guint64 *frame,
   locker = g_mutex_locker_new (&self->weights_lock);
   if (frame != NULL)
     *frame = 0;
+  if (!pt_pipeline_wait_handover (self, error))
+    return FALSE;
   if (!self->running)
     return pt_weights_take (self->network, file, path, error);
   return pt_weights_check (self->network, file, path, error)
@@ -413,6 +417,8 @@ pt_pipeline_reset (PtPipeline *self, GError **error)
   g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&self->weights_lock);
   PtTensorFile *file;
 
+  if (!pt_pipeline_wait_handover (self, error))
+    return FALSE;
   if (!self->running) {
     pt_network_init_weights (self->network, self->network->settings.seed);
     return TRUE;

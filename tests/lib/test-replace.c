@@ -259,6 +259,34 @@ test_keep_refused (gconstpointer c)
   pt_pipeline_stop (old);
 }
 
+/* What was learned is on its way as the weights are forgotten: that counts. */
+static void
+test_reset (gconstpointer c)
+{
+  g_autoptr (PtNetwork) fresh = new_network (c, "1");
+
+  /* of the file's seed */
+  pt_network_init_weights (fresh, 7);
+  for (guint i = 0; i < 10; i++) {
+    g_autoptr (PtNetwork) a = new_network (c, "1"), b = new_network (c, "1");
+    g_autoptr (PtPipeline) old = stream_start (a), next = NULL;
+    StreamSums sums = { 0 };
+    PtReplacement info;
+
+    next = pt_pipeline_new (b, NULL);
+    g_assert_true (pt_pipeline_start_beside (next, old, NULL));
+    stream_feed (old, &sums, 0, 9);
+    push (old, 9);
+    push (old, 10);
+    g_assert_true (pt_pipeline_replace (old, next, &info, NULL));
+    g_assert_true (pt_pipeline_reset (next, NULL));
+    pt_pipeline_stop (old);
+    pt_pipeline_stop (next);
+    g_assert_cmphex (stream_hash_weights (b), ==, stream_hash_weights (fresh));
+    g_assert_cmphex (stream_hash_weights (a), !=, stream_hash_weights (fresh));
+  }
+}
+
 /* Every second frame learns, counted over both. */
 static void
 test_interval (gconstpointer c)
@@ -393,6 +421,7 @@ main (int argc, char **argv)
   } tests[] = {
     {"kept", test_kept}, {"own-weights", test_own_weights},
     {"keep-weights", test_keep_weights}, {"keep-refused", test_keep_refused},
+    {"reset", test_reset},
     {"interval", test_interval}, {"stacked", test_stacked},
     {"other", test_other}, {"flushed", test_flushed}, {"chain", test_chain},
   };
