@@ -73,6 +73,15 @@ drawing_ayuv (const gdouble rgb[3], gdouble alpha)
       (128 + 224 * v) / 255);
 }
 
+/* Colour @index where there is no frame below, if it is not the same. */
+void
+gst_partime_drawing_set_alone (GstPartimeDrawing *self, guint index,
+    const gdouble rgb[3])
+{
+  self->tables[GST_PARTIME_PAINT_OPAQUE][index] = drawing_word (rgb[2],
+      rgb[1], rgb[0], 1);
+}
+
 /* Colour @index of every table: @rgb, of @alpha where frames shine through. */
 void
 gst_partime_drawing_set_colour (GstPartimeDrawing *self, guint index,
@@ -83,8 +92,7 @@ gst_partime_drawing_set_colour (GstPartimeDrawing *self, guint index,
   self->tables[GST_PARTIME_PAINT_RGB][index] = drawing_word (rgb[2], rgb[1],
       rgb[0], alpha);
   self->tables[GST_PARTIME_PAINT_YUV][index] = drawing_ayuv (rgb, alpha);
-  self->tables[GST_PARTIME_PAINT_OPAQUE][index] = drawing_word (rgb[2],
-      rgb[1], rgb[0], 1);
+  gst_partime_drawing_set_alone (self, index, rgb);
 }
 
 /* Length of the vector of channels at pixel @i. */

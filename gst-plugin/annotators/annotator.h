@@ -99,6 +99,8 @@ gdouble gst_partime_drawing_follow (GstPartimeDrawing *self,
     const gfloat *y);
 void gst_partime_drawing_make_tables (GstPartimeDrawing *self,
     guint n_colours);
+void gst_partime_drawing_set_alone (GstPartimeDrawing *self, guint index,
+    const gdouble rgb[3]);
 void gst_partime_drawing_set_colour (GstPartimeDrawing *self, guint index,
     const gdouble rgb[3], gdouble alpha);
 

@@ -4,7 +4,7 @@
 /* Optical flow (1, 2, H, W), x then y in pixels, by the colour wheel of
  * Baker et al., "A Database and Evaluation Methodology for Optical Flow"
  * (IJCV 2011): hue is direction, saturation is speed, stillness is white.
- * Over a frame, stillness is transparent. */
+ * Over a frame, hue is direction, opacity is speed. */
 
 #include <math.h>
 
@@ -37,21 +37,25 @@ flow_make_wheel (gdouble wheel[N_COLOURS][3])
             (parts[part].to[c] - parts[part].from[c]);
 }
 
-/* @u, @v: at most 1 long. White at rest, @rgb of the wheel at full speed. */
+/* @rgb of the wheel, for the direction of (@u, @v). */
 static void
-flow_colour (gdouble wheel[N_COLOURS][3], gdouble u, gdouble v,
-    gdouble rgb[3])
+flow_hue (gdouble wheel[N_COLOURS][3], gdouble u, gdouble v, gdouble rgb[3])
 {
-  gdouble speed = MIN (hypot (u, v), 1.0);
   gdouble at = (atan2 (-v, -u) / G_PI + 1) / 2 * (N_COLOURS - 1);
   gint k = (gint) at % N_COLOURS;
   gdouble f = at - floor (at);
 
-  for (gint c = 0; c < 3; c++) {
-    gdouble hue = (1 - f) * wheel[k][c] + f * wheel[(k + 1) % N_COLOURS][c];
+  for (gint c = 0; c < 3; c++)
+    rgb[c] = (1 - f) * wheel[k][c] + f * wheel[(k + 1) % N_COLOURS][c];
+}
 
-    rgb[c] = 1 - speed * (1 - hue);
-  }
+/* Over a frame: noise is left out, half speed is nearly as full as speed. */
+static gdouble
+flow_opacity (gdouble speed)
+{
+  gdouble x = MIN (1.5 * speed, 1.0);
+
+  return x * x * (3 - 2 * x);
 }
 
 static void
@@ -67,8 +71,12 @@ flow_make_tables (GstPartimeDrawing *self)
     gdouble speed = MIN (hypot (u, v), 1.0);
     gdouble rgb[3];
 
-    flow_colour (wheel, u, v, rgb);
-    gst_partime_drawing_set_colour (self, i, rgb, self->opacity * speed);
+    flow_hue (wheel, u, v, rgb);
+    gst_partime_drawing_set_colour (self, i, rgb,
+        self->opacity * flow_opacity (speed));
+    for (gint c = 0; c < 3; c++)
+      rgb[c] = 1 - speed * (1 - rgb[c]);
+    gst_partime_drawing_set_alone (self, i, rgb);
   }
 }
 

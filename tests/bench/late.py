@@ -2,7 +2,7 @@
 # SPDX-FileCopyrightText: partimefilter contributors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """How late frames of a live stream are while checkpoints are taken or models
-change: 320x240 at 30 frames a second through pipelines/networks/flow.cfg,
+change: 320x240 at 30 frames a second through networks/flow-chain.cfg,
 learning; alone, with a checkpoint every 250 ms, and with another model every
 500 ms, once one of the same parameters and once another network.
 
@@ -21,7 +21,7 @@ gi.require_version("Gst", "1.0")
 from gi.repository import Gst  # noqa: E402
 
 HERE = pathlib.Path(__file__).resolve().parent
-NETWORK = HERE / "../../pipelines/networks/flow.cfg"
+NETWORK = HERE / "networks/flow-chain.cfg"
 RATE = 30
 
 

@@ -12,7 +12,7 @@ import moving_photo
 HERE = os.path.dirname(os.path.abspath(__file__))
 NETWORKS = os.path.join(moving_photo.ROOT, "pipelines", "networks")
 ADAM = "learning.optimizer=adam "
-# What flow.cfg says is left to the defaults.
+# What flow-chain.cfg says is left to the defaults.
 OWN_BEST = "{} {}, own settings"
 CHOSEN = ["learning.staleness=auto", "learning.warmup=30"]
 

@@ -36,13 +36,15 @@ annotators_check (const guint8 *bgra, gint r, gint g, gint b, gint a,
 
 /* Right is the wheel's first colour, left its 28th: colorcode.cpp of
  * vision.middlebury.edu/flow, computeColor (1, 0) and (-1, 0). Too fast is as
- * fast as can be. A level per channel for rounding. */
+ * fast as can be. At half speed the wheel's colour is half white alone; over a
+ * frame it is itself, 27/32 as opaque. A level per channel for rounding. */
 static void
 test_flow (void)
 {
   g_autoptr (GstPartimeDrawing) drawing =
       annotators_new ("flow", 2, "scale=2\nopacity=0.5\n");
   const gfloat y[8] = { 2, -2, 0, 7, 0, 0, 0, 0 };
+  const gfloat half[8] = { 1, 1, 1, 1, 0, 0, 0, 0 };
   guint8 pixels[16];
 
   drawing->annotator->draw (drawing, y, GST_PARTIME_PAINT_OPAQUE,
@@ -53,7 +55,11 @@ test_flow (void)
   annotators_check (pixels + 12, 255, 0, 0, 255, 1);
   drawing->annotator->draw (drawing, y, GST_PARTIME_PAINT_RGB, pixels);
   annotators_check (pixels, 255, 0, 0, 128, 1);
-  annotators_check (pixels + 8, 255, 255, 255, 0, 0);
+  g_assert_cmpint (pixels[11], ==, 0);
+  drawing->annotator->draw (drawing, half, GST_PARTIME_PAINT_OPAQUE, pixels);
+  annotators_check (pixels, 255, 128, 128, 255, 1);
+  drawing->annotator->draw (drawing, half, GST_PARTIME_PAINT_RGB, pixels);
+  annotators_check (pixels, 255, 0, 0, 108, 1);
 }
 
 /* Values of matplotlib's inferno at 0, 0.5 and 1; its fit by polynomials is

@@ -10,7 +10,8 @@ from PIL import Image
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 WIDTH, HEIGHT, FRAMES = 128, 96, 600
-NETWORK = os.path.join(ROOT, "pipelines", "networks", "flow.cfg")
+CHAIN = os.path.join(ROOT, "tests", "bench", "networks", "flow-chain.cfg")
+FLOW = os.path.join(ROOT, "pipelines", "networks", "flow.cfg")
 
 
 def find_file(package, name):
@@ -93,11 +94,11 @@ def errors(outputs, flow):
             for part in np.array_split(distances(outputs, flow), 6)]
 
 
-def resized(width, height):
-    """The text of the network file with another size of frames."""
+def resized(width, height, network=CHAIN):
+    """The text of a network file with another size of frames."""
     wanted = {"width": width, "height": height}
     lines = []
-    with open(NETWORK, encoding="utf-8") as f:
+    with open(network, encoding="utf-8") as f:
         for line in f:
             key = line.split("=", 1)[0]
             lines.append(f"{key}={wanted[key]}\n" if key in wanted else line)
