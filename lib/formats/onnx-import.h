@@ -90,6 +90,9 @@ gboolean pt_onnx_tensor_get_dims (const OnnxImport *self,
 /* All elements, converted; NULL with an error. */
 gfloat *pt_onnx_tensor_get_floats (const OnnxImport *self,
     const Onnx__TensorProto *tensor, GError **error);
+/* The same, where infinity is but a bound: it becomes the largest number. */
+gfloat *pt_onnx_tensor_get_clamped (const OnnxImport *self,
+    const Onnx__TensorProto *tensor, GError **error);
 gint64 *pt_onnx_tensor_get_ints (const OnnxImport *self,
     const Onnx__TensorProto *tensor, GError **error);
 
@@ -191,8 +194,25 @@ gboolean pt_onnx_add_value (OnnxImport *self, const gchar *name,
 
 /* -- onnx-eltwise.c -- */
 
+/* Two operands, one of which comes from the picture; the result is *@joined. */
+gboolean pt_onnx_join (OnnxImport *self, const gchar *kind,
+    const OnnxValue *a, const OnnxValue *b, OnnxValue *joined,
+    GError **error);
 /* Adds a layer that multiplies by @factor; its index, or ONNX_NO_LAYER. */
 gint pt_onnx_multiply (OnnxImport *self, gint layer, gdouble factor,
+    GError **error);
+
+/* -- onnx-part.c -- */
+
+/* A constant as a layer of its own, which must read something: @x. Its index,
+ * or ONNX_NO_LAYER. */
+gint pt_onnx_add_constant (OnnxImport *self, const Onnx__TensorProto *tensor,
+    gint x, guint *rank, GError **error);
+
+/* -- onnx-compare.c -- */
+
+/* 1 where the value is not 0, else 0. */
+gboolean pt_onnx_add_truth (OnnxImport *self, const OnnxValue *x,
     GError **error);
 
 /* -- onnx-fuse.c -- */
@@ -205,6 +225,7 @@ gint pt_onnx_fuse (OnnxImport *self, gint layer, GError **error);
 
 extern const OnnxOperator pt_onnx_ops[];
 extern const OnnxOperator pt_onnx_ops_activation[];
+extern const OnnxOperator pt_onnx_ops_compare[];
 extern const OnnxOperator pt_onnx_ops_eltwise[];
 extern const OnnxOperator pt_onnx_ops_norm[];
 extern const OnnxOperator pt_onnx_ops_part[];

@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include "formats/onnx-export.h"
-#include "formats/onnx-import.h"
+#include "formats/onnx-fold.h"
 
 #include <errno.h>
 #include <glib/gstdio.h>
@@ -20,6 +20,7 @@
 static const OnnxOperator *const model_tables[] = {
   pt_onnx_ops,
   pt_onnx_ops_activation,
+  pt_onnx_ops_compare,
   pt_onnx_ops_eltwise,
   pt_onnx_ops_norm,
   pt_onnx_ops_part,
@@ -275,24 +276,64 @@ static gboolean
 model_check_frames (OnnxImport *self, GError **error)
 {
   static const gchar apart[] =
-      " Abs Add ArgMax ArgMin AveragePool BatchNormalization Cast Ceil Celu "
-      "Clip Concat Conv ConvTranspose Cos DepthToSpace Div Dropout Einsum Elu "
-      "Erf Exp Expand Flatten Floor Gather Gelu Gemm GlobalAveragePool "
-      "GlobalLpPool GlobalMaxPool GroupNormalization HardSigmoid HardSwish "
-      "Identity InstanceNormalization LayerNormalization LeakyRelu Log "
-      "LogSoftmax LpNormalization LpPool LRN MatMul Max MaxPool Mean "
-      "MeanVarianceNormalization Min Mish Mul Neg Pad Pow PRelu Reciprocal "
-      "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean "
-      "ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu Reshape Resize "
-      "Round Selu Shrink Sigmoid Sign Sin Slice Softmax Softplus Softsign "
-      "SpaceToDepth Split Sqrt Squeeze Sub Sum Tanh ThresholdedRelu Tile "
-      "Transpose Unsqueeze Upsample ";
+      " Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh AveragePool "
+      "BatchNormalization Cast Ceil Celu Clip Concat Conv ConvTranspose Cos "
+      "Cosh DepthToSpace Div Dropout Einsum Elu Equal Erf Exp Expand Flatten "
+      "Floor Gather Gelu Gemm GlobalAveragePool GlobalLpPool GlobalMaxPool "
+      "Greater GreaterOrEqual GroupNormalization HardSigmoid HardSwish "
+      "Identity InstanceNormalization IsNaN LayerNormalization LeakyRelu Less "
+      "LessOrEqual Log LogSoftmax LpNormalization LpPool LRN MatMul Max "
+      "MaxPool Mean MeanVarianceNormalization Min Mish Mul Neg Not Or Pad Pow "
+      "PRelu Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp "
+      "ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare "
+      "Relu Reshape Resize Round Selu Shrink Sigmoid Sign Sin Sinh Slice "
+      "Softmax Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub Sum Tan "
+      "Tanh ThresholdedRelu Tile Transpose Unsqueeze Upsample Where Xor ";
   g_autofree gchar *word = g_strconcat (" ", self->node->op_type, " ", NULL);
 
   return self->batch == 1 || strstr (apart, word) != NULL ||
       pt_onnx_refuse (self, error, "found an operator that may mix the %"
       G_GINT64_FORMAT " frames of the batch, expected a batch of 1",
       self->batch);
+}
+
+/* Whether the node's inputs are constants alone, the first of floats: nothing
+ * above has worked it out. */
+static gboolean
+model_is_constant (const OnnxImport *self)
+{
+  const OnnxValue *first = pt_onnx_get_input (self, 0);
+
+  for (gsize i = 0; i < self->node->n_input; i++) {
+    const OnnxValue *value = pt_onnx_get_input (self, i);
+
+    if (value != NULL && value->constant == NULL)
+      return FALSE;
+  }
+  return first != NULL && self->batch == 1 &&
+      pt_onnx_type_is_float (first->constant->data_type);
+}
+
+/* Runs the operator with its first input, a constant, as a layer: the value
+ * is worked out with each frame, and what it is made of may learn. */
+static gboolean
+model_lift (OnnxImport *self, const OnnxOperator *operator, GError **error)
+{
+  const gchar *name = self->node->input[0];
+  const OnnxValue constant = *pt_onnx_get_input (self, 0);
+  OnnxValue lifted = {.rank = constant.rank };
+
+  lifted.layer = pt_onnx_add_constant (self, constant.constant,
+      PT_NETWORK_INPUT, &lifted.rank, error);
+  if (lifted.layer == ONNX_NO_LAYER)
+    return FALSE;
+  g_hash_table_insert (self->values, (gpointer) name,
+      g_memdup2 (&lifted, sizeof lifted));
+  if (!operator->func (self, error))
+    return FALSE;
+  g_hash_table_insert (self->values, (gpointer) name,
+      g_memdup2 (&constant, sizeof constant));
+  return TRUE;
 }
 
 static gboolean
@@ -314,8 +355,11 @@ model_add_node (OnnxImport *self, GError **error)
   operator = model_find_operator (self->node->op_type);
   if (operator == NULL)
     return model_refuse_operator (self, error);
-  return pt_onnx_check_attributes (self, operator->attributes, error) &&
-      model_check_frames (self, error) && operator->func (self, error);
+  if (!pt_onnx_check_attributes (self, operator->attributes, error) ||
+      !model_check_frames (self, error))
+    return FALSE;
+  return model_is_constant (self) ? model_lift (self, operator, error) :
+      operator->func (self, error);
 }
 
 static gboolean

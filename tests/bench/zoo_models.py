@@ -10,7 +10,7 @@ from torch import nn
 
 # name: size of the picture, 128 if there is none
 TORCHVISION = {
-    "alexnet": 128, "vgg11_bn": 64, "resnet18": 0, "resnet50": 0,
+    "alexnet": 224, "vgg11_bn": 224, "resnet18": 0, "resnet50": 0,
     "resnext50_32x4d": 0, "wide_resnet50_2": 64, "squeezenet1_0": 0,
     "squeezenet1_1": 0, "densenet121": 0, "googlenet": 0,
     "inception_v3": 160, "mobilenet_v2": 0, "mobilenet_v3_small": 0,
@@ -60,7 +60,7 @@ def spread(module, x):
             m.momentum = None
         if norms:
             # maps of one pixel would have no variance
-            module(torch.cat([x, torch.randn(3, *x.shape[1:])]))
+            module(torch.cat([x, torch.randn_like(x)]))
         for m in norms:
             m.eval()
             if m.running_mean is not None:
