@@ -12,10 +12,11 @@ compare_negate (OnnxImport *self, const OnnxValue *x, OnnxValue *y,
     GError **error)
 {
   const gint layer = pt_onnx_add_layer (self, "eq", &x->layer, 1,
-      "other=1 value=0 learned=false", error);
+      "other=1 learned=false", error);
 
   *y = (OnnxValue) {.layer = layer,.rank = x->rank,.alone = TRUE };
-  return layer != ONNX_NO_LAYER;
+  return layer != ONNX_NO_LAYER && pt_onnx_set_weight (self, layer, 0,
+      g_new0 (gfloat, 1), error);
 }
 
 gboolean

@@ -231,6 +231,7 @@ extern const OnnxOperator pt_onnx_ops_norm[];
 extern const OnnxOperator pt_onnx_ops_part[];
 extern const OnnxOperator pt_onnx_ops_products[];
 extern const OnnxOperator pt_onnx_ops_resize[];
+extern const OnnxOperator pt_onnx_ops_scatter[];
 extern const OnnxOperator pt_onnx_ops_structure[];
 extern const OnnxOperator pt_onnx_ops_window[];
 

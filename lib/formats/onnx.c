@@ -26,6 +26,7 @@ static const OnnxOperator *const model_tables[] = {
   pt_onnx_ops_part,
   pt_onnx_ops_products,
   pt_onnx_ops_resize,
+  pt_onnx_ops_scatter,
   pt_onnx_ops_structure,
   pt_onnx_ops_window,
   NULL
