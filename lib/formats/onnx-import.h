@@ -70,7 +70,7 @@ gboolean pt_onnx_add_input (OnnxImport *self, GError **error);
 
 /* -- onnx-output.c -- */
 
-/* The name of the output that network.output names, or of the first. */
+/* The name of the tensor that network.output names, or of the first output. */
 const gchar *pt_onnx_find_output (OnnxImport *self, GError **error);
 /* Leaves the layers that output @name needs, which are a network then. */
 gboolean pt_onnx_finish (OnnxImport *self, const gchar *name, GError **error);
@@ -119,6 +119,9 @@ gboolean pt_onnx_is_text (const OnnxImport *self, const gchar *name,
 /* Into @values, which hold the defaults: exactly @n, each 0 to a million. */
 gboolean pt_onnx_get_sizes (const OnnxImport *self, const gchar *name,
     gint64 *values, guint n, GError **error);
+/* An output of the graph, or of any of its nodes, by its name; NULL if there
+ * is none. */
+const gchar *pt_onnx_find_tensor (const OnnxImport *self, const gchar *name);
 /* Input @i: NULL if it was left out. */
 const OnnxValue *pt_onnx_get_input (const OnnxImport *self, guint i);
 /* Input @i, which must be a layer's output of rank @low to @high. */

@@ -18,15 +18,14 @@ pt_onnx_find_output (OnnxImport *self, GError **error)
   }
   if (*wanted == '\0')
     return self->graph->output[0]->name;
-  for (gsize i = 0; i < self->graph->n_output; i++)
-    if (g_str_equal (self->graph->output[i]->name, wanted))
-      return wanted;
+  if (pt_onnx_find_tensor (self, wanted) != NULL)
+    return wanted;
   names = g_string_new (NULL);
   for (gsize i = 0; i < self->graph->n_output; i++)
     g_string_append_printf (names, "%s%.60s", i ? ", " : "",
         self->graph->output[i]->name);
-  pt_onnx_fail (self, error, "found network.output=%s, expected one of the "
-      "model's outputs: %s", quoted, names->str);
+  pt_onnx_fail (self, error, "found network.output=%s, expected the name of "
+      "a tensor, such as the model's outputs: %s", quoted, names->str);
   g_string_free (names, TRUE);
   return NULL;
 }

@@ -236,6 +236,20 @@ model_add_if (OnnxImport *self, GError **error)
   return TRUE;
 }
 
+/* How to end the network with what the node reads. */
+static gchar *
+model_find_before (const OnnxImport *self)
+{
+  for (gsize i = 0; i < self->node->n_input; i++) {
+    const OnnxValue *value = pt_onnx_get_input (self, i);
+
+    if (value != NULL && value->constant == NULL && value->layer >= 0)
+      return g_strdup_printf ("; network.output=%.200s ends before it",
+          self->node->input[i]);
+  }
+  return g_strdup ("");
+}
+
 /* Why an operator is not there, and what can be done. */
 static gboolean
 model_refuse_operator (OnnxImport *self, GError **error)
@@ -249,24 +263,28 @@ model_refuse_operator (OnnxImport *self, GError **error)
           "QLinearMatMul ConvInteger MatMulInteger ",
           "a quantised operator, expected floats: export the model before it "
           "was quantised"},
+    {" Compress NonMaxSuppression NonZero OneHot RoiAlign TopK Unique ",
+          "a choice of places by what is seen there, expected what works on all "
+          "places alike"},
     {" SequenceAt SequenceConstruct SequenceEmpty SequenceErase SequenceInsert "
           "SequenceLength SequenceMap SplitToSequence ConcatFromSequence "
           "Optional OptionalGetElement OptionalHasElement ",
           "a sequence, expected tensors: export the model without lists"},
   };
   g_autofree gchar *word = g_strconcat (" ", self->node->op_type, " ", NULL);
+  g_autofree gchar *before = model_find_before (self);
   GString *names;
 
   for (guint i = 0; i < G_N_ELEMENTS (reasons); i++)
     if (strstr (reasons[i][0], word) != NULL)
-      return pt_onnx_refuse (self, error, "found %s", reasons[i][1]);
+      return pt_onnx_refuse (self, error, "found %s%s", reasons[i][1], before);
   names = g_string_new (NULL);
   for (guint i = 0; model_tables[i] != NULL; i++)
     for (const OnnxOperator *at = model_tables[i]; at->name; at++)
       g_string_append_printf (names, " %s", at->name);
   pt_onnx_refuse (self, error, "found an operator that is not taken, expected "
       "of Constant If Shape Size%s: simplify the model (onnxsim), or write the "
-      "layers as a network file", names->str);
+      "layers as a network file%s", names->str, before);
   g_string_free (names, TRUE);
   return FALSE;
 }
