@@ -91,10 +91,20 @@ const gchar *const pt_all_activation_names[] = {
   [PT_ACTIVATION_ERF] = "erf",
   [PT_ACTIVATION_SIN] = "sin",
   [PT_ACTIVATION_COS] = "cos",
+  [PT_ACTIVATION_TAN] = "tan",
+  [PT_ACTIVATION_ASIN] = "asin",
+  [PT_ACTIVATION_ACOS] = "acos",
+  [PT_ACTIVATION_ATAN] = "atan",
+  [PT_ACTIVATION_SINH] = "sinh",
+  [PT_ACTIVATION_COSH] = "cosh",
+  [PT_ACTIVATION_ASINH] = "asinh",
+  [PT_ACTIVATION_ACOSH] = "acosh",
+  [PT_ACTIVATION_ATANH] = "atanh",
   [PT_ACTIVATION_FLOOR] = "floor",
   [PT_ACTIVATION_CEIL] = "ceil",
   [PT_ACTIVATION_ROUND] = "round",
   [PT_ACTIVATION_SIGN] = "sign",
+  [PT_ACTIVATION_TRUNC] = "trunc",
   [PT_N_ACTIVATIONS] = NULL,
 };
 
@@ -117,6 +127,7 @@ pt_activation_uses_x (PtActivation activation)
     case PT_ACTIVATION_ERF:
     case PT_ACTIVATION_SIN:
     case PT_ACTIVATION_COS:
+    case PT_ACTIVATION_ASIN ... PT_ACTIVATION_ATANH:
       return TRUE;
     default:
       return FALSE;

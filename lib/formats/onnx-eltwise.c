@@ -44,30 +44,24 @@ eltwise_check_frames (const OnnxImport *self, const gint64 *dims, guint n,
       self->batch);
 }
 
-/* An exponent may be whole. */
+/* What is compared, chosen from or added may be infinite. Where the picture
+ * has become whole numbers, so may the constant be: only what it is divided by
+ * would be another operation. */
 static gboolean
 eltwise_take_constant (OnnxImport *self, gint layer,
     const Onnx__TensorProto *tensor, gboolean reverse, GError **error)
 {
-  const PtLayer *taker = self->network->nodes[layer].layer;
-  g_autofree gint64 *ints = NULL;
+  const gchar *kind = self->network->nodes[layer].layer->kind->name;
+  const gboolean bounds = strstr (" add min max mask eq lt le ", kind) != NULL;
   gfloat *data;
-  gint64 n;
 
-  if (pt_onnx_type_is_float (tensor->data_type)) {
-    data = pt_onnx_tensor_get_floats (self, tensor, error);
-    return data != NULL && pt_onnx_set_weight (self, layer, 0, data, error);
-  }
-  if (!g_str_equal (taker->kind->name, "pow") || reverse)
+  if (!pt_onnx_type_is_float (tensor->data_type) &&
+      (g_str_equal (kind, "div") || (g_str_equal (kind, "pow") && reverse)))
     return pt_onnx_refuse (self, error, "found whole numbers (data type %d) "
         "beside the picture, expected floats", tensor->data_type);
-  if ((ints = pt_onnx_tensor_get_ints (self, tensor, error)) == NULL)
-    return FALSE;
-  n = pt_shape_get_n_elements (&taker->weights[0].shape);
-  data = g_new (gfloat, n);
-  for (gint64 i = 0; i < n; i++)
-    data[i] = ints[i];
-  return pt_onnx_set_weight (self, layer, 0, data, error);
+  data = (bounds ? pt_onnx_tensor_get_clamped : pt_onnx_tensor_get_floats)
+      (self, tensor, error);
+  return data != NULL && pt_onnx_set_weight (self, layer, 0, data, error);
 }
 
 /* Before opset 7, B is aligned at @axis of A: ones that follow. */
@@ -149,9 +143,8 @@ eltwise_join_layers (OnnxImport *self, const gchar *kind, const OnnxValue *a,
   return pt_onnx_add_layer (self, kind, layers, 2, "", error);
 }
 
-/* Two operands, one of which comes from the picture; the result is *@joined. */
-static gboolean
-eltwise_join (OnnxImport *self, const gchar *kind, const OnnxValue *a,
+gboolean
+pt_onnx_join (OnnxImport *self, const gchar *kind, const OnnxValue *a,
     const OnnxValue *b, OnnxValue *joined, GError **error)
 {
   guint rank = 0;
@@ -182,7 +175,7 @@ eltwise_binary (OnnxImport *self, GError **error)
       sums ? g_strdup ("add") : g_ascii_strdown (self->node->op_type, -1);
   OnnxValue y;
 
-  if (!pt_onnx_count_inputs (self, 2, 2, error) || !eltwise_join (self, kind,
+  if (!pt_onnx_count_inputs (self, 2, 2, error) || !pt_onnx_join (self, kind,
           pt_onnx_get_input (self, 0), pt_onnx_get_input (self, 1), &y, error))
     return FALSE;
   y.layer = pt_onnx_fuse (self, y.layer, error);
@@ -352,7 +345,7 @@ eltwise_fold (OnnxImport *self, const gchar *kind, OnnxValue *y,
         return pt_onnx_refuse (self, error, "input %u is missing", i);
       if ((x->constant != NULL) != (pass == 1))
         continue;
-      if (begun && !eltwise_join (self, kind, &now, x, y, error))
+      if (begun && !pt_onnx_join (self, kind, &now, x, y, error))
         return FALSE;
       if (!begun && pass == 0 && g_str_equal (kind, "add") && n > 1 &&
           (layer = eltwise_sum_at_once (self, n)) != ONNX_NO_LAYER) {

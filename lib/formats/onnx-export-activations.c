@@ -157,6 +157,23 @@ write_softplus (OnnxExport *self, GError **error)
   return TRUE;
 }
 
+/* ONNX has no truncation but that of a whole number made of it. */
+static gboolean
+write_trunc (OnnxExport *self, GError **error)
+{
+  const gchar *x = self->last;
+
+  pt_onnx_write (self, "Abs", x, NULL);
+  pt_onnx_write (self, "Floor", self->last, NULL);
+  {
+    const gchar *size = self->last;
+
+    pt_onnx_write (self, "Sign", x, NULL);
+    pt_onnx_write (self, "Mul", self->last, size, NULL);
+  }
+  return TRUE;
+}
+
 static gboolean
 write_shrink (OnnxExport *self, GError **error)
 {
@@ -171,10 +188,17 @@ write_shrink (OnnxExport *self, GError **error)
 
 const OnnxWriter pt_onnx_writers_activation[] = {
   {"abs", write_operator, "Abs"},
+  {"acos", write_operator, "Acos"},
+  {"acosh", write_operator, "Acosh"},
+  {"asin", write_operator, "Asin"},
+  {"asinh", write_operator, "Asinh"},
+  {"atan", write_operator, "Atan"},
+  {"atanh", write_operator, "Atanh"},
   {"ceil", write_operator, "Ceil"},
   {"celu", write_alpha, "Celu"},
   {"clip", write_clip},
   {"cos", write_operator, "Cos"},
+  {"cosh", write_operator, "Cosh"},
   {"elu", write_alpha, "Elu"},
   {"erf", write_operator, "Erf"},
   {"exp", write_operator, "Exp"},
@@ -198,11 +222,14 @@ const OnnxWriter pt_onnx_writers_activation[] = {
   {"sign", write_operator, "Sign"},
   {"silu", write_silu},
   {"sin", write_operator, "Sin"},
+  {"sinh", write_operator, "Sinh"},
   {"softplus", write_softplus},
   {"softsign", write_operator, "Softsign"},
   {"sqrt", write_operator, "Sqrt"},
+  {"tan", write_operator, "Tan"},
   {"tanh", write_operator, "Tanh"},
   {"threshold", write_threshold},
+  {"trunc", write_trunc},
   {NULL}
 };
 

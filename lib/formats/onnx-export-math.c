@@ -23,6 +23,32 @@ write_operands (OnnxExport *self, GError **error)
   return TRUE;
 }
 
+/* A truth value, 0 or 1 here. */
+static gboolean
+write_comparison (OnnxExport *self, GError **error)
+{
+  write_operands (self, error);
+  pt_onnx_put_int (self, pt_onnx_write (self, "Cast", self->last, NULL), "to",
+      ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT);
+  return TRUE;
+}
+
+static gboolean
+write_mask (OnnxExport *self, GError **error)
+{
+  const gboolean alone = self->layer->n_inputs == 1;
+  const gboolean reverse = pt_onnx_option (self, "reverse", FALSE);
+  const gchar *x = self->inputs[0];
+  const gchar *other = alone ? self->weights[0] : self->inputs[1];
+  const gboolean swap = alone && reverse;
+
+  pt_onnx_put_int (self, pt_onnx_write (self, "Cast", swap ? x : other, NULL),
+      "to", ONNX__TENSOR_PROTO__DATA_TYPE__BOOL);
+  self->main = pt_onnx_write (self, "Where", self->last, swap ? other : x,
+      pt_onnx_make_number (self, "zero", 0), NULL);
+  return TRUE;
+}
+
 static gboolean
 write_add (OnnxExport *self, GError **error)
 {
@@ -131,7 +157,11 @@ const OnnxWriter pt_onnx_writers_math[] = {
   {"argmax", write_arg, "ArgMax"},
   {"argmin", write_arg, "ArgMin"},
   {"div", write_operands, "Div"},
+  {"eq", write_comparison, "Equal"},
+  {"le", write_comparison, "LessOrEqual"},
   {"log-softmax", write_softmax, "LogSoftmax"},
+  {"lt", write_comparison, "Less"},
+  {"mask", write_mask},
   {"matmul", write_matmul},
   {"max", write_operands, "Max"},
   {"min", write_operands, "Min"},

@@ -302,10 +302,108 @@ reduce_cum_sum (OnnxImport *self, const OnnxArray *in, guint n,
   return TRUE;
 }
 
+/* -- products of matrices, as NumPy's matmul -- */
+
+/* As many as are worked out before the first frame. */
+#define REDUCE_MAX_PRODUCTS ((gint64) 1 << 30)
+
+/* Dimension @i of @rank as @array has it, which may have fewer: 1. */
+static gint64
+reduce_get_dim (const OnnxArray *array, guint i, guint rank)
+{
+  return i + array->rank < rank ? 1 : array->dims[i + array->rank - rank];
+}
+
+/* From two matrices or stacks of them to the shape of their product. */
+static gboolean
+reduce_get_product (OnnxImport *self, const OnnxArray *a, const OnnxArray *b,
+    gint64 *dims, guint rank, GError **error)
+{
+  const gint64 inner = a->dims[a->rank - 1];
+  gint64 left = REDUCE_MAX_PRODUCTS / MAX (inner, 1);
+  gboolean fits = inner == b->dims[b->rank - 2];
+
+  for (guint i = 0; i < rank; i++) {
+    const gint64 m = reduce_get_dim (a, i, rank);
+    const gint64 n = reduce_get_dim (b, i, rank);
+
+    dims[i] = i == rank - 2 ? m : i == rank - 1 ? n : m == 1 ? n : m;
+    fits &= i >= rank - 2 || m == n || m == 1 || n == 1;
+    left /= MAX (dims[i], 1);
+  }
+  return (fits && left > 0) || pt_onnx_refuse (self, error, "found constants "
+      "of %u and %u dimensions that cannot be multiplied, expected matrices "
+      "that fit and at most %" G_GINT64_FORMAT " products", a->rank, b->rank,
+      REDUCE_MAX_PRODUCTS);
+}
+
+/* Which matrix of @array matrix @i of the product is made of. */
+static gint64
+reduce_find_matrix (const OnnxArray *array, const gint64 *dims, guint rank,
+    gint64 i)
+{
+  gint64 at = 0, step = 1;
+
+  for (guint d = rank - 2; d-- > 0; i /= dims[d]) {
+    const gint64 n = reduce_get_dim (array, d, rank);
+
+    at += n > 1 ? i % dims[d] * step : 0;
+    step *= n;
+  }
+  return at;
+}
+
+static gboolean
+reduce_mat_mul (OnnxImport *self, const OnnxArray *in, guint n,
+    OnnxArray *out, GError **error)
+{
+  OnnxArray a = in[0], b = in[1];
+  const guint rank = MAX (2, MAX (a.rank, b.rank));
+  gint64 dims[ONNX_MAX_DIMS], rows, columns, inner;
+
+  if (a.rank == 0 || b.rank == 0 || !pt_onnx_type_is_float (a.type) ||
+      !pt_onnx_type_is_float (b.type))
+    return pt_onnx_refuse (self, error, "found numbers or integers, expected "
+        "matrices of floats");
+  if (a.rank == 1) {
+    a.rank = 2;
+    a.dims[1] = a.dims[0];
+    a.dims[0] = 1;
+  }
+  if (b.rank == 1) {
+    b.rank = 2;
+    b.dims[1] = 1;
+  }
+  if (!reduce_get_product (self, &a, &b, dims, rank, error) ||
+      !pt_onnx_array_init (self, out, a.type, dims, rank, error))
+    return FALSE;
+  rows = dims[rank - 2];
+  columns = dims[rank - 1];
+  inner = a.dims[a.rank - 1];
+  for (gint64 i = 0; i < out->n; i++) {
+    const gint64 matrix = i / (rows * columns);
+    const OnnxCell *p = a.cells + (reduce_find_matrix (&a, dims, rank,
+            matrix) * rows + i / columns % rows) * inner;
+    const OnnxCell *q = b.cells + reduce_find_matrix (&b, dims, rank,
+        matrix) * inner * columns + i % columns;
+    gdouble sum = 0;
+
+    for (gint64 k = 0; k < inner; k++)
+      sum += p[k].f * q[k * columns].f;
+    out->cells[i].f = pt_onnx_type_round (out->type, sum);
+  }
+  /* the axis that a vector lacks */
+  if (in[0].rank == 1)
+    out->dims[rank - 2] = columns;
+  out->rank -= (in[0].rank == 1) + (in[1].rank == 1);
+  return TRUE;
+}
+
 const OnnxFold pt_onnx_folds_reduce[] = {
   {"ArgMax", 1, 1, reduce_arg, " axis keepdims select_last_index "},
   {"ArgMin", 1, 1, reduce_arg, " axis keepdims select_last_index "},
   {"CumSum", 2, 2, reduce_cum_sum, " exclusive reverse "},
+  {"MatMul", 2, 2, reduce_mat_mul, " "},
   {"NonZero", 1, 1, reduce_non_zero, " "},
   {"ReduceMax", 1, 2, reduce, " axes keepdims noop_with_empty_axes "},
   {"ReduceMean", 1, 2, reduce, " axes keepdims noop_with_empty_axes "},

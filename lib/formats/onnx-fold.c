@@ -47,7 +47,8 @@ static const OnnxFold *
 fold_find (const gchar *name)
 {
   const OnnxFold *const tables[] = {
-    pt_onnx_folds_math, pt_onnx_folds_move, pt_onnx_folds_reduce
+    pt_onnx_folds_math, pt_onnx_folds_move, pt_onnx_folds_reduce,
+    pt_onnx_folds_scatter
   };
 
   for (guint i = 0; i < G_N_ELEMENTS (tables); i++)

@@ -78,6 +78,6 @@ gboolean pt_onnx_fold_axis (const OnnxImport *self, guint rank, gint64 axis,
 /* -- operators, by file; each ends with a row whose name is NULL -- */
 
 extern const OnnxFold pt_onnx_folds_math[], pt_onnx_folds_move[],
-    pt_onnx_folds_reduce[];
+    pt_onnx_folds_reduce[], pt_onnx_folds_scatter[];
 
 G_END_DECLS

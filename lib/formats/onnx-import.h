@@ -79,8 +79,8 @@ gboolean pt_onnx_add_input (OnnxImport *self, GError **error);
 
 /* -- onnx-output.c -- */
 
-/* The names, lent, of the outputs that network.output names, else of those that
- * are asked for. NULL with an error. */
+/* The names, lent, of the tensors that network.output names, else of the
+ * outputs that are asked for. NULL with an error. */
 GPtrArray *pt_onnx_find_outputs (OnnxImport *self, GError **error);
 /* Asks for fewer outputs from here on; FALSE: there is only one. */
 gboolean pt_onnx_ask_less (OnnxImport *self);
@@ -102,6 +102,9 @@ gboolean pt_onnx_tensor_get_dims (const OnnxImport *self,
     gint64 *n_elements, GError **error);
 /* All elements, converted; NULL with an error. */
 gfloat *pt_onnx_tensor_get_floats (const OnnxImport *self,
+    const Onnx__TensorProto *tensor, GError **error);
+/* The same, where infinity is but a bound: it becomes the largest number. */
+gfloat *pt_onnx_tensor_get_clamped (const OnnxImport *self,
     const Onnx__TensorProto *tensor, GError **error);
 gint64 *pt_onnx_tensor_get_ints (const OnnxImport *self,
     const Onnx__TensorProto *tensor, GError **error);
@@ -129,6 +132,9 @@ gboolean pt_onnx_is_text (const OnnxImport *self, const gchar *name,
 /* Into @values, which hold the defaults: exactly @n, each 0 to a million. */
 gboolean pt_onnx_get_sizes (const OnnxImport *self, const gchar *name,
     gint64 *values, guint n, GError **error);
+/* An output of the graph, or of any of its nodes, by its name; NULL if there
+ * is none. */
+const gchar *pt_onnx_find_tensor (const OnnxImport *self, const gchar *name);
 /* Input @i: NULL if it was left out. */
 const OnnxValue *pt_onnx_get_input (const OnnxImport *self, guint i);
 /* Input @i, which must be a layer's output of rank @low to @high. */
@@ -204,8 +210,25 @@ gboolean pt_onnx_add_value (OnnxImport *self, const gchar *name,
 
 /* -- onnx-eltwise.c -- */
 
+/* Two operands, one of which comes from the picture; the result is *@joined. */
+gboolean pt_onnx_join (OnnxImport *self, const gchar *kind,
+    const OnnxValue *a, const OnnxValue *b, OnnxValue *joined,
+    GError **error);
 /* Adds a layer that multiplies by @factor; its index, or ONNX_NO_LAYER. */
 gint pt_onnx_multiply (OnnxImport *self, gint layer, gdouble factor,
+    GError **error);
+
+/* -- onnx-part.c -- */
+
+/* A constant as a layer of its own, which must read something: @x. Its index,
+ * or ONNX_NO_LAYER. */
+gint pt_onnx_add_constant (OnnxImport *self, const Onnx__TensorProto *tensor,
+    gint x, guint *rank, GError **error);
+
+/* -- onnx-compare.c -- */
+
+/* 1 where the value is not 0, else 0. */
+gboolean pt_onnx_add_truth (OnnxImport *self, const OnnxValue *x,
     GError **error);
 
 /* -- onnx-fuse.c -- */
@@ -218,11 +241,13 @@ gint pt_onnx_fuse (OnnxImport *self, gint layer, GError **error);
 
 extern const OnnxOperator pt_onnx_ops[];
 extern const OnnxOperator pt_onnx_ops_activation[];
+extern const OnnxOperator pt_onnx_ops_compare[];
 extern const OnnxOperator pt_onnx_ops_eltwise[];
 extern const OnnxOperator pt_onnx_ops_norm[];
 extern const OnnxOperator pt_onnx_ops_part[];
 extern const OnnxOperator pt_onnx_ops_products[];
 extern const OnnxOperator pt_onnx_ops_resize[];
+extern const OnnxOperator pt_onnx_ops_scatter[];
 extern const OnnxOperator pt_onnx_ops_structure[];
 extern const OnnxOperator pt_onnx_ops_window[];
 

@@ -105,6 +105,19 @@ pt_onnx_get_sizes (const OnnxImport *self, const gchar *name, gint64 *values,
   return TRUE;
 }
 
+const gchar *
+pt_onnx_find_tensor (const OnnxImport *self, const gchar *name)
+{
+  for (gsize i = 0; i < self->graph->n_output; i++)
+    if (g_str_equal (self->graph->output[i]->name, name))
+      return self->graph->output[i]->name;
+  for (gsize i = 0; i < self->graph->n_node; i++)
+    for (gsize j = 0; j < self->graph->node[i]->n_output; j++)
+      if (*name != '\0' && g_str_equal (self->graph->node[i]->output[j], name))
+        return self->graph->node[i]->output[j];
+  return NULL;
+}
+
 const OnnxValue *
 pt_onnx_get_input (const OnnxImport *self, guint i)
 {

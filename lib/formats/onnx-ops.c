@@ -68,26 +68,46 @@ ops_dropout (OnnxImport *self, GError **error)
   return ops_identity (self, error);
 }
 
-/* All that comes from the picture is float here, whatever the model calls it;
- * no layer has integers. */
+/* All that comes from the picture is float here, whatever the model calls it:
+ * whole numbers are cut off, truth values are 0 and 1. */
+static gboolean
+ops_cast_whole (OnnxImport *self, const OnnxValue *x, GError **error)
+{
+  static const gchar whole[] = " argmax argmin eq le lt trunc ";
+  const PtLayer *layer = x->layer == PT_NETWORK_INPUT ? NULL :
+      self->network->nodes[x->layer].layer;
+
+  if (layer != NULL && strstr (whole, layer->kind->name) != NULL)
+    return ops_identity (self, error);
+  return pt_onnx_add_unary (self, "trunc", x, "", error);
+}
+
 static gboolean
 ops_cast (OnnxImport *self, GError **error)
 {
+  const OnnxValue *x = pt_onnx_need_layer (self, 0, 0, PT_MAX_DIMS, error);
   const OnnxValue *like = pt_onnx_get_input (self, 1);
   const gint64 to = like == NULL ? pt_onnx_get_int (self, "to", 0) :
       like->constant == NULL ? ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT :
       like->constant->data_type;
 
+  if (x == NULL)
+    return FALSE;
   switch (to) {
     case ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT:
     case ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT16:
     case ONNX__TENSOR_PROTO__DATA_TYPE__BFLOAT16:
     case ONNX__TENSOR_PROTO__DATA_TYPE__DOUBLE:
       return ops_identity (self, error);
+    case ONNX__TENSOR_PROTO__DATA_TYPE__BOOL:
+      return pt_onnx_add_truth (self, x, error);
+    case ONNX__TENSOR_PROTO__DATA_TYPE__INT32:
+    case ONNX__TENSOR_PROTO__DATA_TYPE__INT64:
+      return ops_cast_whole (self, x, error);
     default:
       return pt_onnx_refuse (self, error, "found data type %" G_GINT64_FORMAT
-          " for what comes from the picture, expected one of floats: choose an "
-          "output before it (network.output)", to);
+          " for what comes from the picture, expected one of floats, int32, "
+          "int64 or bool: choose an output before it (network.output)", to);
   }
 }
 

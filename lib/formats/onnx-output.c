@@ -5,15 +5,6 @@
 
 /* The outputs of a network, and the layers that they need. */
 
-static const gchar *
-output_find (const OnnxImport *self, const gchar *name)
-{
-  for (gsize i = 0; i < self->graph->n_output; i++)
-    if (g_str_equal (self->graph->output[i]->name, name))
-      return self->graph->output[i]->name;
-  return NULL;
-}
-
 static gboolean
 output_refuse (const OnnxImport *self, const gchar *name, GError **error)
 {
@@ -23,8 +14,8 @@ output_refuse (const OnnxImport *self, const gchar *name, GError **error)
   for (gsize i = 0; i < self->graph->n_output; i++)
     g_string_append_printf (names, "%s%.60s", i ? ", " : "",
         self->graph->output[i]->name);
-  pt_onnx_fail (self, error, "found network.output=%s, expected some of the "
-      "model's outputs, each once: %s", quoted, names->str);
+  pt_onnx_fail (self, error, "found network.output=%s, expected names of "
+      "tensors, each once, such as the model's outputs: %s", quoted, names->str);
   g_string_free (names, TRUE);
   return FALSE;
 }
@@ -36,13 +27,13 @@ output_add_wanted (const OnnxImport *self, GPtrArray *names, GError **error)
   const gchar *wanted = self->network->settings.output;
   g_auto (GStrv) parts = NULL;
 
-  if (output_find (self, wanted) != NULL) {
-    g_ptr_array_add (names, (gpointer) output_find (self, wanted));
+  if (pt_onnx_find_tensor (self, wanted) != NULL) {
+    g_ptr_array_add (names, (gpointer) pt_onnx_find_tensor (self, wanted));
     return TRUE;
   }
   parts = g_strsplit (wanted, ";", -1);
   for (guint i = 0; parts[i] != NULL; i++) {
-    const gchar *name = output_find (self, g_strstrip (parts[i]));
+    const gchar *name = pt_onnx_find_tensor (self, g_strstrip (parts[i]));
 
     if (*parts[i] == '\0' && i > 0 && parts[i + 1] == NULL)
       continue;

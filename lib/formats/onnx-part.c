@@ -227,10 +227,9 @@ part_gather (OnnxImport *self, GError **error)
 
 /* -- longer -- */
 
-/* A constant as a layer of its own, which must read something: @x. */
-static gint
-part_add_constant (OnnxImport *self, const Onnx__TensorProto *tensor, gint x,
-    guint *rank, GError **error)
+gint
+pt_onnx_add_constant (OnnxImport *self, const Onnx__TensorProto *tensor,
+    gint x, guint *rank, GError **error)
 {
   g_autofree gchar *shape = NULL, *words = NULL;
   gint64 dims[ONNX_MAX_DIMS], n;
@@ -238,7 +237,8 @@ part_add_constant (OnnxImport *self, const Onnx__TensorProto *tensor, gint x,
 
   if (!pt_onnx_tensor_get_dims (self, tensor, dims, rank, &n, error))
     return ONNX_NO_LAYER;
-  shape = pt_onnx_print_list ("shape", dims, *rank);
+  shape = *rank == 0 ? g_strdup ("shape=1") :
+      pt_onnx_print_list ("shape", dims, *rank);
   words = g_strconcat (shape, " learned=false", NULL);
   layer = pt_onnx_add_layer (self, "parameter", &x, 1, words, error);
   return layer != ONNX_NO_LAYER && pt_onnx_take_weight (self, layer, 0, tensor,
@@ -258,7 +258,7 @@ part_collect (OnnxImport *self, const OnnxValue *x, gint *layers, guint n,
     if (value != NULL && value->constant != NULL) {
       if (self->batch > 1)
         return pt_onnx_need_axis (self, x, 0, error) >= 0;
-      layers[i] = part_add_constant (self, value->constant, x->layer, &rank,
+      layers[i] = pt_onnx_add_constant (self, value->constant, x->layer, &rank,
           error);
     } else if (pt_onnx_need_exact (self, i, 1, &layers[i], dims, error))
       rank = value->rank;
@@ -395,7 +395,7 @@ part_get_value (OnnxImport *self, gfloat *value, GError **error)
   if (tensor == NULL || !pt_onnx_tensor_get_dims (self, tensor, dims, &rank,
           &n, error))
     return FALSE;
-  data = pt_onnx_tensor_get_floats (self, tensor, error);
+  data = pt_onnx_tensor_get_clamped (self, tensor, error);
   if (data != NULL && n == 1)
     *value = *data;
   return data != NULL && (n == 1 || pt_onnx_refuse (self, error, "found %"

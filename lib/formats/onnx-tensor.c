@@ -4,6 +4,7 @@
 #include "formats/onnx-fold.h"
 
 #include <errno.h>
+#include <float.h>
 #include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
@@ -365,9 +366,11 @@ tensor_get_float (gint type, guint64 bits)
   }
 }
 
-gfloat *
-pt_onnx_tensor_get_floats (const OnnxImport *self, const Tensor *tensor,
-    GError **error)
+/* Numbers that are not finite are refused, or infinity becomes the largest
+ * number if @clamp. */
+static gfloat *
+tensor_read_floats (const OnnxImport *self, const Tensor *tensor,
+    gboolean clamp, GError **error)
 {
   const gint type = tensor->data_type;
   gint64 dims[ONNX_MAX_DIMS], n;
@@ -388,6 +391,8 @@ pt_onnx_tensor_get_floats (const OnnxImport *self, const Tensor *tensor,
         " elements", n);
   for (gint64 i = 0; data != NULL && i < n; i++) {
     data[i] = tensor_get_float (type, tensor_get_bits (tensor, &bytes, i));
+    if (clamp)
+      data[i] = CLAMP (data[i], -FLT_MAX, FLT_MAX);
     if (isfinite (data[i]))
       continue;
     tensor_fail (self, tensor, error, "found %s at element %" G_GINT64_FORMAT
@@ -396,6 +401,20 @@ pt_onnx_tensor_get_floats (const OnnxImport *self, const Tensor *tensor,
   }
   g_free (bytes.owned);
   return data;
+}
+
+gfloat *
+pt_onnx_tensor_get_floats (const OnnxImport *self, const Tensor *tensor,
+    GError **error)
+{
+  return tensor_read_floats (self, tensor, FALSE, error);
+}
+
+gfloat *
+pt_onnx_tensor_get_clamped (const OnnxImport *self, const Tensor *tensor,
+    GError **error)
+{
+  return tensor_read_floats (self, tensor, TRUE, error);
 }
 
 gint64 *

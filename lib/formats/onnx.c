@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include "formats/onnx-export.h"
-#include "formats/onnx-import.h"
+#include "formats/onnx-fold.h"
 
 #include <errno.h>
 #include <glib/gstdio.h>
@@ -20,11 +20,13 @@
 static const OnnxOperator *const model_tables[] = {
   pt_onnx_ops,
   pt_onnx_ops_activation,
+  pt_onnx_ops_compare,
   pt_onnx_ops_eltwise,
   pt_onnx_ops_norm,
   pt_onnx_ops_part,
   pt_onnx_ops_products,
   pt_onnx_ops_resize,
+  pt_onnx_ops_scatter,
   pt_onnx_ops_structure,
   pt_onnx_ops_window,
   NULL
@@ -234,6 +236,20 @@ model_add_if (OnnxImport *self, GError **error)
   return TRUE;
 }
 
+/* How to end the network with what the node reads. */
+static gchar *
+model_find_before (const OnnxImport *self)
+{
+  for (gsize i = 0; i < self->node->n_input; i++) {
+    const OnnxValue *value = pt_onnx_get_input (self, i);
+
+    if (value != NULL && value->constant == NULL && value->layer >= 0)
+      return g_strdup_printf ("; network.output=%.200s ends before it",
+          self->node->input[i]);
+  }
+  return g_strdup ("");
+}
+
 /* Why an operator is not there, and what can be done. */
 static gboolean
 model_refuse_operator (OnnxImport *self, GError **error)
@@ -247,24 +263,28 @@ model_refuse_operator (OnnxImport *self, GError **error)
           "QLinearMatMul ConvInteger MatMulInteger ",
           "a quantised operator, expected floats: export the model before it "
           "was quantised"},
+    {" Compress NonMaxSuppression NonZero OneHot RoiAlign TopK Unique ",
+          "a choice of places by what is seen there, expected what works on all "
+          "places alike"},
     {" SequenceAt SequenceConstruct SequenceEmpty SequenceErase SequenceInsert "
           "SequenceLength SequenceMap SplitToSequence ConcatFromSequence "
           "Optional OptionalGetElement OptionalHasElement ",
           "a sequence, expected tensors: export the model without lists"},
   };
   g_autofree gchar *word = g_strconcat (" ", self->node->op_type, " ", NULL);
+  g_autofree gchar *before = model_find_before (self);
   GString *names;
 
   for (guint i = 0; i < G_N_ELEMENTS (reasons); i++)
     if (strstr (reasons[i][0], word) != NULL)
-      return pt_onnx_refuse (self, error, "found %s", reasons[i][1]);
+      return pt_onnx_refuse (self, error, "found %s%s", reasons[i][1], before);
   names = g_string_new (NULL);
   for (guint i = 0; model_tables[i] != NULL; i++)
     for (const OnnxOperator *at = model_tables[i]; at->name; at++)
       g_string_append_printf (names, " %s", at->name);
   pt_onnx_refuse (self, error, "found an operator that is not taken, expected "
       "of Constant If Shape Size%s: simplify the model (onnxsim), or write the "
-      "layers as a network file", names->str);
+      "layers as a network file%s", names->str, before);
   g_string_free (names, TRUE);
   return FALSE;
 }
@@ -275,24 +295,64 @@ static gboolean
 model_check_frames (OnnxImport *self, GError **error)
 {
   static const gchar apart[] =
-      " Abs Add ArgMax ArgMin AveragePool BatchNormalization Cast Ceil Celu "
-      "Clip Concat Conv ConvTranspose Cos DepthToSpace Div Dropout Einsum Elu "
-      "Erf Exp Expand Flatten Floor Gather Gelu Gemm GlobalAveragePool "
-      "GlobalLpPool GlobalMaxPool GroupNormalization HardSigmoid HardSwish "
-      "Identity InstanceNormalization LayerNormalization LeakyRelu Log "
-      "LogSoftmax LpNormalization LpPool LRN MatMul Max MaxPool Mean "
-      "MeanVarianceNormalization Min Mish Mul Neg Pad Pow PRelu Reciprocal "
-      "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean "
-      "ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu Reshape Resize "
-      "Round Selu Shrink Sigmoid Sign Sin Slice Softmax Softplus Softsign "
-      "SpaceToDepth Split Sqrt Squeeze Sub Sum Tanh ThresholdedRelu Tile "
-      "Transpose Unsqueeze Upsample ";
+      " Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh AveragePool "
+      "BatchNormalization Cast Ceil Celu Clip Concat Conv ConvTranspose Cos "
+      "Cosh DepthToSpace Div Dropout Einsum Elu Equal Erf Exp Expand Flatten "
+      "Floor Gather Gelu Gemm GlobalAveragePool GlobalLpPool GlobalMaxPool "
+      "Greater GreaterOrEqual GroupNormalization HardSigmoid HardSwish "
+      "Identity InstanceNormalization IsNaN LayerNormalization LeakyRelu Less "
+      "LessOrEqual Log LogSoftmax LpNormalization LpPool LRN MatMul Max "
+      "MaxPool Mean MeanVarianceNormalization Min Mish Mul Neg Not Or Pad Pow "
+      "PRelu Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp "
+      "ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare "
+      "Relu Reshape Resize Round Selu Shrink Sigmoid Sign Sin Sinh Slice "
+      "Softmax Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub Sum Tan "
+      "Tanh ThresholdedRelu Tile Transpose Unsqueeze Upsample Where Xor ";
   g_autofree gchar *word = g_strconcat (" ", self->node->op_type, " ", NULL);
 
   return self->batch == 1 || strstr (apart, word) != NULL ||
       pt_onnx_refuse (self, error, "found an operator that may mix the %"
       G_GINT64_FORMAT " frames of the batch, expected a batch of 1",
       self->batch);
+}
+
+/* Whether the node's inputs are constants alone, the first of floats: nothing
+ * above has worked it out. */
+static gboolean
+model_is_constant (const OnnxImport *self)
+{
+  const OnnxValue *first = pt_onnx_get_input (self, 0);
+
+  for (gsize i = 0; i < self->node->n_input; i++) {
+    const OnnxValue *value = pt_onnx_get_input (self, i);
+
+    if (value != NULL && value->constant == NULL)
+      return FALSE;
+  }
+  return first != NULL && self->batch == 1 &&
+      pt_onnx_type_is_float (first->constant->data_type);
+}
+
+/* Runs the operator with its first input, a constant, as a layer: the value
+ * is worked out with each frame, and what it is made of may learn. */
+static gboolean
+model_lift (OnnxImport *self, const OnnxOperator *operator, GError **error)
+{
+  const gchar *name = self->node->input[0];
+  const OnnxValue constant = *pt_onnx_get_input (self, 0);
+  OnnxValue lifted = {.rank = constant.rank };
+
+  lifted.layer = pt_onnx_add_constant (self, constant.constant,
+      PT_NETWORK_INPUT, &lifted.rank, error);
+  if (lifted.layer == ONNX_NO_LAYER)
+    return FALSE;
+  g_hash_table_insert (self->values, (gpointer) name,
+      g_memdup2 (&lifted, sizeof lifted));
+  if (!operator->func (self, error))
+    return FALSE;
+  g_hash_table_insert (self->values, (gpointer) name,
+      g_memdup2 (&constant, sizeof constant));
+  return TRUE;
 }
 
 static gboolean
@@ -314,8 +374,11 @@ model_add_node (OnnxImport *self, GError **error)
   operator = model_find_operator (self->node->op_type);
   if (operator == NULL)
     return model_refuse_operator (self, error);
-  return pt_onnx_check_attributes (self, operator->attributes, error) &&
-      model_check_frames (self, error) && operator->func (self, error);
+  if (!pt_onnx_check_attributes (self, operator->attributes, error) ||
+      !model_check_frames (self, error))
+    return FALSE;
+  return model_is_constant (self) ? model_lift (self, operator, error) :
+      operator->func (self, error);
 }
 
 static gboolean

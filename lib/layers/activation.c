@@ -192,8 +192,18 @@ PLAIN (neg, "neg", "-x, torch.neg");
 PLAIN (erf, "erf", "error function, torch.erf");
 PLAIN (sin, "sin", "sine, torch.sin");
 PLAIN (cos, "cos", "cosine, torch.cos");
+PLAIN (tan, "tan", "tangent, torch.tan");
+PLAIN (asin, "asin", "inverse sine, torch.asin");
+PLAIN (acos, "acos", "inverse cosine, torch.acos");
+PLAIN (atan, "atan", "inverse tangent, torch.atan");
+PLAIN (sinh, "sinh", "hyperbolic sine, torch.sinh");
+PLAIN (cosh, "cosh", "hyperbolic cosine, torch.cosh");
+PLAIN (asinh, "asinh", "inverse hyperbolic sine, torch.asinh");
+PLAIN (acosh, "acosh", "inverse hyperbolic cosine, torch.acosh");
+PLAIN (atanh, "atanh", "inverse hyperbolic tangent, torch.atanh");
 PLAIN (floor, "floor", "the whole number below, torch.floor");
 PLAIN (ceil, "ceil", "the whole number above, torch.ceil");
 PLAIN (round, "round", "the nearest whole number, halves to the even one, "
     "torch.round");
 PLAIN (sign, "sign", "-1, 0 or 1, torch.sign");
+PLAIN (trunc, "trunc", "the whole number towards 0, torch.trunc");

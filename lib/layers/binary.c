@@ -82,6 +82,7 @@ static const guint8 binary_reads[PT_N_BINARIES][2] = {
   [PT_BINARY_MIN] = { BOTH, BOTH },
   [PT_BINARY_MAX] = { BOTH, BOTH },
   [PT_BINARY_PRELU] = { BOTH, FIRST },
+  [PT_BINARY_MASK] = { SECOND, 0 },
 };
 
 gboolean
@@ -213,7 +214,8 @@ pt_binary_init (const PtLayer *layer, gdouble value, gfloat *data)
 /* -- the kinds that are nothing more -- */
 
 extern const PtLayerKind pt_layer_sub, pt_layer_mul, pt_layer_div,
-    pt_layer_pow, pt_layer_min, pt_layer_max;
+    pt_layer_pow, pt_layer_min, pt_layer_max, pt_layer_mask, pt_layer_eq,
+    pt_layer_lt, pt_layer_le;
 
 static PtBinary
 binary_get (const PtLayer *layer)
@@ -225,6 +227,10 @@ binary_get (const PtLayer *layer)
     [PT_BINARY_POW] = &pt_layer_pow,
     [PT_BINARY_MIN] = &pt_layer_min,
     [PT_BINARY_MAX] = &pt_layer_max,
+    [PT_BINARY_MASK] = &pt_layer_mask,
+    [PT_BINARY_EQ] = &pt_layer_eq,
+    [PT_BINARY_LT] = &pt_layer_lt,
+    [PT_BINARY_LE] = &pt_layer_le,
   };
   guint i = 0;
 
@@ -329,6 +335,12 @@ SAMPLES (min, "in=1x3x4x5,1x3x4x5", "in=1x3x4x5,1x3x1x1",
     "in=1x6 other=1 learned=true")
 SAMPLES (max, "in=1x3x4x5,1x3x4x5", "in=1x3x4x5,4x1",
     "in=1x3x4x5 other=3;1;1")
+SAMPLES (mask, "in=1x3x4x5,1x3x4x5", "in=1x3x4x5,4x5", "in=2x5 other=5 "
+    "learned=false")
+SAMPLES (eq, "in=1x3x4x5,1x3x4x5", "in=2x5 other=1")
+SAMPLES (lt, "in=1x3x4x5,1x3x4x5", "in=1x3x4x5 other=1 value=0.2",
+    "in=2x5 other=5 value=-0.2 learned=false reverse=true")
+SAMPLES (le, "in=1x3x4x5,4x1", "in=2x3x4 other=1 value=0.2")
 
 #define BINARY_KIND(symbol, text, table) \
 const PtLayerKind pt_layer_ ## symbol = { \
@@ -360,3 +372,11 @@ BINARY_KIND (min, "the smaller of two layers, or of one and a weight, "
     "torch.minimum", binary_params);
 BINARY_KIND (max, "the larger of two layers, or of one and a weight, "
     "torch.maximum", binary_params);
+BINARY_KIND (mask, "a layer, and 0 where another or a weight is 0, "
+    "torch.where", binary_factor_params);
+BINARY_KIND (eq, "1 where two layers, or one and a weight, are equal, or 0, "
+    "torch.eq", binary_params);
+BINARY_KIND (lt, "1 where a layer is less than another or a weight, or 0, "
+    "torch.lt", binary_params);
+BINARY_KIND (le, "1 where a layer is at most another or a weight, or 0, "
+    "torch.le", binary_params);

@@ -132,6 +132,46 @@ prelu in=1x3x4x5
 prelu in=1x3x4x5 num_parameters=3
 prelu in=2x4 num_parameters=4
 prelu in=2x3x4 shape=3;1
+tan in=1x3x5x4
+tan in=1x7
+tan in=3x1x2x3x5
+asin in=1x3x5x4
+asin in=1x7
+asin in=3x1x2x3x5
+acos in=1x3x5x4
+acos in=1x7
+acos in=3x1x2x3x5
+atan in=1x3x5x4
+atan in=1x7
+atan in=3x1x2x3x5
+sinh in=1x3x5x4
+sinh in=1x7
+sinh in=3x1x2x3x5
+cosh in=1x3x5x4
+cosh in=1x7
+cosh in=3x1x2x3x5
+asinh in=1x3x5x4
+asinh in=1x7
+asinh in=3x1x2x3x5
+acosh in=1x3x5x4
+acosh in=1x7
+acosh in=3x1x2x3x5
+atanh in=1x3x5x4
+atanh in=1x7
+atanh in=3x1x2x3x5
+trunc in=1x3x5x4
+trunc in=1x7
+trunc in=3x1x2x3x5
+mask in=1x3x4x5,1x3x4x5
+mask in=1x3x4x5,4x5
+mask in=2x5 other=5 learned=false
+eq in=1x3x4x5,1x3x4x5
+eq in=2x5 other=1
+lt in=1x3x4x5,1x3x4x5
+lt in=1x3x4x5 other=1 value=0.2
+lt in=2x5 other=5 value=-0.2 learned=false reverse=true
+le in=1x3x4x5,4x1
+le in=2x3x4 other=1 value=0.2
 """
 
 
@@ -190,16 +230,35 @@ UNARY = {
     "erf": lambda x, o: torch.erf(x),
     "sin": lambda x, o: torch.sin(x),
     "cos": lambda x, o: torch.cos(x),
+    "tan": lambda x, o: torch.tan(x),
+    "asin": lambda x, o: torch.asin(x),
+    "acos": lambda x, o: torch.acos(x),
+    "atan": lambda x, o: torch.atan(x),
+    "sinh": lambda x, o: torch.sinh(x),
+    "cosh": lambda x, o: torch.cosh(x),
+    "asinh": lambda x, o: torch.asinh(x),
+    "acosh": lambda x, o: torch.acosh(x),
+    "atanh": lambda x, o: torch.atanh(x),
     "floor": lambda x, o: torch.floor(x),
     "ceil": lambda x, o: torch.ceil(x),
     "round": lambda x, o: torch.round(x),
     "sign": lambda x, o: torch.sign(x),
+    "trunc": lambda x, o: torch.trunc(x),
 }
 BINARY = {
     "add": torch.add, "sub": torch.sub, "mul": torch.mul, "div": torch.div,
     "pow": torch.pow, "min": torch.minimum, "max": torch.maximum,
+    "mask": lambda a, b: torch.where(b != 0, a, 0 * b),
+    "eq": lambda a, b: compare(torch.eq, a, b),
+    "lt": lambda a, b: compare(torch.lt, a, b),
+    "le": lambda a, b: compare(torch.le, a, b),
 }
 POSITIVE = ("log", "sqrt")
+
+
+def compare(function, a, b):
+    """0 or 1 with gradients, which are 0."""
+    return function(a, b).double() + 0 * (a + b)
 
 
 def away(x, positive):
@@ -212,6 +271,10 @@ def away(x, positive):
 def unary(kind, xs, o):
     if kind in POSITIVE or kind == "reciprocal":
         away(xs[0], kind in POSITIVE)
+    if kind in ("tan", "asin", "acos", "atanh", "acosh"):
+        with torch.no_grad():       # where they have a finite slope
+            x = torch.tanh(xs[0]) * 0.9 + (2 if kind == "acosh" else 0)
+            xs[0].copy_(x.float().double())
     if kind == "relu6":
         with torch.no_grad():
             xs[0].copy_((xs[0] * 5).float().double())
@@ -237,7 +300,10 @@ def binary(kind, xs, o, weights):
         away(b, False)
     if kind == "pow":
         away(a, True)
-    if kind in ("min", "max"):
+    if kind == "mask":
+        with torch.no_grad():
+            b.copy_(torch.where(b.abs() < 0.5, torch.zeros_like(b), b))
+    if kind in ("min", "max", "eq", "le"):
         with torch.no_grad():       # some ties
             far = a.abs() > 1
             a.copy_(torch.where(far, torch.ones_like(a), a))

@@ -10,7 +10,8 @@
 #define STEP 1e-6
 
 static const gchar *const kind_names[PT_N_BINARIES] = {
-  "add", "sub", "mul", "div", "pow", "min", "max", "prelu",
+  "add", "sub", "mul", "div", "pow", "min", "max", "prelu", "mask", "eq",
+  "lt", "le",
 };
 
 static gdouble
@@ -31,17 +32,27 @@ ref_binary (PtBinary kind, gdouble a, gdouble b)
       return fmin (a, b);
     case PT_BINARY_MAX:
       return fmax (a, b);
+    case PT_BINARY_MASK:
+      return b != 0 ? a : 0;
+    case PT_BINARY_EQ:
+      return a == b;
+    case PT_BINARY_LT:
+      return a < b;
+    case PT_BINARY_LE:
+      return a <= b;
     default:
       return a > 0 ? a : b * a;
   }
 }
 
-/* Central differences: ties give half to each. */
+/* Central differences: ties give half to each. What is 0 or 1 has none. */
 static gdouble
 ref_slope (PtBinary kind, guint wanted, gdouble a, gdouble b)
 {
   const gdouble da = wanted == 0 ? STEP : 0, db = wanted == 1 ? STEP : 0;
 
+  if (kind >= PT_BINARY_EQ || (kind == PT_BINARY_MASK && wanted == 1))
+    return 0;
   return (ref_binary (kind, a + da, b + db) -
       ref_binary (kind, a - da, b - db)) / (2 * STEP);
 }
@@ -277,6 +288,15 @@ static const struct
   {PT_BINARY_POW, 2, -1, 0.5, -0.25, 0.34657359f},
   {PT_BINARY_PRELU, 0, 3, 0, 3, 0},
   {PT_BINARY_PRELU, NAN, 3, NAN, 3, NAN},
+  {PT_BINARY_MASK, NAN, 0, 0, 0, 0},
+  {PT_BINARY_MASK, -INFINITY, 0, 0, 0, 0},
+  {PT_BINARY_MASK, 3, -2, 3, 1, 0},
+  {PT_BINARY_EQ, NAN, NAN, 0, 0, 0},
+  {PT_BINARY_EQ, 2, 2, 1, 0, 0},
+  {PT_BINARY_LT, 2, 2, 0, 0, 0},
+  {PT_BINARY_LT, 1, NAN, 0, 0, 0},
+  {PT_BINARY_LE, 2, 2, 1, 0, 0},
+  {PT_BINARY_LE, NAN, 1, 0, 0, 0},
   {PT_BINARY_DIV, 1, 0, INFINITY, INFINITY, -INFINITY},
 };
 

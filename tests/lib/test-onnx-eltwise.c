@@ -55,6 +55,13 @@ static const struct
   {13, "PRelu x w > y", "prelu shape=1;2;1;1"},
   {13, "Selu x > y", "selu"},
   {6, "Sum x > a; Tanh a > y", "tanh"},
+  {13, "Equal x k > y", "eq other=1 reverse=false"},
+  {13, "Greater x k > y", "lt other=1 reverse=true"},
+  {13, "Less x s > y", "lt other=2;1;1 learned=true reverse=false"},
+  {13, "GreaterOrEqual x k > y", "le other=1 reverse=true"},
+  {13, "Less x k > c; Where c x lo > y", "lt|mask"},
+  {13, "Less x k > c; Where c hi x > y", "lt|mask reverse=true|eq|mask|add"},
+  {13, "Less x k > c; Not c > y", "lt|eq other=1 learned=false"},
 };
 
 static void

@@ -72,6 +72,24 @@ ref_activation (PtActivation kind, gdouble alpha, gdouble beta, gdouble x)
       return sin (x);
     case PT_ACTIVATION_COS:
       return cos (x);
+    case PT_ACTIVATION_TAN:
+      return tan (x);
+    case PT_ACTIVATION_ASIN:
+      return asin (x);
+    case PT_ACTIVATION_ACOS:
+      return acos (x);
+    case PT_ACTIVATION_ATAN:
+      return atan (x);
+    case PT_ACTIVATION_SINH:
+      return sinh (x);
+    case PT_ACTIVATION_COSH:
+      return cosh (x);
+    case PT_ACTIVATION_ASINH:
+      return asinh (x);
+    case PT_ACTIVATION_ACOSH:
+      return acosh (x);
+    case PT_ACTIVATION_ATANH:
+      return atanh (x);
     case PT_ACTIVATION_FLOOR:
       return floor (x);
     case PT_ACTIVATION_CEIL:
@@ -80,6 +98,8 @@ ref_activation (PtActivation kind, gdouble alpha, gdouble beta, gdouble x)
       return nearbyint (x);
     case PT_ACTIVATION_SIGN:
       return (x > 0) - (x < 0);
+    case PT_ACTIVATION_TRUNC:
+      return trunc (x);
     default:
       return x;
   }

@@ -16,15 +16,15 @@ SECONDS = 240
 ONNX = ("onnx>=1.16", "onnxruntime>=1.18")
 
 
-def run(*words):
+def run(*words, seconds=SECONDS):
     done = subprocess.run(words, capture_output=True, text=True, check=False,
-                          timeout=SECONDS)
+                          timeout=seconds)
     if done.returncode != 0:
         said = (done.stderr + done.stdout).strip().splitlines() or ["nothing"]
         raise RuntimeError(f"{' '.join(words[-4:])}: {said[-1]}")
 
 
-def find(name, *packages):
+def find(name, *packages, seconds=SECONDS):
     """Returns (path of python, "") or ("", why not). What is there once stays:
     the folder takes its name only when it is whole."""
     folder = os.path.join(CACHE, "python-" + name)
@@ -36,7 +36,7 @@ def find(name, *packages):
         shutil.rmtree(folder, ignore_errors=True)
         run(sys.executable, "-m", "venv", folder)
         run(python, "-m", "pip", "install", "--quiet",
-            "--disable-pip-version-check", *packages)
+            "--disable-pip-version-check", *packages, seconds=seconds)
         with tempfile.NamedTemporaryFile("w", dir=folder,
                                          delete=False) as file:
             file.write("\n".join(packages))

@@ -344,10 +344,20 @@ PAIR (cos_near, activation_sine (v, 1), -dy[i] * activation_sine (v, 0))
 /* of any size: libm's */
 PAIR (sin_far, sinf (v), dy[i] * cosf (v))
 PAIR (cos_far, cosf (v), -dy[i] * sinf (v))
+PAIR (tan, tanf (v), dy[i] * (1.f + v * v))
+PAIR (asin, asinf (v), dy[i] / sqrtf ((1.f - v) * (1.f + v)))
+PAIR (acos, acosf (v), -dy[i] / sqrtf ((1.f - v) * (1.f + v)))
+PAIR (atan, atanf (v), dy[i] / (1.f + v * v))
+PAIR (sinh, sinhf (v), dy[i] * coshf (v))
+PAIR (cosh, coshf (v), dy[i] * sinhf (v))
+PAIR (asinh, asinhf (v), dy[i] / sqrtf (v * v + 1.f))
+PAIR (acosh, acoshf (v), dy[i] / sqrtf ((v - 1.f) * (v + 1.f)))
+PAIR (atanh, atanhf (v), dy[i] / ((1.f - v) * (1.f + v)))
 ACTIVATION (floor_y, floorf (v))
 ACTIVATION (ceil_y, ceilf (v))
 ACTIVATION (round_y, rintf (v))
 ACTIVATION (sign_y, activation_sign (v))
+ACTIVATION (trunc_y, truncf (v))
 ACTIVATION (zero_dx, ((void) v, 0.f))
 
 #define SINE_FAR 1e8f
@@ -422,10 +432,20 @@ static const struct
   [PT_ACTIVATION_ERF] = BOTH (erf),
   [PT_ACTIVATION_SIN] = BOTH (sin),
   [PT_ACTIVATION_COS] = BOTH (cos),
+  [PT_ACTIVATION_TAN] = BOTH (tan),
+  [PT_ACTIVATION_ASIN] = BOTH (asin),
+  [PT_ACTIVATION_ACOS] = BOTH (acos),
+  [PT_ACTIVATION_ATAN] = BOTH (atan),
+  [PT_ACTIVATION_SINH] = BOTH (sinh),
+  [PT_ACTIVATION_COSH] = BOTH (cosh),
+  [PT_ACTIVATION_ASINH] = BOTH (asinh),
+  [PT_ACTIVATION_ACOSH] = BOTH (acosh),
+  [PT_ACTIVATION_ATANH] = BOTH (atanh),
   [PT_ACTIVATION_FLOOR] = { activation_floor_y, activation_zero_dx },
   [PT_ACTIVATION_CEIL] = { activation_ceil_y, activation_zero_dx },
   [PT_ACTIVATION_ROUND] = { activation_round_y, activation_zero_dx },
   [PT_ACTIVATION_SIGN] = { activation_sign_y, activation_zero_dx },
+  [PT_ACTIVATION_TRUNC] = { activation_trunc_y, activation_zero_dx },
 };
 
 void
@@ -449,6 +469,8 @@ activation_cost (const PtOp *op)
     case PT_ACTIVATION_SIN:
     case PT_ACTIVATION_COS:
       return 8;
+    case PT_ACTIVATION_TAN ... PT_ACTIVATION_ATANH:
+      return 32;
     default:
       return 1;
   }

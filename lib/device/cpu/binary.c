@@ -80,6 +80,11 @@ BINARY (pow, binary_power (p, q))
 BINARY (min, p < q || p != p ? p : q)
 BINARY (max, p > q || p != p ? p : q)
 BINARY (prelu, p > 0.f ? p : q * p)
+BINARY (mask, q != 0.f ? p : 0.f)
+BINARY (eq, p == q)
+BINARY (lt, p < q)
+BINARY (le, p <= q)
+BINARY (zero, 0.f)
 BINARY (copy_dy, dy[i])
 BINARY (neg_dy, -dy[i])
 BINARY (mul_da, dy[i] * q)
@@ -92,6 +97,7 @@ BINARY (less_da, p == q ? dy[i] / 2.f : p > q ? 0.f : dy[i])
 BINARY (more_da, p == q ? dy[i] / 2.f : p < q ? 0.f : dy[i])
 BINARY (prelu_da, p > 0.f ? dy[i] : q * dy[i])
 BINARY (prelu_db, p > 0.f ? 0.f : p * dy[i])
+BINARY (mask_da, q != 0.f ? dy[i] : 0.f)
 
 /* y, and the gradients of the first and the second operand. */
 static const BinaryFunc binary_funcs[PT_N_BINARIES][3] = {
@@ -103,6 +109,10 @@ static const BinaryFunc binary_funcs[PT_N_BINARIES][3] = {
   [PT_BINARY_MIN] = { binary_less_da, binary_more_da, binary_min },
   [PT_BINARY_MAX] = { binary_more_da, binary_less_da, binary_max },
   [PT_BINARY_PRELU] = { binary_prelu_da, binary_prelu_db, binary_prelu },
+  [PT_BINARY_MASK] = { binary_mask_da, binary_zero, binary_mask },
+  [PT_BINARY_EQ] = { binary_zero, binary_zero, binary_eq },
+  [PT_BINARY_LT] = { binary_zero, binary_zero, binary_lt },
+  [PT_BINARY_LE] = { binary_zero, binary_zero, binary_le },
 };
 
 /* -- planning -- */

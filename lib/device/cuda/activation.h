@@ -102,6 +102,24 @@ pt_activate (gfloat x, gfloat alpha, gfloat beta = 0)
       return sinf (x);
     case PT_ACTIVATION_COS:
       return cosf (x);
+    case PT_ACTIVATION_TAN:
+      return tanf (x);
+    case PT_ACTIVATION_ASIN:
+      return asinf (x);
+    case PT_ACTIVATION_ACOS:
+      return acosf (x);
+    case PT_ACTIVATION_ATAN:
+      return atanf (x);
+    case PT_ACTIVATION_SINH:
+      return sinhf (x);
+    case PT_ACTIVATION_COSH:
+      return coshf (x);
+    case PT_ACTIVATION_ASINH:
+      return asinhf (x);
+    case PT_ACTIVATION_ACOSH:
+      return acoshf (x);
+    case PT_ACTIVATION_ATANH:
+      return atanhf (x);
     case PT_ACTIVATION_FLOOR:
       return floorf (x);
     case PT_ACTIVATION_CEIL:
@@ -110,6 +128,8 @@ pt_activate (gfloat x, gfloat alpha, gfloat beta = 0)
       return rintf (x);
     case PT_ACTIVATION_SIGN:
       return x > 0 ? 1 : x < 0 ? -1 : x == x ? 0 : x;
+    case PT_ACTIVATION_TRUNC:
+      return truncf (x);
     default:
       return x;
   }
@@ -202,10 +222,29 @@ pt_activate_gradient (gfloat v, gfloat dy, gfloat alpha, gfloat beta)
       return dy * cosf (v);
     case PT_ACTIVATION_COS:
       return -dy * sinf (v);
+    case PT_ACTIVATION_TAN:
+      return dy * (1 + v * v);
+    case PT_ACTIVATION_ASIN:
+      return dy / sqrtf ((1 - v) * (1 + v));
+    case PT_ACTIVATION_ACOS:
+      return -dy / sqrtf ((1 - v) * (1 + v));
+    case PT_ACTIVATION_ATAN:
+      return dy / (1 + v * v);
+    case PT_ACTIVATION_SINH:
+      return dy * coshf (v);
+    case PT_ACTIVATION_COSH:
+      return dy * sinhf (v);
+    case PT_ACTIVATION_ASINH:
+      return dy / sqrtf (v * v + 1);
+    case PT_ACTIVATION_ACOSH:
+      return dy / sqrtf ((v - 1) * (v + 1));
+    case PT_ACTIVATION_ATANH:
+      return dy / ((1 - v) * (1 + v));
     case PT_ACTIVATION_FLOOR:
     case PT_ACTIVATION_CEIL:
     case PT_ACTIVATION_ROUND:
     case PT_ACTIVATION_SIGN:
+    case PT_ACTIVATION_TRUNC:
       return 0;
     default:
       return dy;

@@ -37,6 +37,14 @@ apply (PtBinary kind, gfloat p, gfloat q)
       return p < q || p != p ? p : q;
     case PT_BINARY_MAX:
       return p > q || p != p ? p : q;
+    case PT_BINARY_MASK:
+      return q != 0 ? p : 0;
+    case PT_BINARY_EQ:
+      return p == q;
+    case PT_BINARY_LT:
+      return p < q;
+    case PT_BINARY_LE:
+      return p <= q;
     default:
       return p > 0 ? p : q * p;
   }
@@ -70,6 +78,12 @@ gradient (PtBinary kind, guint wanted, gfloat p, gfloat q, gfloat dy)
       return share (wanted == 0 ? p > q : p < q, p, q, dy);
     case PT_BINARY_MAX:
       return share (wanted == 0 ? p < q : p > q, p, q, dy);
+    case PT_BINARY_MASK:
+      return wanted == 0 && q != 0 ? dy : 0;
+    case PT_BINARY_EQ:
+    case PT_BINARY_LT:
+    case PT_BINARY_LE:
+      return 0;
     default:
       if (wanted == 0)
         return p > 0 ? dy : q * dy;
