@@ -59,6 +59,8 @@ test_set (void)
   g_assert_true (pt_network_set (network, "learning", "mode", "exact",
           &error));
   g_assert_true (pt_network_set (network, "network", "width", "32", &error));
+  /* no frames say another */
+  g_assert_true (pt_network_set (network, "network", "width", "0", &error));
   g_assert_true (pt_network_set (network, "c1", "filters", "5", &error));
   g_assert_no_error (error);
   check_get (network, "learning", "mode", "exact");
@@ -82,8 +84,8 @@ static const struct
               "\"none\"", "a layer"}}},
   {"network", "widht", "1", {"key", NULL, PT_ERROR_CONFIG, {"net.cfg",
               "group [network]", "unknown key \"widht\""}}},
-  {"network", "width", "0", {"zero", NULL, PT_ERROR_CONFIG, {"net.cfg",
-              "key width", "\"0\""}}},
+  {"network", "width", "-1", {"negative", NULL, PT_ERROR_CONFIG, {"net.cfg",
+              "key width", "\"-1\""}}},
   {"c1", "kernel", "99", {"kernel", NULL, PT_ERROR_SHAPE, {"net.cfg",
               "group [c1]"}}},
   {"c1", "type", "relu", {"type", NULL, PT_ERROR_CONFIG, {"net.cfg",
