@@ -275,7 +275,8 @@ network_set_option (PtNetwork *self, PtLayer *layer, const gchar *key,
  * @value: its new value, as it would stand in the file
  * @error: return location
  *
- * Overrides one value of the file and works out the shapes anew. On failure
+ * Overrides one value of the file and works out the shapes anew; a width or
+ * height of 0 stays what it is. On failure
  * nothing has changed. Not thread-safe, and to be called before a pipeline is
  * made of @self.
  *

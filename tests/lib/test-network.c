@@ -59,6 +59,8 @@ test_set (void)
   g_assert_true (pt_network_set (network, "learning", "mode", "exact",
           &error));
   g_assert_true (pt_network_set (network, "network", "width", "32", &error));
+  /* no frames say another */
+  g_assert_true (pt_network_set (network, "network", "width", "0", &error));
   g_assert_true (pt_network_set (network, "c1", "filters", "5", &error));
   g_assert_no_error (error);
   check_get (network, "learning", "mode", "exact");
