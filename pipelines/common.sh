@@ -75,10 +75,11 @@ launch () {
 
 # The end of a pipeline that writes a video, and one frame in four seconds (or
 # at $stills frames a second) as pictures for picture().
+# One thread: two of them spin, which starves the rest on a busy machine.
 # record VIDEO
 record () {
   echo "! videoconvert ! tee name=t
-    t. ! queue ! vp8enc deadline=1 cpu-used=8 threads=2 target-bitrate=2000000
+    t. ! queue ! vp8enc deadline=1 cpu-used=8 threads=1 target-bitrate=2000000
     ! matroskamux ! filesink location=$1
     t. ! queue ! videorate drop-only=true ! video/x-raw,framerate=${stills:-1/4}
     ! videoconvert ! pngenc compression-level=1

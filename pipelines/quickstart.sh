@@ -52,7 +52,7 @@ trap : INT
     ! partimefilter model="$root/pipelines/networks/flow.cfg" \
       checkpoint-location=flow.safetensors stats-interval=250000000 \
     ! videoconvert ! tee name=t \
-    t. ! queue ! vp8enc deadline=1 cpu-used=8 threads=2 target-bitrate=2000000 \
+    t. ! queue ! vp8enc deadline=1 cpu-used=8 threads=1 target-bitrate=2000000 \
     ! matroskamux ! filesink location=flow.mkv \
     t. ! queue ! videorate drop-only=true ! video/x-raw,framerate=1/4 \
     ! videoconvert ! pngenc compression-level=1 \

@@ -49,7 +49,7 @@ flow_hue (gdouble wheel[N_COLOURS][3], gdouble u, gdouble v, gdouble rgb[3])
     rgb[c] = (1 - f) * wheel[k][c] + f * wheel[(k + 1) % N_COLOURS][c];
 }
 
-/* Over a frame: noise is left out, half speed is nearly as full as speed. */
+/* Over a frame: noise is left out, half speed is nearly as opaque as full. */
 static gdouble
 flow_opacity (gdouble speed)
 {
