@@ -108,7 +108,6 @@ combine_pick (gconstpointer data, gint64 begin, gint64 end)
 #define LANES 8
 
 typedef gfloat Vec __attribute__ ((vector_size (4 * LANES)));
-typedef gint32 VecMask __attribute__ ((vector_size (4 * LANES)));
 typedef gfloat VecAt __attribute__ ((vector_size (4 * LANES), aligned (4),
         may_alias));
 
@@ -117,8 +116,6 @@ typedef gfloat VecAt __attribute__ ((vector_size (4 * LANES), aligned (4),
 PT_INLINE void
 combine_turn_square (const gfloat *x, gint64 x_step, gfloat *y, gint64 y_step)
 {
-  const VecMask low = { 0, 8, 1, 9, 2, 10, 3, 11 };
-  const VecMask high = { 4, 12, 5, 13, 6, 14, 7, 15 };
   Vec v[4][LANES];
 
 #pragma GCC unroll 8
@@ -130,8 +127,10 @@ combine_turn_square (const gfloat *x, gint64 x_step, gfloat *y, gint64 y_step)
     for (gint i = 0; i < LANES / 2; i++) {
       const Vec a = v[round][i], b = v[round][i + LANES / 2];
 
-      v[round + 1][2 * i] = __builtin_shuffle (a, b, low);
-      v[round + 1][2 * i + 1] = __builtin_shuffle (a, b, high);
+      v[round + 1][2 * i] =
+          __builtin_shufflevector (a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+      v[round + 1][2 * i + 1] =
+          __builtin_shufflevector (a, b, 4, 12, 5, 13, 6, 14, 7, 15);
     }
 #pragma GCC unroll 8
   for (gint i = 0; i < LANES; i++)
