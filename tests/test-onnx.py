@@ -30,7 +30,7 @@ import safetensors_io  # noqa: E402
 
 FOLDERS = ("node", "pytorch-operator", "pytorch-converted", "simple")
 # of libonnx-testdata 1.12: fewer would be a reader that lost something
-EXPECTED = 591
+EXPECTED = 651
 DAMAGED = ("pytorch-converted/test_Conv2d_groups",
            "pytorch-converted/test_BatchNorm2d_eval",
            "node/test_resize_upsample_scales_linear",
@@ -81,6 +81,28 @@ class Elementwise(torch.nn.Module):
         b = torch.nn.functional.softplus(a * gate) / self.columns
         b = torch.maximum(b, 1 - a) ** 2
         return self.conv2(torch.sqrt(b + 0.5) - x)
+
+
+class Masked(torch.nn.Module):
+    """Comparisons, choices by them, parts that are overwritten, and a product
+    of constants."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = torch.nn.Conv2d(1, 4, 3, padding=1)
+        self.conv2 = torch.nn.Conv2d(4, 1, 3, padding=1)
+        self.register_buffer("rows", torch.randn(SIZE[0], 3))
+        self.register_buffer("columns", torch.randn(3, SIZE[1]))
+
+    def forward(self, x):
+        y = self.conv1(x) + self.rows @ self.columns
+        y = torch.where(y > 0.1, y, 0.2 * torch.atan(y))
+        peak = torch.max_pool2d(y, 3, 1, 1) == y
+        y = y * 0.5 + y * peak.float()
+        y = y.masked_fill((y < -0.2) & ~peak, -0.5)
+        z = y.clone()
+        z[:, 1:3, :, 2:7] = torch.tanh(y[:, 0:2, :, 3:8])
+        return self.conv2(z)
 
 
 def find_data():
@@ -219,6 +241,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         check_learning(tap, cli, folder, Net)
         check_learning(tap, cli, folder, Elementwise)
+        check_learning(tap, cli, folder, Masked)
         check_open_sizes(tap, cli, folder)
     tap.end()
 
