@@ -30,7 +30,7 @@ import safetensors_io  # noqa: E402
 
 FOLDERS = ("node", "pytorch-operator", "pytorch-converted", "simple")
 # of libonnx-testdata 1.12: fewer would be a reader that lost something
-EXPECTED = 591
+EXPECTED = 651
 DAMAGED = ("pytorch-converted/test_Conv2d_groups",
            "pytorch-converted/test_BatchNorm2d_eval",
            "node/test_resize_upsample_scales_linear",
@@ -103,6 +103,28 @@ class Heads(torch.nn.Module):
         c = b * torch.sigmoid(b)
         head = self.head(c.mean((2, 3)))
         return self.conv3(c), a, torch.softmax(head, 1), b, c
+
+
+class Masked(torch.nn.Module):
+    """Comparisons, choices by them, parts that are overwritten, and a product
+    of constants."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = torch.nn.Conv2d(1, 4, 3, padding=1)
+        self.conv2 = torch.nn.Conv2d(4, 1, 3, padding=1)
+        self.register_buffer("rows", torch.randn(SIZE[0], 3))
+        self.register_buffer("columns", torch.randn(3, SIZE[1]))
+
+    def forward(self, x):
+        y = self.conv1(x) + self.rows @ self.columns
+        y = torch.where(y > 0.1, y, 0.2 * torch.atan(y))
+        peak = torch.max_pool2d(y, 3, 1, 1) == y
+        y = y * 0.5 + y * peak.float()
+        y = y.masked_fill((y < -0.2) & ~peak, -0.5)
+        z = y.clone()
+        z[:, 1:3, :, 2:7] = torch.tanh(y[:, 0:2, :, 3:8])
+        return self.conv2(z)
 
 
 def find_data():
@@ -259,6 +281,7 @@ def main():
         check_learning(tap, cli, folder, Net)
         check_learning(tap, cli, folder, Elementwise)
         check_learning(tap, cli, folder, Heads)
+        check_learning(tap, cli, folder, Masked)
         check_open_sizes(tap, cli, folder)
     tap.end()
 

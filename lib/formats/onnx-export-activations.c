@@ -161,16 +161,13 @@ write_softplus (OnnxExport *self, GError **error)
 static gboolean
 write_trunc (OnnxExport *self, GError **error)
 {
-  const gchar *x = self->last;
+  const gchar *x = self->last, *size;
 
   pt_onnx_write (self, "Abs", x, NULL);
   pt_onnx_write (self, "Floor", self->last, NULL);
-  {
-    const gchar *size = self->last;
-
-    pt_onnx_write (self, "Sign", x, NULL);
-    pt_onnx_write (self, "Mul", self->last, size, NULL);
-  }
+  size = self->last;
+  pt_onnx_write (self, "Sign", x, NULL);
+  pt_onnx_write (self, "Mul", self->last, size, NULL);
   return TRUE;
 }
 

@@ -416,6 +416,47 @@ math_not (OnnxImport *self, const OnnxArray *in, guint n, OnnxArray *out,
   return TRUE;
 }
 
+/* One bound of a Clip: input @i, an attribute before opset 11, or none. */
+static gboolean
+math_clip_at (OnnxImport *self, const OnnxArray *in, guint n, guint i,
+    const gchar *name, OnnxArray *out, GError **error)
+{
+  const gboolean least = i == 1;
+  const Onnx__AttributeProto *attribute = pt_onnx_find (self, name);
+  OnnxCell bound;
+
+  if (self->opset >= 11 ? i >= n || in[i].type == 0 : attribute == NULL)
+    return TRUE;
+  if (self->opset >= 11 && (in[i].n != 1 || in[i].type != out->type))
+    return pt_onnx_refuse (self, error, "found %" G_GINT64_FORMAT " bounds of "
+        "data type %d in input %u, expected one of type %d", in[i].n,
+        in[i].type, i, out->type);
+  if (self->opset >= 11)
+    bound = in[i].cells[0];
+  else
+    bound.f = pt_onnx_get_float (self, name, 0);
+  for (gint64 k = 0; k < out->n; k++) {
+    OnnxCell *cell = &out->cells[k];
+
+    if (!pt_onnx_type_is_float (out->type))
+      cell->i = least ? MAX (cell->i, bound.i) : MIN (cell->i, bound.i);
+    else if (least ? cell->f < bound.f : cell->f > bound.f)
+      cell->f = bound.f;
+  }
+  return TRUE;
+}
+
+static gboolean
+math_clip (OnnxImport *self, const OnnxArray *in, guint n, OnnxArray *out,
+    GError **error)
+{
+  if (!pt_onnx_array_init (self, out, in->type, in->dims, in->rank, error))
+    return FALSE;
+  memcpy (out->cells, in->cells, in->n * sizeof *in->cells);
+  return math_clip_at (self, in, n, 1, "min", out, error) &&
+      math_clip_at (self, in, n, 2, "max", out, error);
+}
+
 /* -- types -- */
 
 /* One cell of type @from as one of @to; FALSE if it does not fit. */
@@ -471,6 +512,7 @@ const OnnxFold pt_onnx_folds_math[] = {
   {"Cast", 1, 1, math_cast, " to saturate "},
   {"CastLike", 2, 2, math_cast, " saturate "},
   {"Ceil", 1, 1, math_unary, " consumed_inputs "},
+  {"Clip", 1, 3, math_clip, " max min consumed_inputs "},
   {"Cos", 1, 1, math_unary, " "},
   {"Div", 2, 2, math_binary, " axis broadcast consumed_inputs "},
   {"Equal", 2, 2, math_binary, " axis broadcast "},

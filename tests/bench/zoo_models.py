@@ -8,6 +8,8 @@ import dataclasses
 import torch
 from torch import nn
 
+from zoo_timm import TIMM
+
 # name: size of the picture, 128 if there is none
 TORCHVISION = {
     "alexnet": 224, "vgg11_bn": 224, "resnet18": 0, "resnet50": 0,
@@ -34,10 +36,10 @@ SMP = ("Unet", "UnetPlusPlus", "MAnet", "Linknet", "FPN", "PSPNet", "PAN",
        "DeepLabV3", "DeepLabV3Plus", "UPerNet", "Segformer")
 TRANSFORMERS = (
     "vit", "deit", "beit", "dinov2", "convnextv2", "segformer", "swinv2",
-    "mobilevit", "mobilevitv2", "poolformer", "levit", "cvt", "pvt", "glpn",
-    "dpt", "depth_anything", "upernet", "yolos", "clip_vision",
-    "siglip_vision", "focalnet", "efficientformer", "bit", "resnet",
-    "mobilenet_v1", "swin2sr", "vitmatte", "superpoint", "detr", "hiera")
+    "mobilevit", "poolformer", "levit", "cvt", "pvt", "glpn", "dpt",
+    "depth_anything", "upernet", "yolos", "clip_vision", "siglip_vision",
+    "focalnet", "bit", "resnet", "mobilenet_v1", "swin2sr", "superpoint",
+    "hiera")
 
 
 def spread(module, x):
@@ -181,9 +183,9 @@ def make_transformers(name):
         "convnextv2": ("ConvNextV2", "ForImageClassification", {}),
         "segformer": ("Segformer", "ForSemanticSegmentation", {}),
         "swinv2": ("Swinv2", "ForImageClassification", {
-            "image_size": 128, "window_size": 4, "embed_dim": 32}),
+            "image_size": 128, "window_size": 4, "embed_dim": 32,
+            "depths": [1, 1, 2], "num_heads": [2, 4, 8]}),
         "mobilevit": ("MobileViT", "ForSemanticSegmentation", {}),
-        "mobilevitv2": ("MobileViTV2", "ForImageClassification", {}),
         "poolformer": ("PoolFormer", "ForImageClassification", {}),
         "levit": ("Levit", "ForImageClassification", {}),
         "cvt": ("Cvt", "ForImageClassification", {}),
@@ -305,43 +307,39 @@ class Masked(nn.Module):
         peak = nn.functional.max_pool2d(y, 3, 1, 1)
         y = y * (y == peak).float()
         y = y.masked_fill(y < -0.5, -0.5)
-        best, _ = self.head(y).flatten(2).topk(10, -1)
-        return y, best
+        return self.head(y)
 
 
-def center(name):
-    """CenterNet's decoder: peaks of a heat map, the best of them, and what
-    other heads say there."""
-    class Center(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.trunk = nn.Sequential(conv(3, 16, 3, stride=2),
-                                       nn.BatchNorm2d(16), nn.ReLU(),
-                                       nn.ConvTranspose2d(16, 16, 4, 2, 1),
-                                       nn.ReLU())
-            self.heat, self.size = conv(16, 2), conv(16, 2)
+class Center(nn.Module):
+    """CenterNet: peaks of a heat map, the best of them, and what another head
+    says there."""
 
-        def forward(self, x):
-            x = self.trunk(x)
-            heat = self.heat(x).sigmoid()
-            heat = heat * (nn.functional.max_pool2d(heat, 3, 1, 1) == heat)
-            score, place = heat.flatten(1).topk(20)
-            place = place % (heat.shape[2] * heat.shape[3])
-            size = self.size(x).flatten(2)
-            size = size.gather(2, place[:, None].expand(-1, 2, -1))
-            return score, size
-    return Center()
+    def __init__(self):
+        super().__init__()
+        self.trunk = nn.Sequential(conv(3, 16, 3, stride=2),
+                                   nn.BatchNorm2d(16), nn.ReLU(),
+                                   nn.ConvTranspose2d(16, 16, 4, 2, 1),
+                                   nn.ReLU())
+        self.heat, self.size = conv(16, 2), conv(16, 2)
+
+    def forward(self, x):
+        x = self.trunk(x)
+        heat = self.heat(x).sigmoid()
+        heat = heat * (nn.functional.max_pool2d(heat, 3, 1, 1) == heat)
+        score, place = heat.flatten(1).topk(20)
+        place = place % (heat.shape[2] * heat.shape[3])
+        size = self.size(x).flatten(2)
+        size = size.gather(2, place[:, None].expand(-1, 2, -1))
+        return score, size
 
 
 OWN = {"espcn": espcn, "edsr": Edsr, "styled": Styled, "masked": Masked,
-       "center": lambda: center("")}
+       "center": Center}
 
 
 def make_own(name):
     return Flat(OWN[name]()), 64, 3
 
-
-from zoo_timm import TIMM  # noqa: E402
 
 MAKERS = {
     "own": (make_own, OWN), "torchvision": (make_torchvision, TORCHVISION),

@@ -23,7 +23,7 @@ TIMM = (
     "eva02_tiny_patch14_224,depth=3", "fasternet_t0", "fastvit_t8",
     "fastvit_sa12", "focalnet_tiny_srf", "gcvit_xxtiny", "ghostnet_050",
     "ghostnetv2_100", "ghostnetv3_050", "hardcorenas_a", "hgnet_tiny",
-    "hgnetv2_b0", "hiera_tiny_224", "sam2_hiera_tiny,size=256,resize=1",
+    "hgnetv2_b0", "hiera_tiny_224", "sam2_hiera_tiny,size=256",
     "hrnet_w18_small", "iformer_t", "inception_next_atto",
     "inception_resnet_v2", "inception_v3", "inception_v4", "lcnetv2_small",
     "levit_128s", "levit_conv_128s", "lowformer_b0", "mambaout_femto",
