@@ -72,6 +72,9 @@ typedef struct
 /* "PATH: cannot use the ONNX model: ...", always FALSE. */
 gboolean pt_onnx_fail (const OnnxImport *self, GError **error,
     const gchar *format, ...) G_GNUC_PRINTF (3, 4);
+/* The network of @model, whose path, bounds and constants @self has. */
+PtNetwork *pt_onnx_import (OnnxImport *self, const Onnx__ModelProto *model,
+    const PtSettings *given, GError **error);
 
 /* -- onnx-input.c -- */
 
