@@ -127,15 +127,9 @@ typedef enum
   PT_ACTIVATION_ERF,
   PT_ACTIVATION_SIN,
   PT_ACTIVATION_COS,
-  PT_ACTIVATION_TAN,
-  PT_ACTIVATION_ASIN,
-  PT_ACTIVATION_ACOS,
-  PT_ACTIVATION_ATAN,
-  PT_ACTIVATION_SINH,
-  PT_ACTIVATION_COSH,
-  PT_ACTIVATION_ASINH,
-  PT_ACTIVATION_ACOSH,
-  PT_ACTIVATION_ATANH,
+  PT_ACTIVATION_TAN, PT_ACTIVATION_ASIN, PT_ACTIVATION_ACOS,
+  PT_ACTIVATION_ATAN, PT_ACTIVATION_SINH, PT_ACTIVATION_COSH,
+  PT_ACTIVATION_ASINH, PT_ACTIVATION_ACOSH, PT_ACTIVATION_ATANH,
   PT_ACTIVATION_FLOOR,          /* from here on the derivative is 0 */
   PT_ACTIVATION_CEIL,
   PT_ACTIVATION_ROUND,          /* halves to even */
@@ -164,10 +158,8 @@ typedef enum
                                  * as torch.minimum */
   PT_BINARY_MAX,
   PT_BINARY_PRELU,              /* x, or w x where x <= 0 */
-  PT_BINARY_MASK,               /* x, or 0 where w is 0, which has no gradient */
-  PT_BINARY_EQ,                 /* from here on 1 or 0: x = w; no gradient */
-  PT_BINARY_LT,                 /* x < w */
-  PT_BINARY_LE,                 /* x <= w */
+  PT_BINARY_MASK,               /* x, or 0 where w is 0; w has no gradient */
+  PT_BINARY_EQ, PT_BINARY_LT, PT_BINARY_LE,     /* 1 or 0; no gradient */
   PT_N_BINARIES,
 } PtBinary;
 
