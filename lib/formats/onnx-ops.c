@@ -3,9 +3,65 @@
 
 #include "formats/onnx-import.h"
 
+#include <math.h>
 #include <string.h>
 
 /* Operators over all of their input. */
+
+/* Weight @i of 4, as many numbers as there are channels; NULL with an error. */
+static gfloat *
+ops_get_statistics (OnnxImport *self, guint i, gint64 channels,
+    GError **error)
+{
+  const Onnx__TensorProto *tensor =
+      pt_onnx_need_constant (self, i + 1, error);
+  gint64 dims[ONNX_MAX_DIMS], n;
+  guint rank;
+
+  if (tensor == NULL || !pt_onnx_tensor_get_dims (self, tensor, dims, &rank,
+          &n, error))
+    return NULL;
+  if (n == channels)
+    return pt_onnx_tensor_get_floats (self, tensor, error);
+  pt_onnx_refuse (self, error, "found %" G_GINT64_FORMAT " numbers in input %u,"
+      " expected one for each of %" G_GINT64_FORMAT " channels", n, i + 1,
+      channels);
+  return NULL;
+}
+
+/* Of rows that are not frames, such as the tokens of a transformer: a factor
+ * and a summand for each channel. */
+static gboolean
+ops_scale_rows (OnnxImport *self, const OnnxValue *x, GError **error)
+{
+  const gint64 channels = pt_onnx_get_shape (self, x->layer)->dims[1];
+  const gdouble eps = pt_onnx_get_float (self, "epsilon", 1e-5);
+  g_autofree gchar *words = g_strdup_printf ("learned=true other=%"
+      G_GINT64_FORMAT "%s", channels, x->rank == 4 ? ";1;1" :
+      x->rank == 3 ? ";1" : "");
+  const guint rank = x->rank;
+  gfloat *numbers[4] = { NULL };        /* scale, shift, mean, variance */
+  gboolean done = TRUE;
+  gint layer = pt_onnx_exact (self, x, error);
+
+  for (guint i = 0; i < 4 && done; i++)
+    done = (numbers[i] = ops_get_statistics (self, i, channels,
+            error)) != NULL;
+  for (gint64 c = 0; c < channels && done; c++) {
+    numbers[0][c] /= sqrt (numbers[3][c] + eps);
+    numbers[1][c] -= numbers[2][c] * numbers[0][c];
+  }
+  for (guint i = 0; i < 2 && done; i++) {
+    if (layer != ONNX_NO_LAYER)
+      layer = pt_onnx_add_layer (self, i == 0 ? "mul" : "add", &layer, 1,
+          words, error);
+    done = layer != ONNX_NO_LAYER && pt_onnx_set_weight (self, layer, 0,
+        g_steal_pointer (&numbers[i]), error);
+  }
+  for (guint i = 0; i < 4; i++)
+    g_free (numbers[i]);
+  return done && pt_onnx_set_output (self, layer, rank, error);
+}
 
 static gboolean
 ops_batch_norm (OnnxImport *self, GError **error)
@@ -13,6 +69,7 @@ ops_batch_norm (OnnxImport *self, GError **error)
   const OnnxValue *x = pt_onnx_need_layer (self, 0, 2, 4, error);
   gchar eps[G_ASCII_DTOSTR_BUF_SIZE];
   g_autofree gchar *words = NULL;
+  const PtShape *shape;
   guint rank;
   gint layer;
 
@@ -24,6 +81,9 @@ ops_batch_norm (OnnxImport *self, GError **error)
       pt_onnx_get_int (self, "spatial", 1) != 1)
     return pt_onnx_refuse (self, error, "found it in training, or per pixel, "
         "expected it in inference: export after model.eval()");
+  shape = pt_onnx_get_shape (self, x->layer);
+  if (shape->dims[0] != 1 || shape->n_dims < 3)
+    return ops_scale_rows (self, x, error);
   g_ascii_dtostr (eps, sizeof eps, pt_onnx_get_float (self, "epsilon", 1e-5));
   words = g_strconcat ("statistics=running eps=", eps, NULL);
   layer = pt_onnx_add_layer (self, "batch-norm", &x->layer, 1, words, error);

@@ -164,7 +164,7 @@ def compare(cli, model, about):
     """(word, reason, error) of the worst output."""
     import numpy as np
     import safetensors_io
-    worst = 0
+    worst = 0.0
     for i, output in enumerate(about["outputs"]):
         expected = safetensors_io.load(f"{model}.{i}")["y"]
         found, reason = run_here(cli, model, output, "-s", "learning.mode=off",
@@ -264,7 +264,7 @@ def learn(cli, model, about):
                 cli, model, about["outputs"][0], "-t", model + ".goal",
                 "-s", "learning.mode=exact", "-s", "learning.loss=mse",
                 "-s", "learning.target=labels",
-                "-s", "learning.optimizer=adam lr=1e-5",
+                "-s", "learning.optimizer=adam lr=1e-4",
                 "-s", "pipeline.stages=" + stages)
             if not found:
                 return f"{stages} stages: {reason}"
