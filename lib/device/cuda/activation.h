@@ -16,7 +16,13 @@
   use (SOFTSIGN) use (HARD_SIGMOID) use (HARD_TANH) use (CLIP) \
   use (THRESHOLD) use (SHRINK) use (EXP) use (LOG) use (SQRT) \
   use (RECIPROCAL) use (ABS) use (NEG) use (ERF) use (SIN) use (COS) \
-  use (FLOOR) use (CEIL) use (ROUND) use (SIGN)
+  use (TAN) use (ASIN) use (ACOS) use (ATAN) use (SINH) use (COSH) \
+  use (ASINH) use (ACOSH) use (ATANH) use (FLOOR) use (CEIL) use (ROUND) \
+  use (SIGN) use (TRUNC)
+#define PT_ACTIVATION_ONE(kind) + 1
+
+static_assert (PT_N_ACTIVATIONS == 1 PT_ALL_ACTIVATIONS (PT_ACTIVATION_ONE),
+    "all but none are listed");
 
 #define PT_SELU_SCALE 1.05070099f
 #define PT_SELU_ALPHA 1.75809934f       /* times the scale */
