@@ -85,6 +85,7 @@ typedef struct
 
 /* Many a network takes a power of two. */
 #define GST_PARTIME_NOMINAL_SIZE { 256, 256, TRUE, FALSE }
+#define GST_PARTIME_OTHER_SIZE { 320, 192, TRUE, FALSE }
 
 /* A network at work, and what follows from it. Frames that wait for their
  * results keep the one that they were given to. */

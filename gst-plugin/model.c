@@ -225,38 +225,43 @@ model_round (gint x)
   return MAX ((x + MODEL_MULTIPLE / 2) / MODEL_MULTIPLE, 1) * MODEL_MULTIPLE;
 }
 
-/* For frames of another size, which does not work either or is not tried. */
 static void
-model_blame_size (const GstPartimeSize *size, GError **first,
-    const GError *second)
+model_blame_size (const GstPartimeSize *size, GError **error)
 {
-  if (g_error_matches (*first, PT_ERROR, PT_ERROR_SHAPE)
-      || (second && !g_str_equal (second->message, (*first)->message)))
-    g_prefix_error (first, "height and width are open and were those of the "
+  if (!size->nominal)
+    g_prefix_error (error, "what is open of width and height was that of the "
         "frames, %dx%d; set network.width and network.height in the property "
         "settings to others: ", size->width, size->height);
 }
 
-/* The nearest multiples, for a network that cannot take @size. */
+/* The nearest multiples, for a network that cannot take @size. If that fails
+ * later than @error, or not for its shapes, its own error takes the place. */
 static GstPartimeModel *
 model_try_multiple (GstPartimeFilter *self,
     const GstPartimeSettings *decided, const gchar *path,
-    const gchar *weights, const GstPartimeSize *size, GError **first)
+    const gchar *weights, const GstPartimeSize *size, const gchar **culprit,
+    GError **error)
 {
   GstPartimeSize other = { model_round (size->width),
     model_round (size->height), FALSE, FALSE
   };
   g_autoptr (GError) second = NULL;
   GstPartimeModel *model = NULL;
-  const gchar *unused;
+  const gchar *file = NULL;
 
   if (other.width != size->width || other.height != size->height)
-    model = model_try (self, decided, path, weights, &other, &unused, &second);
+    model = model_try (self, decided, path, weights, &other, &file, &second);
   if (model)
     GST_INFO_OBJECT (self, "%s: frames of %dx%d are scaled to %dx%d", path,
         size->width, size->height, other.width, other.height);
-  else
-    model_blame_size (size, first, second);
+  else if (second && (!file || g_error_matches (second, PT_ERROR,
+              PT_ERROR_FILE))) {
+    g_error_free (*error);
+    *error = g_steal_pointer (&second);
+    *culprit = file;
+  } else if (*culprit && (g_error_matches (*error, PT_ERROR, PT_ERROR_SHAPE)
+          || (second && !g_str_equal (second->message, (*error)->message))))
+    model_blame_size (size, error);
   return model;
 }
 
@@ -275,7 +280,8 @@ gst_partime_model_new (GstPartimeFilter *self,
       culprit, &first);
 
   if (!model && gst_partime_model_may_fit_other (size, first, *culprit))
-    model = model_try_multiple (self, decided, path, weights, size, &first);
+    model = model_try_multiple (self, decided, path, weights, size, culprit,
+        &first);
   if (!model) {
     g_propagate_error (error, first);
     return NULL;

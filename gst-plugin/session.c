@@ -181,6 +181,23 @@ session_take_model (GstPartimeFilter *self, GstPartimeModel *model)
   GST_OBJECT_UNLOCK (self);
 }
 
+/* Whether @error is about @size: a network of another one has another, or
+ * none. */
+static gboolean
+session_may_fit_other (GstPartimeFilter *self, const GstPartimeSize *size,
+    const GError *error, const gchar *culprit)
+{
+  GstPartimeSize other = GST_PARTIME_OTHER_SIZE;
+  g_autoptr (GstPartimeModel) model = NULL;
+  g_autoptr (GError) second = NULL;
+  const gchar *unused;
+
+  if (!gst_partime_model_may_fit_other (size, error, culprit))
+    return FALSE;
+  model = session_new_model (self, &other, &unused, &second);
+  return model || !g_str_equal (second->message, error->message);
+}
+
 /* One whose size is open follows with the first caps; what they cannot put
  * right is told now. Returns: FALSE, with an error posted, if there is such */
 static gboolean
@@ -194,7 +211,7 @@ session_open_model (GstPartimeFilter *self)
   if (!session_check_model (self))
     return FALSE;
   model = session_new_model (self, &size, &culprit, &error);
-  if (!model && !gst_partime_model_may_fit_other (&size, error, culprit)) {
+  if (!model && !session_may_fit_other (self, &size, error, culprit)) {
     gst_partime_filter_post_error (self, error, culprit);
     return FALSE;
   }

@@ -125,6 +125,15 @@ input_get_open (const OnnxImport *self, guint rank, guint axis)
   return axis == HEIGHT ? self->open->height : self->open->width;
 }
 
+/* Grey or colour behind what is open. */
+static gboolean
+input_has_channels_last (const Shape *shape)
+{
+  const gint64 last = shape->n_dim == 4 ? shape->dim[WIDTH]->dim_value : 0;
+
+  return last == 1 || last == 3;
+}
+
 /* What the user says, or the model, or 1 for the batch, or the frames. */
 static gboolean
 input_bind (const OnnxImport *self, const Shape *shape, guint axis,
@@ -154,6 +163,9 @@ input_bind (const OnnxImport *self, const Shape *shape, guint axis,
     return pt_onnx_fail (self, error, "dimension %u of the input is open: set "
         "network.input-shape, in the key file %s.cfg, with --set or with the "
         "element's property settings", axis, self->path);
+  if (axis == CHANNELS && input_has_channels_last (shape))
+    return pt_onnx_fail (self, error, "found channels last, (N, H, W, C), "
+        "expected (N, C, H, W): convert it (tf2onnx --inputs-as-nchw)");
   return pt_onnx_fail (self, error, "dimension %u of the input is open: set "
       "network.%s, in the key file %s.cfg, with --set or with the element's "
       "property settings", axis, keys[axis], self->path);
