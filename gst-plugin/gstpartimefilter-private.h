@@ -8,7 +8,7 @@
  * what it sends on; tensors.c: outputs as tensors; score.c: frames compared
  * with their results; queries.c: what pads answer; labels.c: what frames learn
  * from; classes.c: classes found; cuda/filter.c: frames in CUDA memory;
- * stats.c: what is measured. */
+ * stats.c: what is measured; errors.c: what is posted when something fails. */
 
 #pragma once
 

@@ -52,14 +52,16 @@ eltwise_take_constant (OnnxImport *self, gint layer,
     const Onnx__TensorProto *tensor, gboolean reverse, GError **error)
 {
   const gchar *kind = self->network->nodes[layer].layer->kind->name;
-  const gboolean bounds = strstr (" add min max mask eq lt le ", kind) != NULL;
+  static const gchar *const bounds[] = { "add", "min", "max", "mask", "eq",
+    "lt", "le", NULL
+  };
   gfloat *data;
 
   if (!pt_onnx_type_is_float (tensor->data_type) &&
       (g_str_equal (kind, "div") || (g_str_equal (kind, "pow") && reverse)))
     return pt_onnx_refuse (self, error, "found whole numbers (data type %d) "
         "beside the picture, expected floats", tensor->data_type);
-  data = (bounds ? pt_onnx_tensor_get_clamped : pt_onnx_tensor_get_floats)
+  data = (g_strv_contains (bounds, kind) ? pt_onnx_tensor_get_clamped : pt_onnx_tensor_get_floats)
       (self, tensor, error);
   return data != NULL && pt_onnx_set_weight (self, layer, 0, data, error);
 }
@@ -173,11 +175,15 @@ eltwise_binary (OnnxImport *self, GError **error)
   const gboolean sums = g_str_equal (self->node->op_type, "Sum");
   g_autofree gchar *kind =
       sums ? g_strdup ("add") : g_ascii_strdown (self->node->op_type, -1);
+  const OnnxValue *a = pt_onnx_get_input (self, 0);
+  const OnnxValue *b = pt_onnx_get_input (self, 1);
   OnnxValue y;
 
-  if (!pt_onnx_count_inputs (self, 2, 2, error) || !pt_onnx_join (self, kind,
-          pt_onnx_get_input (self, 0), pt_onnx_get_input (self, 1), &y, error))
+  if (!pt_onnx_count_inputs (self, 2, 2, error) ||
+      !pt_onnx_join (self, kind, a, b, &y, error))
     return FALSE;
+  if (g_str_equal (kind, "div") && a->whole && b->whole)
+    return pt_onnx_add_unary (self, "trunc", &y, "", error);
   y.layer = pt_onnx_fuse (self, y.layer, error);
   return y.layer != ONNX_NO_LAYER && pt_onnx_set_output (self, y.layer,
       y.rank, error);

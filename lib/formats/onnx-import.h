@@ -25,6 +25,7 @@ typedef struct
   gint layer;                   /* or PT_NETWORK_INPUT */
   guint rank;                   /* ONNX's, 0 to PT_MAX_DIMS */
   gboolean alone;               /* the layer's output has one reader only */
+  gboolean whole;               /* integers or truth values, though floats here */
 } OnnxValue;
 
 typedef enum

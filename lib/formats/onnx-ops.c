@@ -133,11 +133,13 @@ ops_dropout (OnnxImport *self, GError **error)
 static gboolean
 ops_cast_whole (OnnxImport *self, const OnnxValue *x, GError **error)
 {
-  static const gchar whole[] = " argmax argmin eq le lt trunc ";
+  static const gchar *const whole[] = { "argmax", "argmin", "eq", "le", "lt",
+    "trunc", NULL
+  };
   const PtLayer *layer = x->layer == PT_NETWORK_INPUT ? NULL :
       self->network->nodes[x->layer].layer;
 
-  if (layer != NULL && strstr (whole, layer->kind->name) != NULL)
+  if (layer != NULL && g_strv_contains (whole, layer->kind->name))
     return ops_identity (self, error);
   return pt_onnx_add_unary (self, "trunc", x, "", error);
 }
@@ -153,6 +155,9 @@ ops_cast (OnnxImport *self, GError **error)
 
   if (x == NULL)
     return FALSE;
+  if (like != NULL && like->whole)
+    return pt_onnx_refuse (self, error, "found a cast to integers or truth "
+        "values of the picture's, expected floats or a Cast that names them");
   switch (to) {
     case ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT:
     case ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT16:

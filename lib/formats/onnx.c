@@ -346,6 +346,46 @@ model_lift (OnnxImport *self, const OnnxOperator *operator, GError **error)
   return TRUE;
 }
 
+/* Whether the node makes integers or truth values in the model: as its first
+ * input, unless the operator says otherwise. */
+static gboolean
+model_makes_whole (const OnnxImport *self)
+{
+  static const gchar *const always[] = { "And", "ArgMax", "ArgMin", "Equal",
+    "Greater", "GreaterOrEqual", "IsNaN", "Less", "LessOrEqual", "Not", "Or",
+    "Xor", NULL
+  };
+  const gchar *type = self->node->op_type;
+  const gboolean second =
+      g_str_equal (type, "Where") || g_str_equal (type, "CastLike");
+  const OnnxValue *like = pt_onnx_get_input (self, second ? 1 : 0);
+
+  if (g_strv_contains (always, type))
+    return TRUE;
+  if (g_str_equal (type, "Cast"))
+    return !pt_onnx_type_is_float (pt_onnx_get_int (self, "to", 0));
+  return like != NULL && (like->constant == NULL ? like->whole :
+      !pt_onnx_type_is_float (like->constant->data_type));
+}
+
+static gboolean
+model_run_operator (OnnxImport *self, const OnnxOperator *operator,
+    GError **error)
+{
+  const gboolean whole = model_makes_whole (self);
+
+  if (!operator->func (self, error))
+    return FALSE;
+  for (gsize i = 0; i < self->node->n_output; i++) {
+    OnnxValue *value =
+        g_hash_table_lookup (self->values, self->node->output[i]);
+
+    if (value != NULL)
+      value->whole = whole;
+  }
+  return TRUE;
+}
+
 static gboolean
 model_add_node (OnnxImport *self, GError **error)
 {
@@ -369,7 +409,7 @@ model_add_node (OnnxImport *self, GError **error)
       !model_check_frames (self, error))
     return FALSE;
   return model_is_constant (self) ? model_lift (self, operator, error) :
-      operator->func (self, error);
+      model_run_operator (self, operator, error);
 }
 
 static gboolean
