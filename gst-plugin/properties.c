@@ -515,7 +515,7 @@ properties_install_output (GObjectClass *klass)
   g_object_class_install_property (klass, PROP_OVERLAY,
       g_param_spec_boolean ("overlay", "Overlay",
           "Draw the result on the frame, in the way of kind= in the file's "
-          "group [output]: flow, heatmap, image", TRUE, PLAYING_FLAGS));
+          "group [output]: flow, heatmap, image, segmentation, error", TRUE, PLAYING_FLAGS));
   g_object_class_install_property (klass, PROP_TIMING,
       g_param_spec_enum ("timing", "Timing",
           "Whether frames wait for their results",
