@@ -200,15 +200,17 @@ gst_partime_update_commit (GstPartimeFilter *self)
   return TRUE;
 }
 
-/* Before the first frame: there is nothing to go on with. */
-void
+/* Before the first frame: there is nothing to go on with. Returns: (transfer
+ * full) (nullable): the model before, for gst_partime_update_end_early() when
+ * the locks of the instance are no longer held */
+GstPartimeModel *
 gst_partime_update_take_early (GstPartimeFilter *self)
 {
   g_autoptr (GstPartimeModel) model = update_take_ready (self);
   GstPartimeModel *before = self->model;
 
   if (!model)
-    return;
+    return NULL;
   g_mutex_lock (&self->lock);
   g_queue_remove (&self->models, before);
   g_queue_push_tail (&self->models, gst_partime_model_ref (model));
@@ -216,7 +218,20 @@ gst_partime_update_take_early (GstPartimeFilter *self)
   GST_OBJECT_LOCK (self);
   self->model = gst_partime_model_ref (model);
   GST_OBJECT_UNLOCK (self);
+  /* the queue's */
   gst_partime_model_unref (before);
+  return before;
+}
+
+/* Takes @before, (nullable), with which the instance and the old pipeline may
+ * go. */
+void
+gst_partime_update_end_early (GstPartimeFilter *self, GstPartimeModel *before)
+{
+  GstPartimeModel *model = self->model;
+
+  if (!before)
+    return;
   gst_partime_model_unref (before);
   gst_partime_labels_change (self, model);
   gst_partime_update_post (self, model->path, model->weights, 0, &model->what,

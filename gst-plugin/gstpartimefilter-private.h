@@ -321,7 +321,9 @@ void gst_partime_update_refuse (GstPartimeFilter *self, const gchar *path,
 /* change.c */
 gboolean gst_partime_update_commit (GstPartimeFilter *self);
 void gst_partime_update_resize (GstPartimeFilter *self);
-void gst_partime_update_take_early (GstPartimeFilter *self);
+GstPartimeModel *gst_partime_update_take_early (GstPartimeFilter *self);
+void gst_partime_update_end_early (GstPartimeFilter *self,
+    GstPartimeModel *before);
 gboolean gst_partime_update_push (GstPartimeFilter *self, GstBuffer *buffer,
     PtTensor *target, PtPushFlags flags, PtFlow *flow, GError **error);
 

@@ -364,6 +364,7 @@ gst_partime_instance_start (GstPartimeFilter *filter,
     GstPartimeStartFunc start)
 {
   GstPartimeInstance *self = filter->model->instance;
+  GstPartimeModel *before = NULL;
   g_autoptr (GError) error = NULL;
   PtStream *stream = NULL;
 
@@ -371,10 +372,11 @@ gst_partime_instance_start (GstPartimeFilter *filter,
   if (!self->started)
     self->started = start (filter);
   if (self->started) {
-    gst_partime_update_take_early (filter);
+    before = gst_partime_update_take_early (filter);
     stream = pt_stream_new (filter->model->pipeline, &error);
   }
   g_mutex_unlock (&self->start_lock);
+  gst_partime_update_end_early (filter, before);
   if (error)
     gst_partime_filter_post_error (filter, error, NULL);
   GST_OBJECT_LOCK (filter);
