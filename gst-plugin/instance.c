@@ -349,9 +349,10 @@ gst_partime_instance_open (GstPartimeFilter *filter, GstPartimeSize *size,
   self = g_hash_table_lookup (instances, id);
   model = self ? instance_join (self, filter, error) :
       instance_create (filter, id, size, culprit, error);
-  g_mutex_unlock (&instances_lock);
+  /* from here on another network is one for @filter too */
   if (model && model->instance)
     instance_add_user (model->instance, filter);
+  g_mutex_unlock (&instances_lock);
   return model;
 }
 
