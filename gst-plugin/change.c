@@ -88,11 +88,8 @@ change_finish (Change *change, GstPartimeFilter *self)
     self->format = g_steal_pointer (&change->format);
   }
   if (change->caps) {
-    g_mutex_lock (&self->lock);
     /* of another size than what is sent from here on */
-    g_clear_pointer (&self->newest, pt_result_unref);
-    g_clear_pointer (&self->newest_model, gst_partime_model_unref);
-    g_mutex_unlock (&self->lock);
+    gst_partime_source_forget_newest (self);
     gst_partime_filter_forward (self, g_steal_pointer (&change->caps));
   }
   g_mutex_lock (&u->lock);

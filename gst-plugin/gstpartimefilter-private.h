@@ -386,6 +386,7 @@ gboolean gst_partime_source_activate (GstPad *pad, GstObject *parent,
 void gst_partime_source_set_flushing (GstPartimeFilter *self,
     gboolean flushing);
 void gst_partime_source_clear (GstPartimeFilter *self);
+void gst_partime_source_forget_newest (GstPartimeFilter *self);
 GstFlowReturn gst_partime_source_queue (GstPartimeFilter *self,
     const GstPartimeItem *item, gboolean wait);
 GstFlowReturn gst_partime_source_deliver (GstPartimeFilter *self,
