@@ -348,6 +348,8 @@ void gst_partime_filter_post_error (GstPartimeFilter *self,
     const GError *error, const gchar *path);
 gboolean gst_partime_filter_save (GstPartimeFilter *self,
     const gchar *location);
+gboolean gst_partime_filter_is_current (GstPartimeFilter *self,
+    PtPipeline *pipeline);
 gboolean gst_partime_filter_load (GstPartimeFilter *self,
     const gchar *location);
 gboolean gst_partime_filter_reset (GstPartimeFilter *self);

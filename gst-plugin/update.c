@@ -183,6 +183,7 @@ update_make_ready (GstPartimeFilter *self, const gchar *path,
     update_set_ready (self, model);
 }
 
+/* A network that takes over meanwhile has not seen them: once more then. */
 static void
 update_load_weights (GstPartimeFilter *self, const gchar *weights)
 {
@@ -190,6 +191,7 @@ update_load_weights (GstPartimeFilter *self, const gchar *weights)
   g_autoptr (PtPipeline) pipeline = NULL;
   g_autoptr (GError) error = NULL;
   guint64 frame = 0;
+  gboolean done;
 
   if (!model)
     return;
@@ -197,7 +199,12 @@ update_load_weights (GstPartimeFilter *self, const gchar *weights)
   if (!weights)
     g_set_error (&error, PT_ERROR, PT_ERROR_CONFIG, "weights: found nothing, "
         "expected the name of a safetensors file");
-  if (error || !pt_pipeline_set_weights (pipeline, weights, &frame, &error)) {
+  done = !error && pt_pipeline_set_weights (pipeline, weights, &frame, &error);
+  if (!gst_partime_filter_is_current (self, pipeline)) {
+    update_load_weights (self, weights);
+    return;
+  }
+  if (!done) {
     gst_partime_update_refuse (self, model->path, weights, error);
     return;
   }
