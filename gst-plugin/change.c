@@ -79,8 +79,6 @@ change_take_over (Change *change, GstPartimeFilter *self, GError **error)
 static void
 change_finish (Change *change, GstPartimeFilter *self)
 {
-  GstPartimeUpdate *u = &self->update;
-
   gst_partime_filter_apply_live (self, change->model);
   gst_partime_labels_change (self, change->model);
   if (change->format) {
@@ -92,9 +90,7 @@ change_finish (Change *change, GstPartimeFilter *self)
     gst_partime_source_forget_newest (self);
     gst_partime_filter_forward (self, g_steal_pointer (&change->caps));
   }
-  g_mutex_lock (&u->lock);
-  u->uncommitted = u->asked & GST_PARTIME_UPDATE_MODEL;
-  g_mutex_unlock (&u->lock);
+  gst_partime_update_note_change (self);
   gst_partime_update_post (self, change->model->path, change->model->weights,
       self->n_frames, &change->what, NULL);
 }
@@ -128,6 +124,18 @@ update_change (GstPartimeFilter *self, GstPartimeModel *model)
 
 /* -- frames of another size -- */
 
+/* The name may change at any time. */
+static gchar *
+update_dup_weights (GstPartimeFilter *self)
+{
+  gchar *weights;
+
+  GST_OBJECT_LOCK (self);
+  weights = g_strdup (self->model->weights);
+  GST_OBJECT_UNLOCK (self);
+  return weights;
+}
+
 /* The same network for frames of @info, with what was learned. */
 static GstPartimeModel *
 update_prepare_size (GstPartimeFilter *self, const GstVideoInfo *info,
@@ -140,7 +148,7 @@ update_prepare_size (GstPartimeFilter *self, const GstVideoInfo *info,
 
   if (!model)
     return NULL;
-  model->weights = g_strdup (self->model->weights);
+  model->weights = update_dup_weights (self);
   pt_pipeline_keep_weights (model->pipeline);
   return gst_partime_update_start (self, model, self->model, info, error) ?
       g_steal_pointer (&model) : NULL;
@@ -155,17 +163,19 @@ gst_partime_update_resize (GstPartimeFilter *self)
   const GstVideoInfo *info = &self->format->info;
   const GstPartimeSize *size = &self->model->size;
   g_autoptr (GstPartimeModel) model = NULL;
+  g_autofree gchar *weights = NULL;
   g_autoptr (GError) error = NULL;
 
   if (!size->is_open || self->model->instance
       || (size->width == info->width && size->height == info->height))
     return;
   model = update_prepare_size (self, info, &error);
-  if (model)
+  if (model) {
     update_change (self, model);
-  else
-    gst_partime_update_refuse (self, self->model->path, self->model->weights,
-        error);
+    return;
+  }
+  weights = update_dup_weights (self);
+  gst_partime_update_refuse (self, self->model->path, weights, error);
 }
 
 /* Returns: (transfer full) (nullable) */

@@ -145,6 +145,7 @@ typedef struct
   gboolean quit;
   gboolean held;                /* until the first caps */
   guint asked;                  /* bits: what is to be done */
+  gboolean preparing;           /* a model, on the thread */
   gboolean uncommitted;         /* a model was asked for, and is not in place */
   GstPartimeModel *ready;       /* atomic reads; for the next frame */
   GQueue retired;               /* models to be stopped */
@@ -312,6 +313,7 @@ gboolean gst_partime_update_check_caps (GstPartimeFilter *self,
 gboolean gst_partime_update_start (GstPartimeFilter *self,
     GstPartimeModel *model, GstPartimeModel *running,
     const GstVideoInfo *info, GError **error);
+void gst_partime_update_note_change (GstPartimeFilter *self);
 void gst_partime_update_post (GstPartimeFilter *self, const gchar *model,
     const gchar *weights, guint64 frame, const PtReplacement *what,
     const GError *error);
