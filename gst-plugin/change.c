@@ -79,8 +79,6 @@ change_take_over (Change *change, GstPartimeFilter *self, GError **error)
 static void
 change_finish (Change *change, GstPartimeFilter *self)
 {
-  GstPartimeUpdate *u = &self->update;
-
   gst_partime_filter_apply_live (self, change->model);
   gst_partime_labels_change (self, change->model);
   if (change->format) {
@@ -88,16 +86,11 @@ change_finish (Change *change, GstPartimeFilter *self)
     self->format = g_steal_pointer (&change->format);
   }
   if (change->caps) {
-    g_mutex_lock (&self->lock);
     /* of another size than what is sent from here on */
-    g_clear_pointer (&self->newest, pt_result_unref);
-    g_clear_pointer (&self->newest_model, gst_partime_model_unref);
-    g_mutex_unlock (&self->lock);
+    gst_partime_source_forget_newest (self);
     gst_partime_filter_forward (self, g_steal_pointer (&change->caps));
   }
-  g_mutex_lock (&u->lock);
-  u->uncommitted = u->asked & GST_PARTIME_UPDATE_MODEL;
-  g_mutex_unlock (&u->lock);
+  gst_partime_update_note_change (self);
   gst_partime_update_post (self, change->model->path, change->model->weights,
       self->n_frames, &change->what, NULL);
 }
@@ -131,6 +124,18 @@ update_change (GstPartimeFilter *self, GstPartimeModel *model)
 
 /* -- frames of another size -- */
 
+/* The name may change at any time. */
+static gchar *
+update_dup_weights (GstPartimeFilter *self)
+{
+  gchar *weights;
+
+  GST_OBJECT_LOCK (self);
+  weights = g_strdup (self->model->weights);
+  GST_OBJECT_UNLOCK (self);
+  return weights;
+}
+
 /* The same network for frames of @info, with what was learned. */
 static GstPartimeModel *
 update_prepare_size (GstPartimeFilter *self, const GstVideoInfo *info,
@@ -143,7 +148,7 @@ update_prepare_size (GstPartimeFilter *self, const GstVideoInfo *info,
 
   if (!model)
     return NULL;
-  model->weights = g_strdup (self->model->weights);
+  model->weights = update_dup_weights (self);
   pt_pipeline_keep_weights (model->pipeline);
   return gst_partime_update_start (self, model, self->model, info, error) ?
       g_steal_pointer (&model) : NULL;
@@ -158,17 +163,19 @@ gst_partime_update_resize (GstPartimeFilter *self)
   const GstVideoInfo *info = &self->format->info;
   const GstPartimeSize *size = &self->model->size;
   g_autoptr (GstPartimeModel) model = NULL;
+  g_autofree gchar *weights = NULL;
   g_autoptr (GError) error = NULL;
 
   if (!size->is_open || self->model->instance
       || (size->width == info->width && size->height == info->height))
     return;
   model = update_prepare_size (self, info, &error);
-  if (model)
+  if (model) {
     update_change (self, model);
-  else
-    gst_partime_update_refuse (self, self->model->path, self->model->weights,
-        error);
+    return;
+  }
+  weights = update_dup_weights (self);
+  gst_partime_update_refuse (self, self->model->path, weights, error);
 }
 
 /* Returns: (transfer full) (nullable) */
@@ -200,15 +207,17 @@ gst_partime_update_commit (GstPartimeFilter *self)
   return TRUE;
 }
 
-/* Before the first frame: there is nothing to go on with. */
-void
+/* Before the first frame: there is nothing to go on with. Returns: (transfer
+ * full) (nullable): the model before, for gst_partime_update_end_early() when
+ * the locks of the instance are no longer held */
+GstPartimeModel *
 gst_partime_update_take_early (GstPartimeFilter *self)
 {
   g_autoptr (GstPartimeModel) model = update_take_ready (self);
   GstPartimeModel *before = self->model;
 
   if (!model)
-    return;
+    return NULL;
   g_mutex_lock (&self->lock);
   g_queue_remove (&self->models, before);
   g_queue_push_tail (&self->models, gst_partime_model_ref (model));
@@ -216,7 +225,20 @@ gst_partime_update_take_early (GstPartimeFilter *self)
   GST_OBJECT_LOCK (self);
   self->model = gst_partime_model_ref (model);
   GST_OBJECT_UNLOCK (self);
+  /* the queue's */
   gst_partime_model_unref (before);
+  return before;
+}
+
+/* Takes @before, (nullable), with which the instance and the old pipeline may
+ * go. */
+void
+gst_partime_update_end_early (GstPartimeFilter *self, GstPartimeModel *before)
+{
+  GstPartimeModel *model = self->model;
+
+  if (!before)
+    return;
   gst_partime_model_unref (before);
   gst_partime_labels_change (self, model);
   gst_partime_update_post (self, model->path, model->weights, 0, &model->what,

@@ -145,6 +145,7 @@ typedef struct
   gboolean quit;
   gboolean held;                /* until the first caps */
   guint asked;                  /* bits: what is to be done */
+  gboolean preparing;           /* a model, on the thread */
   gboolean uncommitted;         /* a model was asked for, and is not in place */
   GstPartimeModel *ready;       /* atomic reads; for the next frame */
   GQueue retired;               /* models to be stopped */
@@ -312,6 +313,7 @@ gboolean gst_partime_update_check_caps (GstPartimeFilter *self,
 gboolean gst_partime_update_start (GstPartimeFilter *self,
     GstPartimeModel *model, GstPartimeModel *running,
     const GstVideoInfo *info, GError **error);
+void gst_partime_update_note_change (GstPartimeFilter *self);
 void gst_partime_update_post (GstPartimeFilter *self, const gchar *model,
     const gchar *weights, guint64 frame, const PtReplacement *what,
     const GError *error);
@@ -321,7 +323,9 @@ void gst_partime_update_refuse (GstPartimeFilter *self, const gchar *path,
 /* change.c */
 gboolean gst_partime_update_commit (GstPartimeFilter *self);
 void gst_partime_update_resize (GstPartimeFilter *self);
-void gst_partime_update_take_early (GstPartimeFilter *self);
+GstPartimeModel *gst_partime_update_take_early (GstPartimeFilter *self);
+void gst_partime_update_end_early (GstPartimeFilter *self,
+    GstPartimeModel *before);
 gboolean gst_partime_update_push (GstPartimeFilter *self, GstBuffer *buffer,
     PtTensor *target, PtPushFlags flags, PtFlow *flow, GError **error);
 
@@ -346,6 +350,8 @@ void gst_partime_filter_post_error (GstPartimeFilter *self,
     const GError *error, const gchar *path);
 gboolean gst_partime_filter_save (GstPartimeFilter *self,
     const gchar *location);
+gboolean gst_partime_filter_is_current (GstPartimeFilter *self,
+    PtPipeline *pipeline);
 gboolean gst_partime_filter_load (GstPartimeFilter *self,
     const gchar *location);
 gboolean gst_partime_filter_reset (GstPartimeFilter *self);
@@ -384,6 +390,7 @@ gboolean gst_partime_source_activate (GstPad *pad, GstObject *parent,
 void gst_partime_source_set_flushing (GstPartimeFilter *self,
     gboolean flushing);
 void gst_partime_source_clear (GstPartimeFilter *self);
+void gst_partime_source_forget_newest (GstPartimeFilter *self);
 GstFlowReturn gst_partime_source_queue (GstPartimeFilter *self,
     const GstPartimeItem *item, gboolean wait);
 GstFlowReturn gst_partime_source_deliver (GstPartimeFilter *self,

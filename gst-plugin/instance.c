@@ -349,9 +349,10 @@ gst_partime_instance_open (GstPartimeFilter *filter, GstPartimeSize *size,
   self = g_hash_table_lookup (instances, id);
   model = self ? instance_join (self, filter, error) :
       instance_create (filter, id, size, culprit, error);
-  g_mutex_unlock (&instances_lock);
+  /* from here on another network is one for @filter too */
   if (model && model->instance)
     instance_add_user (model->instance, filter);
+  g_mutex_unlock (&instances_lock);
   return model;
 }
 
@@ -364,6 +365,7 @@ gst_partime_instance_start (GstPartimeFilter *filter,
     GstPartimeStartFunc start)
 {
   GstPartimeInstance *self = filter->model->instance;
+  GstPartimeModel *before = NULL;
   g_autoptr (GError) error = NULL;
   PtStream *stream = NULL;
 
@@ -371,10 +373,11 @@ gst_partime_instance_start (GstPartimeFilter *filter,
   if (!self->started)
     self->started = start (filter);
   if (self->started) {
-    gst_partime_update_take_early (filter);
+    before = gst_partime_update_take_early (filter);
     stream = pt_stream_new (filter->model->pipeline, &error);
   }
   g_mutex_unlock (&self->start_lock);
+  gst_partime_update_end_early (filter, before);
   if (error)
     gst_partime_filter_post_error (filter, error, NULL);
   GST_OBJECT_LOCK (filter);

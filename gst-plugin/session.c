@@ -423,8 +423,8 @@ gst_partime_filter_save (GstPartimeFilter *self, const gchar *location)
 }
 
 /* Whether no other has taken over from @pipeline meanwhile. */
-static gboolean
-session_is_current (GstPartimeFilter *self, PtPipeline *pipeline)
+gboolean
+gst_partime_filter_is_current (GstPartimeFilter *self, PtPipeline *pipeline)
 {
   g_autoptr (GstPartimeModel) model = gst_partime_filter_ref_model (self);
   g_autoptr (PtPipeline) now = model ? gst_partime_model_ref_pipeline (model) :
@@ -449,7 +449,7 @@ gst_partime_filter_load (GstPartimeFilter *self, const gchar *location)
     return FALSE;
   pipeline = gst_partime_model_ref_pipeline (model);
   if (pt_pipeline_load (pipeline, path, &error))
-    return session_is_current (self, pipeline)
+    return gst_partime_filter_is_current (self, pipeline)
         || gst_partime_filter_load (self, path);
   GST_ELEMENT_WARNING (self, RESOURCE, READ, ("%s", error->message),
       ("the weights stay as they were"));
@@ -468,7 +468,8 @@ gst_partime_filter_reset (GstPartimeFilter *self)
     return FALSE;
   pipeline = gst_partime_model_ref_pipeline (model);
   if (pt_pipeline_reset (pipeline, &error))
-    return session_is_current (self, pipeline) || gst_partime_filter_reset (self);
+    return gst_partime_filter_is_current (self, pipeline)
+        || gst_partime_filter_reset (self);
   GST_ELEMENT_WARNING (self, LIBRARY, FAILED, ("%s", error->message),
       ("the network may be half reset"));
   return FALSE;

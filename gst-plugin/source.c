@@ -78,25 +78,53 @@ source_keep_sticky (GstPartimeFilter *self, const GstPartimeItem *item)
     gst_partime_source_note_caps (self, item->object);
 }
 
+/* Leaves the first of the queue in *@item. */
+static gboolean
+source_take_item (GstPartimeFilter *self, GstPartimeItem *item)
+{
+  GstPartimeItem *first;
+
+  g_mutex_lock (&self->lock);
+  first = gst_queue_array_pop_head_struct (self->queue);
+  if (first)
+    *item = *first;
+  g_mutex_unlock (&self->lock);
+  return first != NULL;
+}
+
+/* A model ends here, if it is the last reference, so not under the lock. */
+void
+gst_partime_source_forget_newest (GstPartimeFilter *self)
+{
+  g_autoptr (GstPartimeModel) model = NULL;
+  g_autoptr (PtResult) result = NULL;
+
+  g_mutex_lock (&self->lock);
+  result = g_steal_pointer (&self->newest);
+  model = g_steal_pointer (&self->newest_model);
+  g_mutex_unlock (&self->lock);
+}
+
 /* Forgets all that waits; nobody else may be at the queue. */
 void
 gst_partime_source_clear (GstPartimeFilter *self)
 {
-  GstPartimeItem *item;
+  GstPartimeItem item;
 
   g_mutex_lock (&self->lock);
   for (GList *link = self->models.head; link; link = link->next)
     gst_partime_model_wait_frames (link->data);
-  while ((item = gst_queue_array_pop_head_struct (self->queue))) {
-    source_keep_sticky (self, item);
-    source_clear_item (item);
+  g_mutex_unlock (&self->lock);
+  while (source_take_item (self, &item)) {
+    source_keep_sticky (self, &item);
+    source_clear_item (&item);
   }
+  g_mutex_lock (&self->lock);
   self->n_done = self->n_queued;
   self->eos = FALSE;
   self->flow = GST_FLOW_OK;
-  g_clear_pointer (&self->newest, pt_result_unref);
-  g_clear_pointer (&self->newest_model, gst_partime_model_unref);
   g_mutex_unlock (&self->lock);
+  gst_partime_source_forget_newest (self);
   gst_clear_buffer (&self->last_picture);
 }
 
@@ -390,13 +418,16 @@ static void
 source_keep_newest (GstPartimeFilter *self, GstPartimeModel *model,
     PtResult *result, guint64 number)
 {
+  g_autoptr (GstPartimeModel) model_before = NULL;
+  g_autoptr (PtResult) before = NULL;
+
   g_mutex_lock (&self->lock);
   /* what a model before gives may have another size */
   if (result->valid && (model == self->model
           || self->output == GST_PARTIME_OUTPUT_FRAMES)) {
-    g_clear_pointer (&self->newest, pt_result_unref);
+    before = g_steal_pointer (&self->newest);
     self->newest = pt_result_ref (result);
-    g_clear_pointer (&self->newest_model, gst_partime_model_unref);
+    model_before = g_steal_pointer (&self->newest_model);
     self->newest_model = gst_partime_model_ref (model);
     self->newest_number = number;
   }

@@ -45,8 +45,28 @@ gst_partime_update_post (GstPartimeFilter *self, const gchar *model,
       gst_message_new_element (GST_OBJECT (self), structure));
 }
 
+/* With its lock: whether another model is to come. One that is shared and is
+ * ready has taken over elsewhere. */
+static gboolean
+update_is_due (GstPartimeUpdate *u)
+{
+  return (u->asked & GST_PARTIME_UPDATE_MODEL) || u->preparing
+      || (u->ready && !u->ready->instance);
+}
+
+/* A model is in place; it need not be the one that was asked for. */
+void
+gst_partime_update_note_change (GstPartimeFilter *self)
+{
+  GstPartimeUpdate *u = &self->update;
+
+  g_mutex_lock (&u->lock);
+  u->uncommitted = update_is_due (u);
+  g_mutex_unlock (&u->lock);
+}
+
 /* The old model goes on; the properties say so again, unless they were set to
- * something else meanwhile. */
+ * something else meanwhile, or another waits. */
 void
 gst_partime_update_refuse (GstPartimeFilter *self, const gchar *path,
     const gchar *weights, const GError *error)
@@ -55,7 +75,7 @@ gst_partime_update_refuse (GstPartimeFilter *self, const gchar *path,
   gboolean last;
 
   g_mutex_lock (&u->lock);
-  last = u->asked == 0 && !u->quit;
+  last = u->asked == 0 && !u->quit && !u->ready && !u->preparing;
   if (last)
     u->uncommitted = FALSE;
   g_mutex_unlock (&u->lock);
@@ -150,6 +170,7 @@ update_set_ready (GstPartimeFilter *self, GstPartimeModel *model)
   gboolean last;
 
   g_mutex_lock (&u->lock);
+  u->preparing = FALSE;
   last = u->asked == 0 && !u->quit;
   if (last)
     g_atomic_pointer_set (&u->ready, gst_partime_model_ref (model));
@@ -158,6 +179,20 @@ update_set_ready (GstPartimeFilter *self, GstPartimeModel *model)
     return;
   update_supersede (self, model, "another one was asked for, or the end came");
   gst_partime_model_stop (model);
+}
+
+/* On the thread: there is no model to be put in place, as @error says or
+ * because all who share it have it. */
+static void
+update_end_preparing (GstPartimeFilter *self, const GError *error)
+{
+  GstPartimeUpdate *u = &self->update;
+
+  g_mutex_lock (&u->lock);
+  u->preparing = FALSE;
+  if (!error)
+    u->uncommitted = FALSE;
+  g_mutex_unlock (&u->lock);
 }
 
 static void
@@ -177,12 +212,16 @@ update_make_ready (GstPartimeFilter *self, const gchar *path,
     gst_partime_instance_replace (self, running, path, weights, &error);
   else
     model = update_prepare (self, running, path, weights, &error);
+  if (model) {
+    update_set_ready (self, model);
+    return;
+  }
+  update_end_preparing (self, error);
   if (error)
     gst_partime_update_refuse (self, path, weights, error);
-  else if (model)
-    update_set_ready (self, model);
 }
 
+/* A network that takes over meanwhile has not seen them: once more then. */
 static void
 update_load_weights (GstPartimeFilter *self, const gchar *weights)
 {
@@ -190,6 +229,7 @@ update_load_weights (GstPartimeFilter *self, const gchar *weights)
   g_autoptr (PtPipeline) pipeline = NULL;
   g_autoptr (GError) error = NULL;
   guint64 frame = 0;
+  gboolean done;
 
   if (!model)
     return;
@@ -197,7 +237,12 @@ update_load_weights (GstPartimeFilter *self, const gchar *weights)
   if (!weights)
     g_set_error (&error, PT_ERROR, PT_ERROR_CONFIG, "weights: found nothing, "
         "expected the name of a safetensors file");
-  if (error || !pt_pipeline_set_weights (pipeline, weights, &frame, &error)) {
+  done = !error && pt_pipeline_set_weights (pipeline, weights, &frame, &error);
+  if (!gst_partime_filter_is_current (self, pipeline)) {
+    update_load_weights (self, weights);
+    return;
+  }
+  if (!done) {
     gst_partime_update_refuse (self, model->path, weights, error);
     return;
   }
@@ -265,6 +310,7 @@ update_main (gpointer data)
       /* weights that follow a model that waits are for that one */
       if (u->uncommitted)
         asked |= GST_PARTIME_UPDATE_MODEL;
+      u->preparing = u->uncommitted;
       /* one that is shared has taken over elsewhere */
       if (u->ready && !u->ready->instance) {
         ready = u->ready;
@@ -426,5 +472,5 @@ gst_partime_update_join (GstPartimeFilter *self)
   u->ready = NULL;
   u->thread = NULL;
   u->asked = 0;
-  u->quit = u->uncommitted = FALSE;
+  u->quit = u->preparing = u->uncommitted = FALSE;
 }

@@ -238,10 +238,10 @@ handover_take (Handover *self, PtPipeline *next, PtTensorFile *file,
   if (self->taken)
     return TRUE;
   self->taken = TRUE;
-  if (self->what.kept_optimizer) {
-    pt_stats_follow (&next->main.stats, &self->old->main.stats);
+  pt_stats_follow (&next->main.stats, &self->old->main.stats,
+      self->what.kept_optimizer);
+  if (self->what.kept_optimizer)
     pt_measures_follow (&next->main.measures, &self->old->main.measures);
-  }
   if (replace_keeps_constants (next)) {
     handover_take_learned (next->network, file);
     return TRUE;
@@ -372,8 +372,8 @@ replace_hand_over (PtPipeline *self, PtPipeline *next,
   handover->copy = pt_checkpoint_new_copy (self);
   handover->what = *info;
   g_mutex_init (&handover->lock);
-  if (info->kept_optimizer)
-    pt_stats_follow (&next->main.stats, &self->main.stats);
+  pt_stats_follow (&next->main.stats, &self->main.stats,
+      info->kept_optimizer);
   marker = pt_marker_new (next, handover_run, handover, handover_free);
   marker->done = handover_done;
   g_atomic_int_set (&next->handing_over, TRUE);
@@ -430,9 +430,10 @@ replace_check_kept (PtPipeline *self, PtPipeline *next, GError **error)
  * them learns.
  *
  * If the parameters are the same (names and shapes) and both learn by the same
- * optimizer, @next goes on with what that remembers, its schedule, and the
+ * optimizer, @next goes on with what that remembers, its schedule, and all
  * counters; if @next's network had no weights of its own before it was
- * started, also with the weights. Its first frame waits until @self has
+ * started, also, whether or not they learn, with the weights and the counts of
+ * frames. Its first frame waits until @self has
  * drained then. Frames count on, and with as many pixels and channels and the
  * same normalisation those that are stacked or kept for replay are still
  * there. Otherwise @next starts from its own weights and a new optimizer.

@@ -428,10 +428,10 @@ pt_stream_replace (PtStream *self, PtPipeline *next,
     pt_stream_free (stream);
     return NULL;
   }
-  if (info->kept_optimizer) {
-    pt_stats_follow (&stream->stats, &self->stats);
+  if (info->kept_weights || info->kept_optimizer)
+    pt_stats_follow (&stream->stats, &self->stats, info->kept_optimizer);
+  if (info->kept_optimizer)
     pt_measures_follow (&stream->measures, &self->measures);
-  }
   return stream;
 }
 

@@ -86,7 +86,7 @@ pt_stats_add_rollback (PtStats *self)
 }
 
 void
-pt_stats_follow (PtStats *self, PtStats *before)
+pt_stats_follow (PtStats *self, PtStats *before, gboolean losses)
 {
   guint64 skipped;
 
@@ -95,6 +95,8 @@ pt_stats_follow (PtStats *self, PtStats *before)
   skipped = MAX (self->now.skipped, before->now.skipped);
   self->now = before->now;
   self->now.skipped = skipped;
+  if (!losses)
+    self->now.loss = self->now.mean_loss = NAN;
   self->window_start = before->window_start;
   self->window_frames = before->window_frames;
   g_mutex_unlock (&self->lock);

@@ -22,8 +22,9 @@ void pt_stats_reset (PtStats *self);
 void pt_stats_add_result (PtStats *self, const PtResult *result);
 void pt_stats_add_skipped (PtStats *self);
 void pt_stats_add_rollback (PtStats *self);
-/* Goes on from @before, except for the frames skipped since it did so first. */
-void pt_stats_follow (PtStats *self, PtStats *before);
+/* Goes on from @before, except for the frames skipped since it did so first, and
+ * unless @losses for what was measured of the loss. */
+void pt_stats_follow (PtStats *self, PtStats *before, gboolean losses);
 void pt_stats_get (PtStats *self, PtPipelineStats *stats);
 
 G_END_DECLS

@@ -273,6 +273,22 @@ test_replace_refused (void)
     sharer_clear (&s[i]);
 }
 
+/* An application that saves the network as soon as it hears of it. */
+static GstBusSyncReply
+save_on_update (GstBus *bus, GstMessage *message, gpointer data)
+{
+  Sharer *other = data;
+  g_autofree gchar *path = element_test_path ("heard.safetensors");
+  gboolean saves = FALSE;
+
+  if (gst_message_has_name (message, "partime-model-updated")) {
+    g_signal_emit_by_name (other->harness->element, "save-checkpoint", path,
+        &saves);
+    g_assert_true (saves);
+  }
+  return GST_BUS_PASS;
+}
+
 /* One that stands still with frames inside, and one that has had none, hold up
  * nobody, however often it changes; then they go on in the newest. */
 static void
@@ -306,9 +322,13 @@ test_replace_idle (void)
       g_usleep (1000);
     g_free (text);
   }
+  gst_element_set_bus (s[2].harness->element, s[2].bus);
+  gst_bus_set_sync_handler (s[2].bus, save_on_update, &s[0], NULL);
   gst_harness_set_src_caps_str (s[2].harness, "video/x-raw,format=RGB,"
       "width=20,height=14,framerate=25/1");
   sharer_run (&s[2], 5);
+  g_assert_true (sharer_is_updated (&s[2], &ok, &text, &kept));
+  g_free (text);
   for (guint i = 0; i < 3; i++)
     sharer_clear (&s[i]);
 }

@@ -16,6 +16,11 @@
   "[image]\ntype=conv2d\nfilters=1\nkernel=3\npadding=1\n" \
   "[learning]\nloss=mse\ntarget=input\noptimizer=adam lr=1e-2\n" \
   "mode=delayed\nwarmup=0\n[output]\nkind=image\n[pipeline]\nstages=2,1\n"
+/* Other parameters. */
+#define WIDE \
+  "[wide]\ntype=conv2d\nfilters=1\nkernel=5\npadding=2\n" \
+  "[learning]\nloss=mse\ntarget=input\n[output]\nkind=image\n" \
+  "[pipeline]\nstages=1\n"
 /* Halved twice and doubled twice: for multiples of 4. */
 #define UNET \
   "[down]\ntype=conv2d\nfilters=4\nkernel=3\npadding=1\nstride=4\n" \
@@ -510,6 +515,63 @@ test_update (void)
   rig_free (rig);
 }
 
+/* Whether it says that @model with @weights is in place. */
+static gboolean
+message_is_updated (GstMessage *message, const gchar *model,
+    const gchar *weights)
+{
+  const GstStructure *fields = gst_message_get_structure (message);
+  gboolean ok = FALSE;
+
+  return gst_structure_has_name (fields, "partime-model-updated")
+      && gst_structure_get_boolean (fields, "ok", &ok) && ok
+      && g_strcmp0 (gst_structure_get_string (fields, "model"), model) == 0
+      && g_strcmp0 (gst_structure_get_string (fields, "weights"), weights) == 0;
+}
+
+/* Frames go through until it is said. */
+static void
+rig_run_until_updated (Rig *self, const gchar *model, const gchar *weights)
+{
+  gboolean updated = FALSE;
+
+  for (guint i = 0; i < 20000 && !updated; i++) {
+    g_autoptr (GstMessage) message = gst_bus_pop_filtered (self->bus,
+        GST_MESSAGE_ELEMENT);
+
+    updated = message && message_is_updated (message, model, weights);
+    if (message)
+      continue;
+    rig_run (self, 1, self->width, self->height);
+    g_usleep (500);
+  }
+  g_assert_true (updated);
+}
+
+/* Frames of another size come while a model waits for its frame: weights that
+ * follow are for that one. */
+static void
+test_update_waits (void)
+{
+  g_autofree gchar *other = element_test_write ("wide.cfg", OPEN WIDE);
+  g_autofree gchar *weights = element_test_path ("wide.safetensors");
+
+  run_closed (OPEN WIDE, weights, 24, 16, 2, 0);
+  for (guint i = 0; i < 2; i++) {
+    Rig *rig = rig_new (OPEN LAYERS, "is-updatable=true");
+
+    rig_set_size (rig, 24, 16);
+    rig_run (rig, 3, 24, 16);
+    g_object_set (rig->harness->element, "model", other, NULL);
+    /* it is being made ready, or is */
+    g_usleep (i * G_USEC_PER_SEC / 4);
+    rig_set_size (rig, 40, 20);
+    g_object_set (rig->harness->element, "weights", weights, NULL);
+    rig_run_until_updated (rig, other, weights);
+    rig_free (rig);
+  }
+}
+
 static GstBuffer *
 new_class (guint f, guint size)
 {
@@ -579,6 +641,7 @@ main (int argc, char **argv)
   g_test_add_func ("/size/again", test_again);
   g_test_add_func ("/size/shared", test_shared);
   g_test_add_func ("/size/update", test_update);
+  g_test_add_func ("/size/update-waits", test_update_waits);
   g_test_add_func ("/size/labels", test_labels);
   return element_test_run ();
 }

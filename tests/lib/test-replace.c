@@ -302,7 +302,8 @@ test_interval (gconstpointer c)
   pt_pipeline_stop (next);
 }
 
-/* Frames that were before are still stacked with those that come. */
+/* Frames that were before are still stacked with those that come, and counted,
+ * though nothing learns. */
 static void
 test_stacked (gconstpointer c)
 {
@@ -313,10 +314,13 @@ test_stacked (gconstpointer c)
   g_autoptr (PtPipeline) old = stream_start (a), next = NULL, reference = NULL;
   StreamSums found = { 0 }, expected = { 0 };
   PtReplacement info;
+  PtPipelineStats stats;
 
   next = pt_pipeline_new (b, NULL);
   run_replaced (old, next, &found, &info);
   g_assert_true (info.kept_weights && !info.kept_optimizer);
+  pt_pipeline_get_stats (next, &stats);
+  g_assert_cmpuint (stats.frames, ==, BEFORE + AFTER);
   reference = stream_start (whole);
   stream_feed (reference, &expected, 0, BEFORE + AFTER);
   g_assert_cmphex (found.hash, ==, expected.hash);

@@ -237,9 +237,9 @@ typedef struct
  * @same_parameters: whether the new network has the parameters of the old one:
  *   their names and shapes
  * @kept_weights: the weights went on as they were, because the new network
- *   came without and has the same parameters
- * @kept_optimizer: so did what the optimizer remembers, its schedule and all
- *   counters
+ *   came without and has the same parameters; so did the counts of frames
+ * @kept_optimizer: so did what the optimizer remembers, its schedule, all
+ *   counters, and what was measured
  *
  * What pt_pipeline_replace() did.
  */
