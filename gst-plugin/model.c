@@ -63,7 +63,8 @@ gst_partime_filter_ref_model (GstPartimeFilter *self)
   return model;
 }
 
-/* Whether no other has taken over from @pipeline meanwhile. */
+/* Whether no other has taken over from @pipeline meanwhile; at the end there is
+ * none. */
 gboolean
 gst_partime_filter_is_current (GstPartimeFilter *self, PtPipeline *pipeline)
 {
@@ -71,7 +72,7 @@ gst_partime_filter_is_current (GstPartimeFilter *self, PtPipeline *pipeline)
   g_autoptr (PtPipeline) now = model ? gst_partime_model_ref_pipeline (model) :
       NULL;
 
-  return now == pipeline;
+  return !now || now == pipeline;
 }
 
 static gboolean
