@@ -271,6 +271,8 @@ void gst_partime_model_get_stats (GstPartimeModel *self,
 GstPartimeModel *gst_partime_model_ref (GstPartimeModel *self);
 void gst_partime_model_unref (GstPartimeModel *self);
 GstPartimeModel *gst_partime_filter_ref_model (GstPartimeFilter *self);
+gboolean gst_partime_filter_is_current (GstPartimeFilter *self,
+    PtPipeline *pipeline);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (GstPartimeModel, gst_partime_model_unref)
 
@@ -350,8 +352,6 @@ void gst_partime_filter_post_error (GstPartimeFilter *self,
     const GError *error, const gchar *path);
 gboolean gst_partime_filter_save (GstPartimeFilter *self,
     const gchar *location);
-gboolean gst_partime_filter_is_current (GstPartimeFilter *self,
-    PtPipeline *pipeline);
 gboolean gst_partime_filter_load (GstPartimeFilter *self,
     const gchar *location);
 gboolean gst_partime_filter_reset (GstPartimeFilter *self);

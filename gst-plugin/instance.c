@@ -165,8 +165,7 @@ gst_partime_instance_leave (GstPartimeInstance *self, GstPartimeFilter *filter)
   g_mutex_unlock (&self->lock);
 }
 
-/* Goes on from the checkpoint of @decider, if there is one; also checks that
- * the file is one. */
+/* Goes on from the checkpoint, if there is one; also checks that it is one. */
 static gboolean
 instance_find_checkpoint (GstPartimeInstance *self, const gchar **culprit,
     GError **error)
@@ -358,8 +357,7 @@ gst_partime_instance_open (GstPartimeFilter *filter, GstPartimeSize *size,
 
 /* -- at work -- */
 
-/* Starts the pipeline by @start, unless it runs, and gives the model its
- * stream. */
+/* Starts the pipeline, unless it runs, and gives the model its stream. */
 gboolean
 gst_partime_instance_start (GstPartimeFilter *filter,
     GstPartimeStartFunc start)

@@ -63,6 +63,18 @@ gst_partime_filter_ref_model (GstPartimeFilter *self)
   return model;
 }
 
+/* Whether no other has taken over from @pipeline meanwhile; at the end there is
+ * none. */
+gboolean
+gst_partime_filter_is_current (GstPartimeFilter *self, PtPipeline *pipeline)
+{
+  g_autoptr (GstPartimeModel) model = gst_partime_filter_ref_model (self);
+  g_autoptr (PtPipeline) now = model ? gst_partime_model_ref_pipeline (model) :
+      NULL;
+
+  return !now || now == pipeline;
+}
+
 static gboolean
 model_load_by (GstPartimeModel *self, const GstPartimeSettings *decided,
     const gchar **culprit, GError **error)

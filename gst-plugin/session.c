@@ -422,17 +422,6 @@ gst_partime_filter_save (GstPartimeFilter *self, const gchar *location)
   return TRUE;
 }
 
-/* Whether no other has taken over from @pipeline meanwhile. */
-gboolean
-gst_partime_filter_is_current (GstPartimeFilter *self, PtPipeline *pipeline)
-{
-  g_autoptr (GstPartimeModel) model = gst_partime_filter_ref_model (self);
-  g_autoptr (PtPipeline) now = model ? gst_partime_model_ref_pipeline (model) :
-      NULL;
-
-  return now == pipeline;
-}
-
 /* The default handler of "load-checkpoint". */
 gboolean
 gst_partime_filter_load (GstPartimeFilter *self, const gchar *location)

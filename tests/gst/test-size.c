@@ -3,30 +3,8 @@
 
 /* Networks whose files leave height and width open. */
 
-#include "element-test.h"
+#include "size-test.h"
 
-#define DURATION (40 * GST_MSECOND)
-#define OPEN "[network]\nchannels=1\n"
-#define CLOSED(width, height) OPEN "width=" width "\nheight=" height "\n"
-/* Learns the frame itself, and remembers what an optimizer can. The cut is
- * given: a measured one may be another each time. */
-#define LAYERS \
-  "[a]\ntype=conv2d\nfilters=4\nkernel=3\npadding=1\nactivation=relu\n" \
-  "[norm]\ntype=batch-norm\n" \
-  "[image]\ntype=conv2d\nfilters=1\nkernel=3\npadding=1\n" \
-  "[learning]\nloss=mse\ntarget=input\noptimizer=adam lr=1e-2\n" \
-  "mode=delayed\nwarmup=0\n[output]\nkind=image\n[pipeline]\nstages=2,1\n"
-/* Other parameters. */
-#define WIDE \
-  "[wide]\ntype=conv2d\nfilters=1\nkernel=5\npadding=2\n" \
-  "[learning]\nloss=mse\ntarget=input\n[output]\nkind=image\n" \
-  "[pipeline]\nstages=1\n"
-/* Halved twice and doubled twice: for multiples of 4. */
-#define UNET \
-  "[down]\ntype=conv2d\nfilters=4\nkernel=3\npadding=1\nstride=4\n" \
-  "[up]\ntype=upsample\nscale=4\n" \
-  "[both]\ntype=concat\ninputs=up;input\n" \
-  "[heat]\ntype=conv2d\nfilters=1\nkernel=1\n[output]\nkind=heatmap\n"
 /* Its weights depend on the size. */
 #define FLAT \
   "[flat]\ntype=flatten\n[units]\ntype=linear\nunits=3\n" \
@@ -35,124 +13,6 @@
 #define NOTHING \
   "[half]\ntype=conv2d\nfilters=1\nkernel=2\nstride=2\n" \
   "[sum]\ntype=add\ninputs=half;input\n[output]\nkind=heatmap\n"
-
-typedef struct
-{
-  GstHarness *harness;
-  GstBus *bus;
-  gint width, height;
-  guint n_in, n_out;
-} Rig;
-
-/* Posts are left on the bus. */
-static Rig *
-rig_new (const gchar *network, const gchar *settings)
-{
-  Rig *self = g_new0 (Rig, 1);
-  g_autofree gchar *path = network ? element_test_write ("net.cfg", network) :
-      NULL;
-  g_autofree gchar *line = g_strdup_printf ("partimefilter devices=cpu:0 "
-      "%s%s %s", path ? "model=" : "", path ? path : "", settings);
-  g_autoptr (GError) error = NULL;
-  g_autoptr (GstElement) element = gst_parse_launch (line, &error);
-
-  g_assert_no_error (error);
-  self->harness = gst_harness_new_with_element (element, "sink", "src");
-  self->bus = gst_bus_new ();
-  gst_element_set_bus (element, self->bus);
-  return self;
-}
-
-static void
-rig_free (Rig *self)
-{
-  gst_element_set_bus (self->harness->element, NULL);
-  gst_harness_teardown (self->harness);
-  gst_object_unref (self->bus);
-  g_free (self);
-}
-
-static void
-rig_set_size (Rig *self, gint width, gint height)
-{
-  g_autofree gchar *caps = g_strdup_printf ("video/x-raw,format=GRAY8,"
-      "width=%d,height=%d,framerate=25/1", width, height);
-
-  self->width = width;
-  self->height = height;
-  gst_harness_set_src_caps_str (self->harness, caps);
-}
-
-static GstFlowReturn
-rig_push (Rig *self)
-{
-  gint stride = GST_ROUND_UP_4 (self->width);
-  GstBuffer *buffer = gst_buffer_new_allocate (NULL, stride * self->height,
-      NULL);
-  GstMapInfo map;
-
-  gst_buffer_map (buffer, &map, GST_MAP_WRITE);
-  for (gsize i = 0; i < map.size; i++)
-    map.data[i] = (i % stride * 7 + i / stride * 13 + self->n_in * 3) % 251;
-  gst_buffer_unmap (buffer, &map);
-  GST_BUFFER_PTS (buffer) = self->n_in++ * DURATION;
-  GST_BUFFER_DURATION (buffer) = DURATION;
-  return gst_harness_push (self->harness, buffer);
-}
-
-/* Takes the next frame. Returns: the hash of its result, whose grid must be
- * of @width x @height */
-static guint64
-rig_pull (Rig *self, gint width, gint height)
-{
-  g_autoptr (GstBuffer) buffer = gst_harness_pull (self->harness);
-  GstCustomMeta *meta = gst_buffer_get_custom_meta (buffer, "GstPartimeMeta");
-  const gint expected[] = { height, width };
-  const GValue *tensors, *dims;
-  guint64 hash = 1;
-  GstSample *sample;
-  GstMapInfo map;
-
-  g_assert_cmpuint (GST_BUFFER_PTS (buffer), ==, self->n_out++ * DURATION);
-  g_assert_nonnull (meta);
-  tensors = gst_structure_get_value (gst_custom_meta_get_structure (meta),
-      "tensors");
-  sample = g_value_get_boxed (gst_value_array_get_value (tensors, 0));
-  dims = gst_structure_get_value (gst_sample_get_info (sample), "dims");
-  for (guint i = 0; i < 2 && width > 0; i++)
-    g_assert_cmpint (g_value_get_int (gst_value_array_get_value (dims, 2 + i)),
-        ==, expected[i]);
-  gst_buffer_map (gst_sample_get_buffer (sample), &map, GST_MAP_READ);
-  for (gsize i = 0; i < map.size; i++)
-    hash = (hash ^ map.data[i]) * G_GUINT64_CONSTANT (0x100000001b3);
-  gst_buffer_unmap (gst_sample_get_buffer (sample), &map);
-  return hash;
-}
-
-static guint64
-rig_run (Rig *self, guint n, gint width, gint height)
-{
-  guint64 hash = 0;
-
-  for (guint i = 0; i < n; i++) {
-    g_assert_cmpint (rig_push (self), ==, GST_FLOW_OK);
-    hash = hash * 31 + rig_pull (self, width, height);
-  }
-  return hash;
-}
-
-static GstMessage *
-rig_wait (Rig *self, GstMessageType type, const gchar *name)
-{
-  for (;;) {
-    g_autoptr (GstMessage) message = gst_bus_timed_pop_filtered (self->bus,
-        WAIT, type);
-
-    g_assert_nonnull (message);
-    if (!name || gst_message_has_name (message, name))
-      return g_steal_pointer (&message);
-  }
-}
 
 static void
 rig_expect_error (Rig *self, GQuark domain, gint code, const gchar *first,
@@ -287,25 +147,6 @@ test_early_errors (void)
 }
 
 /* -- other caps later -- */
-
-/* A run of @n frames of one size, from a checkpoint to a checkpoint. */
-static guint64
-run_closed (const gchar *network, const gchar *path, gint width, gint height,
-    guint n, guint first)
-{
-  g_autofree gchar *settings = g_strdup_printf ("checkpoint-location=%s", path);
-  Rig *rig = rig_new (network, settings);
-  guint64 hash;
-
-  rig->n_in = rig->n_out = first;
-  rig_set_size (rig, width, height);
-  hash = rig_run (rig, n, width, height);
-  gst_harness_push_event (rig->harness, gst_event_new_eos ());
-  gst_message_unref (rig_wait (rig, GST_MESSAGE_ELEMENT,
-          "partime-checkpoint"));
-  rig_free (rig);
-  return hash;
-}
 
 /* From the first frame of another size on the network is of that size, and goes
  * on with weights, running statistics and optimizer: bit for bit what a run
@@ -490,88 +331,6 @@ test_shared (void)
   rig_free (second);
 }
 
-/* Another model, asked for before frames came: it is there when they have. */
-static void
-test_update (void)
-{
-  g_autofree gchar *other = element_test_write ("other.cfg", OPEN UNET);
-  Rig *rig = rig_new (OPEN LAYERS, "is-updatable=true");
-  g_autoptr (GstMessage) message = NULL;
-
-  g_object_set (rig->harness->element, "model", other, NULL);
-  rig_set_size (rig, 24, 16);
-  while (!(message = gst_bus_pop_filtered (rig->bus, GST_MESSAGE_ELEMENT))
-      || !gst_message_has_name (message, "partime-model-updated")) {
-    gst_clear_message (&message);
-    rig_run (rig, 1, 24, 16);
-    g_usleep (500);
-  }
-  g_assert_cmpstr (gst_structure_get_string (gst_message_get_structure
-          (message), "model"), ==, other);
-  g_assert_null (gst_structure_get_string (gst_message_get_structure
-          (message), "error"));
-  rig_set_size (rig, 40, 20);
-  rig_run (rig, 3, 40, 20);
-  rig_free (rig);
-}
-
-/* Whether it says that @model with @weights is in place. */
-static gboolean
-message_is_updated (GstMessage *message, const gchar *model,
-    const gchar *weights)
-{
-  const GstStructure *fields = gst_message_get_structure (message);
-  gboolean ok = FALSE;
-
-  return gst_structure_has_name (fields, "partime-model-updated")
-      && gst_structure_get_boolean (fields, "ok", &ok) && ok
-      && g_strcmp0 (gst_structure_get_string (fields, "model"), model) == 0
-      && g_strcmp0 (gst_structure_get_string (fields, "weights"), weights) == 0;
-}
-
-/* Frames go through until it is said. */
-static void
-rig_run_until_updated (Rig *self, const gchar *model, const gchar *weights)
-{
-  gboolean updated = FALSE;
-
-  for (guint i = 0; i < 20000 && !updated; i++) {
-    g_autoptr (GstMessage) message = gst_bus_pop_filtered (self->bus,
-        GST_MESSAGE_ELEMENT);
-
-    updated = message && message_is_updated (message, model, weights);
-    if (message)
-      continue;
-    rig_run (self, 1, self->width, self->height);
-    g_usleep (500);
-  }
-  g_assert_true (updated);
-}
-
-/* Frames of another size come while a model waits for its frame: weights that
- * follow are for that one. */
-static void
-test_update_waits (void)
-{
-  g_autofree gchar *other = element_test_write ("wide.cfg", OPEN WIDE);
-  g_autofree gchar *weights = element_test_path ("wide.safetensors");
-
-  run_closed (OPEN WIDE, weights, 24, 16, 2, 0);
-  for (guint i = 0; i < 2; i++) {
-    Rig *rig = rig_new (OPEN LAYERS, "is-updatable=true");
-
-    rig_set_size (rig, 24, 16);
-    rig_run (rig, 3, 24, 16);
-    g_object_set (rig->harness->element, "model", other, NULL);
-    /* it is being made ready, or is */
-    g_usleep (i * G_USEC_PER_SEC / 4);
-    rig_set_size (rig, 40, 20);
-    g_object_set (rig->harness->element, "weights", weights, NULL);
-    rig_run_until_updated (rig, other, weights);
-    rig_free (rig);
-  }
-}
-
 static GstBuffer *
 new_class (guint f, guint size)
 {
@@ -640,8 +399,6 @@ main (int argc, char **argv)
   g_test_add_func ("/size/resume", test_resume);
   g_test_add_func ("/size/again", test_again);
   g_test_add_func ("/size/shared", test_shared);
-  g_test_add_func ("/size/update", test_update);
-  g_test_add_func ("/size/update-waits", test_update_waits);
   g_test_add_func ("/size/labels", test_labels);
   return element_test_run ();
 }
