@@ -258,6 +258,47 @@ test_empty_part (void)
   }
 }
 
+/* Integers made of the picture are cut off, and so is what they are divided
+ * by one another to; other numbers are not. */
+static void
+test_whole (void)
+{
+  static const gchar *const tests[][2] = {
+    {"Abs x > a; Max a x > m; CastLike m like > c; CastLike x like > d; "
+        "Div c d > y", "abs max trunc trunc div trunc "},
+    {"ArgMax x > p; CastLike p like > c; Abs x > d; Div d x > y",
+        "abs div "},
+    {"CastLike x like > c; CastLike c like > d; Neg d > y", "trunc neg "},
+    {"CastLike x like > c; CastLike x c > y", NULL},
+  };
+
+  for (guint i = 0; i < G_N_ELEMENTS (tests); i++) {
+    g_autoptr (GString) kinds = g_string_new (NULL);
+    g_autoptr (PtNetwork) network = NULL;
+    g_autoptr (GError) error = NULL;
+    Onnx__TensorProto *like;
+    gint64 value = 0;
+    Made made;
+
+    made_init (&made);
+    made.opset.version = 15;
+    like = made_add_tensor (&made, "like",
+        ONNX__TENSOR_PROTO__DATA_TYPE__INT64, NULL, 0);
+    like->n_int64_data = 1;
+    like->int64_data = &value;
+    network = parse_nodes (&made, tests[i][0], &error);
+    if (tests[i][1] == NULL) {
+      g_assert_error (error, PT_ERROR, PT_ERROR_UNSUPPORTED);
+      continue;
+    }
+    g_assert_no_error (error);
+    for (guint k = 0; k < network->n_nodes; k++)
+      g_string_append_printf (kinds, "%s ",
+          network->nodes[k].layer->kind->name);
+    g_assert_cmpstr (kinds->str, ==, tests[i][1]);
+  }
+}
+
 /* Sizes worked out from the input's, as exporters write them; a layer of which
  * only the shape is asked is none. */
 static void
@@ -353,6 +394,7 @@ main (gint argc, gchar **argv)
   g_test_add_func ("/onnx/batch", test_batch);
   g_test_add_func ("/onnx/input-shape", test_input_shape);
   g_test_add_func ("/onnx/empty-part", test_empty_part);
+  g_test_add_func ("/onnx/whole", test_whole);
   g_test_add_func ("/onnx/even-lrn", test_even_lrn);
   g_test_add_func ("/onnx/folded", test_folded);
   g_test_add_func ("/onnx/if", test_if);
