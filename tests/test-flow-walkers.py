@@ -16,15 +16,12 @@ import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "reference"))
-from tap import Tap  # noqa: E402
+from tap import Tap, needed  # noqa: E402
 
-try:
+with needed():
     import numpy as np
     import rig as rigs
     from moving_photo import ROOT, find_file
-except ImportError as missing:
-    print(f"1..0 # SKIP {missing}")
-    sys.exit(0)
 
 WIDTH, HEIGHT, CELL = 192, 144, 4
 COLUMNS = ["direction", "end point", "walkers", "still"]

@@ -18,15 +18,12 @@ import warnings
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "reference"))
 import debian  # noqa: E402
-from tap import Tap  # noqa: E402
+from tap import Tap, needed  # noqa: E402
 
-try:
+with needed():
     import numpy as np
     import torch
-except ImportError as missing:
-    print(f"1..0 # SKIP {missing}")
-    sys.exit(0)
-import safetensors_io  # noqa: E402
+    import safetensors_io
 
 FOLDERS = ("node", "pytorch-operator", "pytorch-converted", "simple")
 # of libonnx-testdata 1.12: fewer would be a reader that lost something

@@ -21,18 +21,15 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "reference"))
 import debian  # noqa: E402
 import own_python  # noqa: E402
-from tap import Tap  # noqa: E402
+from tap import Tap, needed  # noqa: E402
 
-try:
+with needed():
     import gi
     gi.require_version("Gst", "1.0")
     from gi.repository import Gst
     import numpy as np
     from PIL import Image
-except (ImportError, ValueError) as missing:
-    print(f"1..0 # SKIP {missing}")
-    sys.exit(0)
-import safetensors_io  # noqa: E402
+    import safetensors_io
 
 OCR = "rapidocr-onnxruntime==1.4.4"
 # name: file in the package, size of the picture, what it is for
