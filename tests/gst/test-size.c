@@ -110,6 +110,7 @@ test_early_errors (void)
   {
     const gchar *settings, *text;
     gint code;
+    gboolean is_about_stream;
   } cases[] = {
     {"model=/nowhere/net.cfg", "/nowhere/net.cfg",
         GST_RESOURCE_ERROR_NOT_FOUND},
@@ -120,6 +121,10 @@ test_early_errors (void)
         GST_RESOURCE_ERROR_SETTINGS},
     {"checkpoint-location=/nowhere/c.safetensors", "/nowhere",
         GST_RESOURCE_ERROR_NOT_FOUND},
+    {"weights=/etc/passwd", "/etc/passwd: cannot read the safetensors file",
+        GST_RESOURCE_ERROR_READ},
+    {"settings=\"settings,output.kind=flow\"", "net.cfg: [output] kind=flow",
+        GST_STREAM_ERROR_WRONG_TYPE, TRUE},
   };
 
   for (guint i = 0; i < G_N_ELEMENTS (cases); i++) {
@@ -138,8 +143,12 @@ test_early_errors (void)
     g_assert_nonnull (message);
     gst_message_parse_error (message, &error, NULL);
     g_test_message ("%s", error->message);
-    g_assert_error (error, GST_RESOURCE_ERROR, cases[i].code);
+    if (cases[i].is_about_stream)
+      g_assert_error (error, GST_STREAM_ERROR, cases[i].code);
+    else
+      g_assert_error (error, GST_RESOURCE_ERROR, cases[i].code);
     g_assert_nonnull (strstr (error->message, cases[i].text));
+    g_assert_null (strstr (error->message, "set network.width"));
     gst_element_set_bus (element, NULL);
     gst_element_set_state (element, GST_STATE_NULL);
     gst_object_unref (element);

@@ -258,6 +258,22 @@ test_empty_part (void)
   }
 }
 
+/* As other frameworks have pictures. */
+static void
+test_channels_last (void)
+{
+  g_autoptr (PtNetwork) network = NULL;
+  g_autoptr (GError) error = NULL;
+  Made made;
+
+  made_init (&made);
+  made.dims[1].dim_value = made.dims[2].dim_value = 0;
+  made.dims[3].dim_value = 3;
+  network = parse_nodes (&made, "Relu x > y", &error);
+  g_assert_error (error, PT_ERROR, PT_ERROR_UNSUPPORTED);
+  g_assert_nonnull (strstr (error->message, "found channels last"));
+}
+
 /* Integers made of the picture are cut off, and so is what they are divided
  * by one another to; other numbers are not. */
 static void
@@ -394,6 +410,7 @@ main (gint argc, gchar **argv)
   g_test_add_func ("/onnx/batch", test_batch);
   g_test_add_func ("/onnx/input-shape", test_input_shape);
   g_test_add_func ("/onnx/empty-part", test_empty_part);
+  g_test_add_func ("/onnx/channels-last", test_channels_last);
   g_test_add_func ("/onnx/whole", test_whole);
   g_test_add_func ("/onnx/even-lrn", test_even_lrn);
   g_test_add_func ("/onnx/folded", test_folded);
