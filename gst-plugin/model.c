@@ -264,8 +264,9 @@ model_try_multiple (GstPartimeFilter *self,
   if (other.width != size->width || other.height != size->height)
     model = model_try (self, decided, path, weights, &other, &file, &second);
   if (model)
-    GST_INFO_OBJECT (self, "%s: frames of %dx%d are scaled to %dx%d", path,
-        size->width, size->height, other.width, other.height);
+    GST_ELEMENT_INFO (self, STREAM, FORMAT, ("%s: frames of %dx%d are scaled "
+            "to %dx%d, which it can take", path, size->width, size->height,
+            other.width, other.height), (NULL));
   else if (second && (!file || g_error_matches (second, PT_ERROR,
               PT_ERROR_FILE))) {
     g_error_free (*error);
@@ -287,6 +288,7 @@ gst_partime_model_new (GstPartimeFilter *self,
     const gchar *weights, GstPartimeSize *size, const gchar **culprit,
     GError **error)
 {
+  const gchar *left_out;
   GError *first = NULL;
   GstPartimeModel *model = model_try (self, decided, path, weights, size,
       culprit, &first);
@@ -300,6 +302,9 @@ gst_partime_model_new (GstPartimeFilter *self,
   }
   g_clear_error (&first);
   model->size = *size;
+  left_out = pt_network_get_left_out (model->network);
+  if (left_out && !(size->nominal && size->is_open))
+    GST_ELEMENT_INFO (self, STREAM, FORMAT, ("%s", left_out), (NULL));
   return model;
 }
 

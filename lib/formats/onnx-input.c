@@ -164,8 +164,9 @@ input_bind (const OnnxImport *self, const Shape *shape, guint axis,
         "network.input-shape, in the key file %s.cfg, with --set or with the "
         "element's property settings", axis, self->path);
   if (axis == CHANNELS && input_has_channels_last (shape))
-    return pt_onnx_fail (self, error, "found channels last, (N, H, W, C), "
-        "expected (N, C, H, W): convert it (tf2onnx --inputs-as-nchw)");
+    return pt_onnx_fail (self, error, "found channels last, (N, H, W, %"
+        G_GINT64_FORMAT "), expected (N, C, H, W): convert it (tf2onnx "
+        "--inputs-as-nchw)", shape->dim[WIDTH]->dim_value);
   return pt_onnx_fail (self, error, "dimension %u of the input is open: set "
       "network.%s, in the key file %s.cfg, with --set or with the element's "
       "property settings", axis, keys[axis], self->path);

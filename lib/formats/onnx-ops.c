@@ -156,8 +156,9 @@ ops_cast (OnnxImport *self, GError **error)
   if (x == NULL)
     return FALSE;
   if (like != NULL && like->whole)
-    return pt_onnx_refuse (self, error, "found a cast to integers or truth "
-        "values of the picture's, expected floats or a Cast that names them");
+    return pt_onnx_refuse (self, error, "found input 1, \"%.60s\", of integers "
+        "or truth values of the picture's, expected floats or a Cast that names "
+        "the type", self->node->input[1]);
   switch (to) {
     case ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT:
     case ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT16:

@@ -491,19 +491,25 @@ model_try_outputs (OnnxImport *self, const PtSettings *given, GError **error)
   const gboolean named = *given->output != '\0';
   const gint64 fold_left = self->fold_left;
 
+  g_autofree gchar *left_out = NULL;
+
   self->asked = ONNX_ASKED_ALL;
   for (;;) {
     GError *reason = NULL;
     PtNetwork *network = model_try (self, given, &reason);
 
-    if (network != NULL)
+    if (network != NULL) {
+      network->left_out = g_steal_pointer (&left_out);
       return network;
+    }
     if (named || !pt_onnx_ask_less (self)) {
       g_propagate_error (error, reason);
       return NULL;
     }
-    g_info ("%s; once more, with %s of the outputs", reason->message,
-        self->asked == ONNX_ASKED_FIRST ? "the first" : "the floats");
+    g_free (left_out);
+    left_out = g_strdup_printf ("%s outputs alone: %s",
+        self->asked == ONNX_ASKED_FIRST ? "the first of the" : "the float",
+        reason->message);
     g_error_free (reason);
     self->fold_left = fold_left;
   }

@@ -96,5 +96,7 @@ pt_network_describe (PtNetwork *self)
         layer->name, pt_shape_print (&layer->output, shape));
     g_string_append_c (text, '\n');
   }
+  if (self->left_out != NULL)
+    g_string_append_printf (text, "%s\n", self->left_out);
   return g_string_free (text, FALSE);
 }

@@ -70,6 +70,22 @@ pt_network_new_from_data (const gchar *text, gssize length,
 }
 
 /**
+ * pt_network_get_left_out:
+ * @self: a network
+ *
+ * An ONNX model of which no outputs are named gives those that can be worked
+ * out; constant ones are not counted.
+ *
+ * Returns: (transfer none) (nullable): which are there, and why others are not;
+ *   %NULL if all are
+ */
+const gchar *
+pt_network_get_left_out (PtNetwork *self)
+{
+  return self->left_out;
+}
+
+/**
  * pt_network_ref:
  * @self: a network
  *
@@ -110,6 +126,7 @@ pt_network_unref (PtNetwork *self)
   g_free (self->nodes);
   pt_network_clear_outputs (self);
   pt_settings_clear (&self->settings);
+  g_free (self->left_out);
   g_free (self->origin);
   g_free (self);
 }

@@ -89,6 +89,8 @@ struct _PtNetwork
   PtNode *nodes;                /* in order: inputs come before readers */
   guint n_outputs;              /* at least one, once there are layers */
   PtOutput *outputs;            /* the main one first */
+  gchar *left_out;              /* why not all outputs of a model are there;
+                                 * NULL: they are */
   gboolean imported;            /* from a model, which says what outputs are */
   gboolean initialised;         /* weights have values */
 };

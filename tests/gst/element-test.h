@@ -109,6 +109,23 @@ element_test_wait (GstElement *pipeline, GstMessageType types)
   return message;
 }
 
+/* Plays, and frees @pipeline. Returns: (transfer full) (nullable): why it
+ * ended before its end */
+static inline GError *
+element_test_play_wrong (GstElement *pipeline)
+{
+  g_autoptr (GstMessage) message = NULL;
+  GError *error = NULL;
+
+  gst_element_set_state (pipeline, GST_STATE_PLAYING);
+  message = element_test_wait (pipeline, GST_MESSAGE_EOS | GST_MESSAGE_ERROR);
+  if (GST_MESSAGE_TYPE (message) == GST_MESSAGE_ERROR)
+    gst_message_parse_error (message, &error, NULL);
+  gst_element_set_state (pipeline, GST_STATE_NULL);
+  gst_object_unref (pipeline);
+  return error;
+}
+
 /* Plays to the end, which must come without an error. Returns: (transfer full)
  * (nullable): the last element message called @name */
 static inline GstMessage *

@@ -81,9 +81,12 @@ test_multiple (void)
 
   for (guint i = 0; i < G_N_ELEMENTS (sizes); i++) {
     Rig *rig = rig_new (OPEN UNET, "");
+    g_autoptr (GstMessage) message = NULL;
 
     rig_set_size (rig, sizes[i][0], sizes[i][1]);
     rig_run (rig, 3, sizes[i][2], sizes[i][3]);
+    message = gst_bus_pop_filtered (rig->bus, GST_MESSAGE_INFO);
+    g_assert_cmpint (message != NULL, ==, sizes[i][0] != sizes[i][2]);
     rig_free (rig);
   }
 }

@@ -167,16 +167,7 @@ test_gaps (void)
 static GError *
 play (const gchar *text, const gchar *network)
 {
-  GstElement *pipeline = element_test_launch (text, network);
-  g_autoptr (GstMessage) message = NULL;
-  GError *error = NULL;
-
-  gst_element_set_state (pipeline, GST_STATE_PLAYING);
-  message = element_test_wait (pipeline, GST_MESSAGE_EOS | GST_MESSAGE_ERROR);
-  if (GST_MESSAGE_TYPE (message) == GST_MESSAGE_ERROR)
-    gst_message_parse_error (message, &error, NULL);
-  element_test_free (pipeline);
-  return error;
+  return element_test_play_wrong (element_test_launch (text, network));
 }
 
 #define SOURCE "videotestsrc num-buffers=100 ! video/x-raw,width=32,height=24 ! " \

@@ -26,6 +26,18 @@
   "[g]\ntype=conv2d\nfilters=1\nkernel=3\npadding=1\n" \
   "[learning]\nloss=mse\noptimizer=adam lr=1e-3\nseed=7\n"
 
+/* Each of @settings: group, key, value. */
+static inline void
+stream_set (PtNetwork *network, const gchar *settings[][3], guint n)
+{
+  g_autoptr (GError) error = NULL;
+
+  for (guint i = 0; i < n; i++)
+    pt_network_set (network, settings[i][0], settings[i][1], settings[i][2],
+        &error);
+  g_assert_no_error (error);
+}
+
 /* On @devices, or on those that the environment names instead. */
 static inline PtNetwork *
 stream_network (const gchar *mode, const gchar *devices, const gchar *stages)

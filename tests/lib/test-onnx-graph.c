@@ -57,6 +57,7 @@ test_outputs (void)
     g_autofree gchar *found = NULL;
     g_autoptr (PtNetwork) network = NULL;
     g_autoptr (GError) error = NULL;
+    const gchar *why;
     Onnx__ValueInfoProto z, l;
     Onnx__TypeProto type;
     Onnx__TypeProto__Tensor tensor_type;
@@ -85,6 +86,13 @@ test_outputs (void)
     if (network == NULL)
       continue;
     g_assert_cmpstr (found, ==, tests[i].outputs);
+    why = tests[i].setting != NULL ? NULL :
+        strstr (tests[i].nodes, "LSTM") != NULL ? "LSTM" :
+        strstr (tests[i].nodes, "> l") == NULL ? "made by no node" : NULL;
+    if (why != NULL)
+      g_assert_nonnull (strstr (pt_network_get_left_out (network), why));
+    else
+      g_assert_cmpstr (pt_network_get_left_out (network), ==, NULL);
     g_assert_cmpuint (pt_network_get_n_layers (network), ==, tests[i].n_layers);
   }
 }

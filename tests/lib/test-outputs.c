@@ -81,10 +81,7 @@ new_network (const gchar *text, const gchar *mode, const gchar *cut)
   PtNetwork *network = pt_network_new_from_data (text, -1, "net.cfg", &error);
 
   g_assert_no_error (error);
-  for (guint i = 0; i < G_N_ELEMENTS (settings); i++)
-    pt_network_set (network, settings[i][0], settings[i][1], settings[i][2],
-        &error);
-  g_assert_no_error (error);
+  stream_set (network, settings, G_N_ELEMENTS (settings));
   return network;
 }
 

@@ -30,6 +30,7 @@ PT_API gchar *pt_network_get (PtNetwork *self, const gchar *group,
 
 PT_API const PtShape *pt_network_get_input_shape (PtNetwork *self);
 PT_API const PtShape *pt_network_get_output_shape (PtNetwork *self);
+PT_API const gchar *pt_network_get_left_out (PtNetwork *self);
 PT_API guint pt_network_get_n_outputs (PtNetwork *self);
 PT_API const gchar *pt_network_get_output_name (PtNetwork *self, guint index);
 PT_API const PtShape *pt_network_get_output_shape_at (PtNetwork *self,
